@@ -1,0 +1,143 @@
+import type { Offset, OperatingError, ShardId } from '@robustmq/core';
+
+/** A subscription as the session keeps it. */
+export interface SessionSubscription {
+  readonly filter: string;
+  readonly qos: 0 | 1 | 2;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  /** 0 when there is none. */
+  readonly subscriptionId: number;
+  /** Where it begins, per partition; a partition that is not listed was made later and begins at 0. */
+  readonly startOffsets: readonly ShardPosition[];
+}
+
+export interface ShardPosition {
+  readonly shardId: ShardId;
+  readonly offset: Offset;
+}
+
+/** A message that was sent at QoS > 0 and is not finished. */
+export interface WindowEntry {
+  readonly packetId: number;
+  readonly shardId: ShardId;
+  readonly offset: Offset;
+  readonly qos: 1 | 2;
+  /** `released`: PUBREC came (QoS 2); what is owed is PUBREL. */
+  readonly state: 'sent' | 'released';
+}
+
+/** A message as bytes of a record: what is stored for wills and inbound QoS 2. */
+export interface StoredMessage {
+  /** MQTT topic name. */
+  readonly topic: string;
+  /** Null value: an empty retained publish. */
+  readonly value: Buffer | null;
+  /** Header block as record-batch's writer takes it. */
+  readonly headerCount: number;
+  readonly headerBytes: Buffer;
+}
+
+export interface WillToStore extends StoredMessage {
+  readonly delaySeconds: number;
+}
+
+export interface ConnectSession {
+  readonly clientId: string;
+  /** Unique per connection in the cluster: a repeated CONNECT is recognised by it. */
+  readonly connectionId: string;
+  readonly cleanStart: boolean;
+  /** Seconds; 0: ends with the connection; 0xFFFFFFFF: never. */
+  readonly expirySeconds: number;
+  readonly will: WillToStore | undefined;
+}
+
+export interface SessionGranted {
+  readonly epoch: number;
+  readonly present: boolean;
+  readonly subscriptions: readonly SessionSubscription[];
+  readonly positions: readonly ShardPosition[];
+  /** In the order in which they were sent. */
+  readonly window: readonly WindowEntry[];
+  /** Packet ids of inbound QoS 2 publishes that are stored and not released. */
+  readonly inboundPacketIds: readonly number[];
+}
+
+/** What a broker tells of a session's progress. Absolute, so that repeating it does no harm. */
+export interface SessionProgress {
+  /** Positions that have changed. */
+  readonly positions: readonly ShardPosition[];
+  /** The whole window, in the order of sending. */
+  readonly window: readonly WindowEntry[];
+}
+
+/** The grant of one connected session: every call carries its epoch. */
+export interface SessionGrant {
+  readonly clientId: string;
+  readonly epoch: number;
+}
+
+/**
+ * This broker's door to the session coordinators. Calls reject with FENCED when the session was
+ * taken over, with UNAVAILABLE when no coordinator could be reached in time; they are retried
+ * inside and safe to repeat. Calls of one session are carried out in order.
+ */
+export interface SessionGateway {
+  connect(request: ConnectSession): Promise<SessionGranted>;
+  /** Committed when it resolves (durable sessions only: others keep subscriptions at the broker). */
+  subscribe(grant: SessionGrant, subscriptions: readonly SessionSubscription[]): Promise<void>;
+  unsubscribe(grant: SessionGrant, filters: readonly string[]): Promise<void>;
+  progress(grant: SessionGrant, progress: SessionProgress): Promise<void>;
+  /** Stores a QoS 2 publish; resolves after the commit. A packet id that is stored already is left as it is. */
+  storeInbound(grant: SessionGrant, packetId: number, message: StoredMessage): Promise<void>;
+  /** Publishes the stored message exactly once; resolves after its commit. False: unknown packet id. */
+  releaseInbound(grant: SessionGrant, packetId: number): Promise<boolean>;
+  /**
+   * Ends the connection. `publishWill`: the will (if any) is due after its delay, or it is discarded.
+   * `expirySeconds` replaces the session's expiry when given (MQTT 5 DISCONNECT).
+   */
+  disconnect(
+    grant: SessionGrant,
+    end: {
+      publishWill: boolean;
+      expirySeconds: number | undefined;
+      progress: SessionProgress | undefined;
+    },
+  ): Promise<void>;
+  /** Called when a session of this broker was taken over or ended: close it with that reason. */
+  onRevoked(listener: (clientId: string, epoch: number, reason: RevokeReason) => void): void;
+  /** Asked for the transient sessions of this broker after a coordinator has moved. */
+  announce(listener: () => Iterable<AnnouncedSession>): void;
+}
+
+export type RevokeReason = 'taken-over' | 'administrative';
+
+export interface AnnouncedSession {
+  readonly clientId: string;
+  readonly connectionId: string;
+  readonly epoch: number;
+}
+
+/** A retained message as a lookup gives it. */
+export interface RetainedMessage {
+  readonly topic: string;
+  readonly shardId: ShardId;
+  readonly offset: Offset;
+  readonly appendTimeMs: number;
+  readonly value: Buffer;
+  readonly headerCount: number;
+  readonly headerBytes: Buffer;
+}
+
+export interface RetainedGateway {
+  /**
+   * Retained messages whose name matches the filter, in batches, once the fold of every listed
+   * partition has reached its offset. `failed` says which could not be asked in time.
+   */
+  lookup(
+    filter: string,
+    reached: readonly ShardPosition[],
+    batch: (messages: readonly RetainedMessage[]) => Promise<void> | void,
+  ): Promise<OperatingError | undefined>;
+}
