@@ -27,6 +27,7 @@ export {
   type ShardId,
   shardId,
 } from './ids.ts';
+export { type Logger, silentLogger } from './logger.ts';
 export { limits } from './limits.ts';
 export { type Random, randomInteger, seededRandom, systemRandom } from './random.ts';
 export { TurnTask } from './turn.ts';
