@@ -1,1 +1,16 @@
-export {};
+export { Catalog, type CatalogChange, type CatalogListener, type WaitOptions } from './catalog.ts';
+export {
+  NodeRegistration,
+  type NodeRegistrationOptions,
+  type Registration,
+} from './node-registration.ts';
+export {
+  PlacementClient,
+  type PlacementClientOptions,
+  type ProducerIdBlock,
+  type RollOrder,
+  type ShardOutcome,
+  type TopicChange,
+  type TopicOutcome,
+} from './placement-client.ts';
+export { compareShards } from './shard-order.ts';

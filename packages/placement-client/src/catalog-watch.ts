@@ -1,0 +1,84 @@
+import type { CancelTimer, Clock, Logger, OperatingError, Random } from '@robustmq/core';
+import {
+  type MessageStream,
+  placementNodeMethods,
+  type RpcClient,
+  type WatchRequest,
+  type WatchResponse,
+} from '@robustmq/rpc';
+import { Backoff } from './backoff.ts';
+import type { Catalog } from './catalog.ts';
+import type { PlacementServers } from './placement-servers.ts';
+
+export interface CatalogWatchOptions {
+  readonly servers: PlacementServers;
+  readonly catalog: Catalog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Who watches, for placement's log. */
+  readonly nodeId: string;
+}
+
+/**
+ * Keeps a catalog up to date: resumes from the catalog's revision, takes the full list when placement
+ * cannot resume from there, and comes back for ever when the stream breaks.
+ */
+export class CatalogWatch {
+  readonly #options: CatalogWatchOptions;
+  readonly #backoff: Backoff;
+  #stream: MessageStream<WatchRequest> | undefined;
+  #cancelRetry: CancelTimer | undefined;
+  #fullListWanted = false;
+  #connected = false;
+  #stopped = false;
+
+  constructor(options: CatalogWatchOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.random);
+  }
+
+  /** Whether placement has answered on the stream that is open now. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  start(): void {
+    const { servers, catalog, nodeId } = this.#options;
+    const client = servers.current;
+    const stream = client.open(placementNodeMethods.watch, {
+      message: (step) => this.#onStep(step),
+      closed: (error) => this.#onClosed(client, error),
+    });
+    this.#stream = stream;
+    stream.send({ fromRevision: this.#fullListWanted ? 0 : catalog.revision, nodeId });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#connected = false;
+    this.#cancelRetry?.();
+    this.#stream?.cancel();
+  }
+
+  #onStep(step: WatchResponse): void {
+    if (this.#stopped) return;
+    this.#connected = true;
+    this.#backoff.reset();
+    this.#options.catalog.apply(step);
+    if (step.revision > 0) this.#fullListWanted = false;
+  }
+
+  #onClosed(client: RpcClient, error: OperatingError | undefined): void {
+    if (this.#stopped) return;
+    const { servers, logger, clock } = this.#options;
+    if (this.#connected) {
+      logger.warn({ placement: client.address, error: error?.message }, 'placement watch lost');
+    }
+    this.#connected = false;
+    this.#stream = undefined;
+    if (error?.code === 'COMPACTED') this.#fullListWanted = true;
+    else servers.leave(client);
+    this.#cancelRetry = clock.setTimer(this.#backoff.next(), () => this.start());
+  }
+}
