@@ -1,1 +1,15 @@
-export {};
+export type {
+  AckLevel,
+  BatchAppended,
+  BatchListener,
+  BatchToAppend,
+  JournalClient,
+  JournalClientStats,
+  PendingBatch,
+  ReadOptions,
+  ReadResult,
+  RecordAppender,
+  RecordToAppend,
+  Tail,
+  TailHandlers,
+} from './journal-client.ts';
