@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+
+import { startBroker } from '@robustmq/broker';
+import { systemClock, systemRandom } from '@robustmq/core';
+import { startJournal } from '@robustmq/journal-server';
+import { startPlacement } from '@robustmq/placement';
+import { grpcTransport, inProcessTransport } from '@robustmq/rpc';
+
+import { requireLoopback } from '../exposure.ts';
+import { createLogger } from '../logger.ts';
+import { hostOf, type Options, portOf } from '../options.ts';
+import { required } from '../required.ts';
+import { bothTransports } from '../both-transports.ts';
+import { processMetrics, runUntilSignal } from '../service.ts';
+import {
+  brokerOptions,
+  healthOf,
+  journalOptions,
+  readyLine,
+  refuseUnbuilt,
+  serveHttp,
+} from './role.ts';
+
+/**
+ * Placement, journal and broker in one process. They call each other in process; placement also
+ * listens on gRPC, for the administration commands.
+ */
+export async function runStart(options: Options): Promise<void> {
+  refuseUnbuilt(options);
+  const listen = requireLoopback(options);
+  const dataDir = required(options, 'data-dir');
+  const logger = createLogger(required(options, 'log-level'), 'start');
+  const registry = processMetrics('start');
+  const inProcess = inProcessTransport();
+  const shared = { clock: systemClock(), random: systemRandom(), registry };
+
+  await using placement = await startPlacement({
+    ...shared,
+    dataDir: join(dataDir, 'placement'),
+    listen,
+    transport: bothTransports(inProcess, grpcTransport()),
+    logger: logger.child({ role: 'placement' }),
+  });
+  await using journal = await startJournal({
+    ...shared,
+    ...journalOptions(options),
+    dataDir: join(dataDir, 'journal'),
+    listen: 'journal:0',
+    placement: [placement.address],
+    transport: inProcess,
+    logger: logger.child({ role: 'journal' }),
+  });
+  await using broker = await startBroker({
+    ...shared,
+    ...brokerOptions(options),
+    listen: 'broker:0',
+    placement: [placement.address],
+    transport: inProcess,
+    logger: logger.child({ role: 'broker' }),
+  });
+  await using http = await serveHttp(options, registry, healthOf(placement, journal, broker));
+  const mqtt = broker.addresses.mqtt;
+  readyLine('start', { grpc: placement.address, mqtt, http: http?.address });
+  if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
+  process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
+  await runUntilSignal(logger);
+}
+
+/** Lines to paste into another terminal. */
+function pasteLines(mqtt: string): string {
+  const target = `-h ${hostOf(mqtt)} -p ${portOf(mqtt)}`;
+  return [
+    '',
+    `MQTT listens on ${mqtt}. Try it:`,
+    `  mosquitto_sub ${target} -t 'hello/#' -v`,
+    `  mosquitto_pub ${target} -t hello/world -q 1 -m 'it works'`,
+    '',
+  ].join('\n');
+}

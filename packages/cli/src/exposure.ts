@@ -1,0 +1,25 @@
+import { isIP } from 'node:net';
+
+import { OperatingError } from '@robustmq/core';
+
+import { hostOf, type Options } from './options.ts';
+import { required } from './required.ts';
+
+/**
+ * The role's gRPC address, if it may be listened on: the tiers trust each other, so without mutual
+ * TLS the listener stays on loopback unless the operator insists (docs/design.md, section 11).
+ */
+export function requireLoopback(options: Options): string {
+  const listen = required(options, 'listen');
+  if (isLoopback(hostOf(listen)) || options['insecure-cluster']) return listen;
+  throw new OperatingError(
+    'NOT_AUTHORIZED',
+    `--listen ${listen} is open to the network, where anyone could write to the log; listen on ` +
+      'loopback, or give --insecure-cluster if this network is yours alone',
+  );
+}
+
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}

@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+
+import { AssertionFailure, toOperatingError } from '@robustmq/core';
+import { Command } from 'commander';
+import { parse } from 'yaml';
+
+import { runDev } from './commands/dev.ts';
+import { runBroker, runJournal, runPlacement } from './commands/role.ts';
+import { runStart } from './commands/start.ts';
+import { runStatus } from './commands/status.ts';
+import { createTopic, deleteTopics, describeTopic, listTopics } from './commands/topic.ts';
+import {
+  defaultOf,
+  environmentName,
+  type Options,
+  optionsOf,
+  resolveOptions,
+  type Role,
+  rowOf,
+} from './options.ts';
+
+/** The `robustmq` command. `args` is what stands after its name. */
+export async function main(args: readonly string[]): Promise<void> {
+  process.on('uncaughtException', dieOfBug);
+  process.on('unhandledRejection', dieOfBug);
+  try {
+    await program().parseAsync(args, { from: 'user' });
+  } catch (thrown) {
+    if (thrown instanceof AssertionFailure) dieOfBug(thrown);
+    console.error(`robustmq: ${toOperatingError(thrown).message}`);
+    process.exit(1);
+  }
+}
+
+/** A bug ends the process: its leases end and another node takes over. */
+function dieOfBug(thrown: unknown): never {
+  console.error('robustmq: ended by a bug; please report this with what happened before', thrown);
+  process.exit(70);
+}
+
+function program(): Command {
+  const root = new Command('robustmq')
+    .description('One log, many protocols: MQTT brokers over replicated journals.')
+    .showHelpAfterError('(see --help)');
+  role(root, 'start', 'placement, journal and broker in one process', runStart);
+  role(root, 'broker', 'a broker: speaks to clients, holds no state', runBroker);
+  role(root, 'journal', 'a journal: owns segment files', runJournal);
+  role(root, 'placement', 'placement: knows who owns what', runPlacement);
+  role(root, 'dev', 'a cluster of six processes on this machine, for trying things out', runDev);
+  admin(root, 'status', 'nodes, topics, chains and coordinators')
+    .option('--json', 'as JSON')
+    .option('--internal', 'internal topics, too')
+    .action(withOptions('admin', runStatus));
+  const topic = root.command('topic').description('topics');
+  admin(topic, 'create', 'create a topic')
+    .argument('<name>')
+    .option('--partitions <n>', 'number of partitions', '1')
+    .option('--set <key=value...>', 'a setting, for example retention.ms=3600000')
+    .action(withOptions('admin', createTopic));
+  admin(topic, 'list', 'list topics')
+    .option('--json', 'as JSON')
+    .option('--internal', 'internal topics, too')
+    .action(withOptions('admin', listTopics));
+  admin(topic, 'describe', 'settings, partitions and their chains')
+    .argument('<name>')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', describeTopic));
+  admin(topic, 'delete', 'delete topics with all their records')
+    .argument('<name...>')
+    .action(withOptions('admin', deleteTopics));
+  return root;
+}
+
+function role(
+  root: Command,
+  name: Role,
+  description: string,
+  run: (options: Options) => Promise<void>,
+): void {
+  const command = root.command(name).description(description);
+  addOptions(command, name);
+  command.action(withOptions(name, (options) => run(options)));
+}
+
+function admin(parent: Command, name: string, description: string): Command {
+  const command = parent.command(name).description(description);
+  addOptions(command, 'admin');
+  return command;
+}
+
+function addOptions(command: Command, forRole: Role): void {
+  for (const name of optionsOf(forRole)) {
+    const row = rowOf(name);
+    const standard = defaultOf(name, forRole);
+    const note = [standard && `default ${standard}`, environmentName(name)]
+      .filter(Boolean)
+      .join('; ');
+    command.option(`--${name}${row.value ? ` <${row.value}>` : ''}`, `${row.help} [${note}]`);
+  }
+}
+
+/** What a command is told besides its options. */
+export interface CommandInput {
+  readonly arguments: readonly string[];
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+function withOptions(
+  forRole: Role,
+  run: (options: Options, input: CommandInput) => Promise<void>,
+): (...actionArguments: unknown[]) => Promise<void> {
+  return async (...actionArguments) => {
+    const command = actionArguments.at(-1) as Command;
+    const flags = dashed(command.opts());
+    const file = configurationFile(flags['config'] ?? process.env[environmentName('config')]);
+    const options = resolveOptions(forRole, { flags, environment: process.env, file });
+    await run(options, { arguments: command.args, flags });
+  };
+}
+
+/** commander names `--data-dir` `dataDir`; the table names it `data-dir`. */
+function dashed(flags: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, value]) => [
+      name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+      value,
+    ]),
+  );
+}
+
+function configurationFile(path: unknown): Record<string, unknown> {
+  if (typeof path !== 'string') return {};
+  try {
+    return (parse(readFileSync(path, 'utf8')) ?? {}) as Record<string, unknown>;
+  } catch (thrown) {
+    throw new Error(`cannot read the configuration file ${path}: ${String(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}

@@ -1,0 +1,261 @@
+import { OperatingError } from '@robustmq/core';
+import { z } from 'zod';
+
+/** Who takes an option. */
+export type Role = 'start' | 'broker' | 'journal' | 'placement' | 'dev' | 'admin';
+
+const hostPort = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT, for example 127.0.0.1:1883')
+  .refine((value) => portOf(value) <= 65535, 'has a port above 65535');
+const hostPortOrOff = z.union([z.literal('off'), hostPort]);
+const hostPorts = z
+  .string()
+  .transform((list) => list.split(',').map((item) => item.trim()))
+  .pipe(z.array(hostPort).min(1));
+const nodeName = z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z, 0-9 and -');
+const bytes = z
+  .string()
+  .regex(/^\d+(\.\d+)?\s*([KMGT]i?B?)?$/i, 'must be a number of bytes, for example 512MiB')
+  .transform(bytesOf);
+const flag = z.union([z.boolean(), z.stringbool()]);
+const count = z.coerce.number().int().positive();
+
+/** One option: the flag `--data-dir`, ROBUSTMQ_DATA_DIR and `data-dir:` in the file are the same. */
+interface OptionRow {
+  readonly roles: readonly Role[];
+  /** What stands after the flag in the help; absent for a flag without a value. */
+  readonly value?: string;
+  readonly schema: z.ZodType;
+  /** As a user would write it; per role where roles differ. */
+  readonly default?: string | Partial<Record<Role, string>>;
+  readonly help: string;
+}
+
+/** The one table of options: flags, environment names, file keys, help and types derive from it. */
+export const optionTable = {
+  'data-dir': {
+    roles: ['start', 'journal', 'placement', 'dev'],
+    value: 'DIR',
+    schema: z.string().min(1),
+    default: {
+      start: './data',
+      journal: './data/journal',
+      placement: './data/placement',
+      dev: './data/dev',
+    },
+    help: 'folder for everything durable; created when missing',
+  },
+  listen: {
+    roles: ['start', 'broker', 'journal', 'placement'],
+    value: 'HOST:PORT',
+    schema: hostPort,
+    default: {
+      start: '127.0.0.1:7400',
+      placement: '127.0.0.1:7400',
+      journal: '127.0.0.1:7401',
+      broker: '127.0.0.1:7402',
+    },
+    help: "the role's gRPC address; port 0 takes a free one",
+  },
+  placement: {
+    roles: ['broker', 'journal', 'admin'],
+    value: 'HOST:PORT[,...]',
+    schema: hostPorts,
+    default: '127.0.0.1:7400',
+    help: 'where placement listens',
+  },
+  'mqtt-listen': {
+    roles: ['start', 'broker', 'dev'],
+    value: 'HOST:PORT',
+    schema: hostPortOrOff,
+    default: '127.0.0.1:1883',
+    help: 'where MQTT clients connect, or "off"',
+  },
+  'kafka-listen': {
+    roles: ['start', 'broker'],
+    value: 'HOST:PORT',
+    schema: hostPortOrOff,
+    default: 'off',
+    help: 'where Kafka clients connect, or "off" (not built yet: only "off" is accepted)',
+  },
+  'amqp-listen': {
+    roles: ['start', 'broker'],
+    value: 'HOST:PORT',
+    schema: hostPortOrOff,
+    default: 'off',
+    help: 'where AMQP clients connect, or "off" (not built yet: only "off" is accepted)',
+  },
+  'http-listen': {
+    roles: ['start', 'broker', 'journal', 'placement'],
+    value: 'HOST:PORT',
+    schema: hostPortOrOff,
+    default: {
+      start: '127.0.0.1:7480',
+      placement: '127.0.0.1:7480',
+      journal: '127.0.0.1:7481',
+      broker: '127.0.0.1:7482',
+    },
+    help: 'metrics (/metrics) and health (/health/live, /health/ready), or "off"',
+  },
+  'advertise-host': {
+    roles: ['broker', 'journal'],
+    value: 'HOST',
+    schema: z.string().min(1),
+    help: 'host under which the others reach this node (default: the host of --listen)',
+  },
+  'node-id': {
+    roles: ['broker', 'journal'],
+    value: 'NAME',
+    schema: nodeName,
+    help: 'name of the node (default: made at the first start)',
+  },
+  zone: {
+    roles: ['broker', 'journal'],
+    value: 'NAME',
+    schema: nodeName,
+    help: 'availability zone of the node',
+  },
+  'wal-file-bytes': {
+    roles: ['start', 'journal', 'dev'],
+    value: 'BYTES',
+    schema: bytes,
+    default: '64MiB',
+    help: 'size of a file of the write-ahead log, at least 1MiB',
+  },
+  'disk-reserve-bytes': {
+    roles: ['start', 'journal', 'dev'],
+    value: 'BYTES',
+    schema: bytes,
+    help: 'refuse appends when less is free (default: the smaller of 2 GiB and 5 % of the disk)',
+  },
+  'unflushed-bytes-max': {
+    roles: ['start', 'journal', 'dev'],
+    value: 'BYTES',
+    schema: bytes,
+    default: '512MiB',
+    help: 'most bytes that wait in memory for their segment files',
+  },
+  'mqtt-connections-max': {
+    roles: ['start', 'broker', 'dev'],
+    value: 'N',
+    schema: count,
+    default: '100000',
+    help: 'MQTT connections that the broker takes',
+  },
+  'mqtt-packet-bytes-max': {
+    roles: ['start', 'broker', 'dev'],
+    value: 'BYTES',
+    schema: bytes,
+    default: '4MiB',
+    help: 'largest MQTT packet',
+  },
+  'insecure-cluster': {
+    roles: ['start', 'broker', 'journal', 'placement'],
+    schema: flag,
+    help: 'let the gRPC listener leave loopback without mutual TLS',
+  },
+  'log-level': {
+    roles: ['start', 'broker', 'journal', 'placement', 'dev'],
+    value: 'LEVEL',
+    schema: z.enum(['debug', 'info', 'warn', 'error']),
+    default: { start: 'warn', broker: 'info', journal: 'info', placement: 'info', dev: 'info' },
+    help: 'debug, info, warn or error; logs go to standard error as JSON lines',
+  },
+  config: {
+    roles: ['start', 'broker', 'journal', 'placement', 'dev', 'admin'],
+    value: 'FILE',
+    schema: z.string().min(1),
+    help: 'a YAML or JSON file with the same names as the flags, without the dashes in front',
+  },
+} as const satisfies Record<string, OptionRow>;
+
+export type OptionName = keyof typeof optionTable;
+
+/** The options of a role, checked. What has no default and was not given is undefined. */
+export type Options = {
+  readonly [Name in OptionName]?: z.output<(typeof optionTable)[Name]['schema']> | undefined;
+};
+
+export const optionNames = Object.keys(optionTable) as OptionName[];
+
+/** The environment name of an option: `data-dir` is ROBUSTMQ_DATA_DIR. */
+export function environmentName(name: OptionName): string {
+  return `ROBUSTMQ_${name.replaceAll('-', '_').toUpperCase()}`;
+}
+
+export function optionsOf(role: Role): OptionName[] {
+  return optionNames.filter((name) => rowOf(name).roles.includes(role));
+}
+
+export function rowOf(name: OptionName): OptionRow {
+  return optionTable[name];
+}
+
+export function defaultOf(name: OptionName, role: Role): string | undefined {
+  const value = rowOf(name).default;
+  return typeof value === 'object' ? value[role] : value;
+}
+
+/** Where raw values come from; earlier sources win. */
+export interface OptionSources {
+  readonly flags: Readonly<Record<string, unknown>>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly file: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Takes each option of the role from the flag, else the environment, else the file, else its
+ * default, and checks it. Throws INVALID_ARGUMENT that names the source and says what is allowed.
+ */
+export function resolveOptions(role: Role, sources: OptionSources): Options {
+  const names = optionsOf(role);
+  for (const key of Object.keys(sources.file)) {
+    if (!optionNames.some((name) => name === key)) {
+      throw invalid(
+        `the configuration file has "${key}", which is no option; known: ${names.join(', ')}`,
+      );
+    }
+  }
+  const resolved: Record<string, unknown> = {};
+  for (const name of names) {
+    const [raw, source] = rawValue(name, role, sources);
+    if (raw === undefined) continue;
+    const text = typeof raw === 'number' ? String(raw) : raw;
+    const parsed = rowOf(name).schema.safeParse(text);
+    if (!parsed.success) {
+      const reason = parsed.error.issues[0]?.message ?? 'is not valid';
+      throw invalid(`${source} ${JSON.stringify(raw)}: ${reason}`);
+    }
+    resolved[name] = parsed.data;
+  }
+  return resolved as Options;
+}
+
+function rawValue(name: OptionName, role: Role, sources: OptionSources): [unknown, string] {
+  if (sources.flags[name] !== undefined) return [sources.flags[name], `--${name}`];
+  const variable = environmentName(name);
+  if (sources.environment[variable]) return [sources.environment[variable], variable];
+  if (sources.file[name] !== undefined) return [sources.file[name], `configuration file: ${name}`];
+  return [defaultOf(name, role), `default of ${name}`];
+}
+
+/** The port of HOST:PORT. */
+export function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+/** The host of HOST:PORT, without brackets. */
+export function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+}
+
+function bytesOf(text: string): number {
+  const match = /^([\d.]+)\s*([KMGT]?)/i.exec(text);
+  const power = 'KMGT'.indexOf((match?.[2] ?? '').toUpperCase() || '-') + 1;
+  return Math.floor(Number(match?.[1]) * 1024 ** power);
+}
+
+function invalid(message: string): OperatingError {
+  return new OperatingError('INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,121 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { RoleProcess } from './process.ts';
+
+export interface ClusterOptions {
+  readonly journals?: number;
+  readonly brokers?: number;
+  /** Folder for the data of all roles; a new one under the system's temporary folder by default. */
+  readonly dataDir?: string;
+  readonly journalArgs?: readonly string[];
+  readonly brokerArgs?: readonly string[];
+  readonly placementArgs?: readonly string[];
+}
+
+/** A whole cluster of real processes on 127.0.0.1, each of which can be killed and started again. */
+export class Cluster implements AsyncDisposable {
+  readonly dataDir: string;
+  readonly #options: ClusterOptions;
+  readonly #ownsData: boolean;
+  readonly #roles = new Map<string, RoleProcess>();
+  /** Arguments of each role once it has run, with the ports that it took. */
+  readonly #args = new Map<string, readonly string[]>();
+
+  private constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#ownsData = options.dataDir === undefined;
+    this.dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'robustmq-test-'));
+  }
+
+  /** Starts placement, then journals, then brokers; resolves when all are ready. */
+  static async start(options: ClusterOptions = {}): Promise<Cluster> {
+    const cluster = new Cluster(options);
+    try {
+      await cluster.startPlacement();
+      const names = (role: string, count: number): string[] =>
+        Array.from({ length: count }, (_, index) => `${role}-${index + 1}`);
+      await Promise.all(
+        names('journal', options.journals ?? 1).map((name) => cluster.startJournal(name)),
+      );
+      await Promise.all(
+        names('broker', options.brokers ?? 1).map((name) => cluster.startBroker(name)),
+      );
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  startPlacement(): Promise<RoleProcess> {
+    return this.#start('placement', [
+      ...['placement', '--data-dir', join(this.dataDir, 'placement'), '--listen', '127.0.0.1:0'],
+      ...(this.#options.placementArgs ?? []),
+    ]);
+  }
+
+  startJournal(name: string): Promise<RoleProcess> {
+    return this.#start(name, [
+      ...['journal', '--node-id', name, '--data-dir', join(this.dataDir, name)],
+      ...['--listen', '127.0.0.1:0', '--placement', this.role('placement').address('grpc')],
+      ...(this.#options.journalArgs ?? []),
+    ]);
+  }
+
+  startBroker(name: string): Promise<RoleProcess> {
+    return this.#start(name, [
+      ...['broker', '--node-id', name, '--listen', '127.0.0.1:0', '--mqtt-listen', '127.0.0.1:0'],
+      ...['--placement', this.role('placement').address('grpc')],
+      ...(this.#options.brokerArgs ?? []),
+    ]);
+  }
+
+  /** Starts a role again after it has ended, on the ports that it had. */
+  restart(name: string): Promise<RoleProcess> {
+    const args = this.#args.get(name);
+    if (args === undefined) throw new Error(`${name} has never run`);
+    return this.#run(name, args);
+  }
+
+  role(name: string): RoleProcess {
+    const role = this.#roles.get(name);
+    if (role === undefined) throw new Error(`${name} has never run`);
+    return role;
+  }
+
+  /** HOST:PORT of a broker's MQTT listener. */
+  mqtt(broker = 'broker-1'): { host: string; port: number } {
+    const [host = '', port] = this.role(broker).address('mqtt').split(':');
+    return { host, port: Number(port) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#roles.values()].map((role) => role.kill()));
+    if (this.#ownsData) rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  async #start(name: string, args: readonly string[]): Promise<RoleProcess> {
+    const role = await this.#run(name, [...args, '--http-listen', '127.0.0.1:0']);
+    this.#args.set(name, withPorts(this.#args.get(name) ?? args, role));
+    return role;
+  }
+
+  async #run(name: string, args: readonly string[]): Promise<RoleProcess> {
+    const role = await RoleProcess.start(name, args);
+    this.#roles.set(name, role);
+    return role;
+  }
+}
+
+/** The arguments with the ports that the role really took, so that a restart is found again. */
+function withPorts(args: readonly string[], role: RoleProcess): string[] {
+  const fixed: Readonly<Record<string, string>> = { '--listen': 'grpc', '--mqtt-listen': 'mqtt' };
+  const result = [...args, '--http-listen', '127.0.0.1:0'];
+  for (const [flag, listener] of Object.entries(fixed)) {
+    const at = result.indexOf(flag);
+    if (at >= 0) result[at + 1] = role.address(listener);
+  }
+  return result;
+}
