@@ -3,3 +3,38 @@ export type { Attachment, AttachOptions, FanOut, FanOutReader } from './fan-out/
 export type { BrokenBatch, BrokenBatchListener, DecodedBatch } from './log/decoded-batch.ts';
 export type { BatchVisitor, LogReader, LogReadOptions, LogReadStep } from './log/log-reader.ts';
 export type { LogWriter } from './log/log-writer.ts';
+export type {
+  CallCoordinatorOptions,
+  CoordinatorCalls,
+  CoordinatorOwner,
+} from './coordinator/coordinator-calls.ts';
+export type {
+  Caller,
+  CoordinatorContext,
+  CoordinatorKind,
+  MachineTimer,
+  Reply,
+  StateMachine,
+} from './coordinator/state-machine.ts';
+export type { Outbox, OutboxEntry, OutboxOutcome } from './outbox/outbox.ts';
+export { murmur2, partitionOf } from './names/murmur2.ts';
+export {
+  decodeReservedHeader,
+  encodeReservedHeader,
+  type HeaderEncoding,
+  isReservedHeader,
+  isReservedHeaderAt,
+  type ReservedHeader,
+  reservedHeaderAt,
+  reservedHeaders,
+  type ReservedValue,
+} from './names/reserved-headers.ts';
+export {
+  baseOfName,
+  type NamedTopic,
+  type RecordOrigin,
+  type Route,
+  sharedTopic,
+  type Source,
+  TopicNames,
+} from './names/topic-names.ts';
