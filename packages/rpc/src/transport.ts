@@ -14,7 +14,10 @@ export interface Method<Request, Response> {
   readonly responseDeserialize: (bytes: Buffer) => Response;
 }
 
-/** What one end of a stream is told. After `closed` nothing more is called. */
+/**
+ * What one end of a stream is told, never from within a call of its own. After `closed` no message
+ * comes; a server that goes on sending after the client has ended may still be told `drain`.
+ */
 export interface StreamHandlers<Received> {
   /**
    * A message has arrived. Buffers in it may be views: they are the receiver's, and live until it
@@ -23,7 +26,10 @@ export interface StreamHandlers<Received> {
   message(message: Received): void;
   /** `send` may be used again after it returned false. */
   drain?(): void;
-  /** The stream is over: in order (`error` undefined: the other end has ended), or not. */
+  /**
+   * Called exactly once, also after this end has ended or cancelled the stream. In order (`error`
+   * undefined: the other end has ended, or the server has), or not.
+   */
   closed(error: OperatingError | undefined): void;
 }
 
@@ -31,12 +37,19 @@ export interface StreamHandlers<Received> {
 export interface MessageStream<Sent> {
   /**
    * Sends a message and gives away every buffer in it. False means: stop until `drain`.
-   * After the stream is closed it does nothing and returns true.
+   * After the stream is closed it does nothing and returns true. A message above the limit cancels
+   * the stream with BATCH_TOO_LARGE.
    */
   send(message: Sent): boolean;
-  /** Ends this side; the other end still may send until it ends, too. */
+  /**
+   * Ends this side. A server may go on sending after the client has ended; when the server ends,
+   * the stream is over for both.
+   */
   end(): void;
-  /** Ends both sides at once; the other end is told `error`, or CANCELLED. */
+  /**
+   * Ends both sides. A server's client is told `error`, or CANCELLED, behind what was sent before; a
+   * client's server is told CANCELLED (gRPC has no words for more), and what was sent may be lost.
+   */
   cancel(error?: OperatingError): void;
 }
 
@@ -49,7 +62,10 @@ export interface CallOptions {
 /** A connection to one server. It connects by itself, and again after it was lost. */
 export interface RpcClient extends AsyncDisposable {
   readonly address: string;
-  /** Calls a unary method. Rejects with an OperatingError; UNAVAILABLE means that it was not done. */
+  /**
+   * Calls a unary method. Rejects with an OperatingError; UNAVAILABLE means that it was not done,
+   * INDETERMINATE that nobody knows (no answer in time, or the connection was lost under way).
+   */
   call<Request, Response>(
     method: Method<Request, Response>,
     request: Request,

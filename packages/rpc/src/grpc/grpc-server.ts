@@ -1,0 +1,142 @@
+import { type Clock, delay, OperatingError, toOperatingError } from '@robustmq/core';
+import {
+  type sendUnaryData,
+  Server,
+  type ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+} from '@grpc/grpc-js';
+import { isBug } from '../bug.ts';
+import type {
+  CallContext,
+  Method,
+  RpcServer,
+  ServiceRegistry,
+  StreamHandler,
+  UnaryHandler,
+} from '../transport.ts';
+import type { GrpcStreamOptions } from './grpc-client-stream.ts';
+import { serviceErrorOf } from './grpc-error.ts';
+import { serverOptions } from './grpc-options.ts';
+import { GrpcServerStream } from './grpc-server-stream.ts';
+import { deserialize, raw, serialize } from './raw-message.ts';
+
+export interface GrpcServerOptions extends GrpcStreamOptions {
+  readonly credentials: ServerCredentials;
+  readonly clock: Clock;
+  readonly graceMs: number;
+}
+
+/** How long the last statuses have to reach the callers once the grace time is over. */
+const farewellMs = 50;
+
+/** A gRPC server on one address. */
+export class GrpcServer implements RpcServer, ServiceRegistry {
+  readonly #server = new Server(serverOptions());
+  readonly #options: GrpcServerOptions;
+  readonly #streams = new Set<Pick<GrpcServerStream<never, never>, 'cancel'>>();
+  #address = '';
+  #closing: Promise<void> | undefined;
+
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Listens on HOST:PORT. Throws UNAVAILABLE when that cannot be had. */
+  listen(address: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(address, this.#options.credentials, (error, port) => {
+        if (error === null) {
+          this.#address = address.replace(/:\d+$/, `:${port}`);
+          resolve();
+          return;
+        }
+        const message = `cannot listen on ${address}: ${error.message}; choose another address`;
+        reject(new OperatingError('UNAVAILABLE', message));
+      });
+    });
+  }
+
+  unary<Request, Response>(
+    method: Method<Request, Response>,
+    handler: UnaryHandler<Request, Response>,
+  ): void {
+    const serve = (call: ServerUnaryCall<Buffer, Buffer>, respond: sendUnaryData<Buffer>): void => {
+      void this.#serve(method, handler, call, respond);
+    };
+    this.#server.register(method.path, serve, raw, raw, 'unary');
+  }
+
+  async #serve<Request, Response>(
+    method: Method<Request, Response>,
+    handler: UnaryHandler<Request, Response>,
+    call: ServerUnaryCall<Buffer, Buffer>,
+    respond: sendUnaryData<Buffer>,
+  ): Promise<void> {
+    const gone = new AbortController();
+    const context: CallContext = { peer: call.getPeer(), signal: gone.signal };
+    let answered = false;
+    call.on('cancelled', () => {
+      if (!answered) gone.abort(new OperatingError('CANCELLED', 'the caller has gone'));
+    });
+    try {
+      const request = deserialize(method.path, method.requestDeserialize, call.request);
+      const response = serialize(
+        method.path,
+        method.responseSerialize,
+        await handler(request, context),
+      );
+      answered = true;
+      respond(null, response);
+    } catch (thrown) {
+      if (isBug(thrown, this.#options.onBug)) return;
+      answered = true;
+      respond(serviceErrorOf(toOperatingError(thrown)));
+    }
+  }
+
+  stream<Request, Response>(
+    method: Method<Request, Response>,
+    handler: StreamHandler<Request, Response>,
+  ): void {
+    const serve = (call: ServerDuplexStream<Buffer, Buffer>): void => {
+      const stream = new GrpcServerStream(method, call, this.#options);
+      this.#streams.add(stream);
+      stream.accept(handler, () => this.#streams.delete(stream));
+    };
+    this.#server.register(method.path, serve, raw, raw, 'bidi');
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { clock, graceMs } = this.#options;
+    const finished = new AbortController();
+    const over = new Promise<void>((resolve) => {
+      this.#server.tryShutdown(() => {
+        finished.abort();
+        resolve();
+      });
+    });
+    await Promise.race([over, pause(clock, graceMs, finished.signal)]);
+    for (const stream of this.#streams) {
+      stream.cancel(new OperatingError('UNAVAILABLE', `the server ${this.#address} has shut down`));
+    }
+    await Promise.race([over, pause(clock, farewellMs, finished.signal)]);
+    this.#server.forceShutdown();
+  }
+}
+
+/** {@link delay} that ends quietly when it is no longer wanted. */
+async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  await delay(clock, delayMs, signal).catch((reason: unknown) => {
+    if (!signal.aborted) throw reason;
+  });
+}
