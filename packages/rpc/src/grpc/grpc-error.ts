@@ -14,8 +14,8 @@ export function serviceErrorOf(
   metadata.set(codeKey, error.code);
   metadata.set(hintKey, asciiJson(error.hint));
   const details = error.message.slice(0, messageLengthMax).toWellFormed();
-  // The numbers of the table are gRPC's.
-  const code = errorTable[error.code].grpc as status;
+  // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- the table's numbers are gRPC's
+  const code: status = errorTable[error.code].grpc;
   return { code, details, metadata };
 }
 

@@ -106,7 +106,7 @@ export class InProcessClient implements RpcClient {
     return stream;
   }
 
-  // eslint-disable-next-line typescript/require-await -- an interface for clients that have to wait
+  // oxlint-disable-next-line typescript/require-await -- an interface for clients that have to wait
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -54,7 +54,7 @@ export function inProcessTransport(options: InProcessTransportOptions = {}): Tra
   };
   return {
     connect: (address) => new InProcessClient(address, clientOptions),
-    // eslint-disable-next-line typescript/require-await -- an interface for servers that have to wait
+    // oxlint-disable-next-line typescript/require-await -- an interface for servers that have to wait
     listen: async (address, register) => listen(address, register),
   };
 }
