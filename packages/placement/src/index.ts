@@ -1,1 +1,17 @@
-export {};
+export { CommitSignal } from './store/commit-signal.ts';
+export { LeadershipQueue } from './store/leadership-queue.ts';
+export {
+  type ChangeBatch,
+  checkOperations,
+  type Condition,
+  type Leadership,
+  type MetadataStore,
+  type Operation,
+  operationsMax,
+  type RangeOptions,
+  type RangeResult,
+  type StoredChange,
+  type StoredValue,
+  type TransactionResult,
+} from './store/metadata-store.ts';
+export { SqliteStore, type SqliteStoreOptions } from './store/sqlite-store.ts';
