@@ -293,7 +293,7 @@ export class Catalog {
   }
 
   #wakeWaiters(): void {
-    for (const check of [...this.#waiters]) check();
+    for (const check of this.#waiters) check();
   }
 }
 

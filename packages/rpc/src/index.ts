@@ -103,6 +103,12 @@ export {
   WatchRequest,
   WatchResponse,
 } from './generated/robustmq/v1/placement.ts';
+export {
+  StoredCluster,
+  StoredHold,
+  StoredNode,
+  StoredShard,
+} from './generated/robustmq/v1/storage.ts';
 export { grpcTransport, type GrpcTransportOptions } from './grpc/grpc-transport.ts';
 export {
   inProcessTransport,
