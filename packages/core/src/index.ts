@@ -30,4 +30,5 @@ export {
 export { type Logger, silentLogger } from './logger.ts';
 export { limits } from './limits.ts';
 export { type Random, randomInteger, seededRandom, systemRandom } from './random.ts';
+export { TimerWheel, type WheelTimer } from './timer-wheel.ts';
 export { TurnTask } from './turn.ts';
