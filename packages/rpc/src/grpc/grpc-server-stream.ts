@@ -1,4 +1,4 @@
-import { AssertionFailure, OperatingError, toOperatingError } from '@robustmq/core';
+import { AssertionFailure, OperatingError, toOperatingError, TurnTask } from '@robustmq/core';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { isBug } from '../bug.ts';
 import type {
@@ -48,7 +48,9 @@ export class GrpcServerStream<Request, Response> implements MessageStream<Respon
       this.#failed(thrown);
       return;
     }
-    this.#call.on('end', () => this.#close(undefined));
+    // A cancelled stream ends, too, and tells in the same turn that it was cancelled.
+    const halfClosed = new TurnTask(() => this.#close(undefined));
+    this.#call.on('end', () => halfClosed.schedule());
     this.#call.on('data', this.#message);
   }
 

@@ -34,7 +34,8 @@ const farewellMs = 50;
 export class GrpcServer implements RpcServer, ServiceRegistry {
   readonly #server = new Server(serverOptions());
   readonly #options: GrpcServerOptions;
-  readonly #streams = new Set<Pick<GrpcServerStream<never, never>, 'cancel'>>();
+  /** Ends each open call. */
+  readonly #open = new Set<(error: OperatingError) => void>();
   #address = '';
   #closing: Promise<void> | undefined;
 
@@ -80,22 +81,25 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
     const gone = new AbortController();
     const context: CallContext = { peer: call.getPeer(), signal: gone.signal };
     let answered = false;
+    const answer = (error: OperatingError | undefined, response?: Buffer): void => {
+      if (answered) return;
+      answered = true;
+      this.#open.delete(answer);
+      if (error === undefined) respond(null, response);
+      else respond(serviceErrorOf(error));
+    };
+    this.#open.add(answer);
     call.on('cancelled', () => {
-      if (!answered) gone.abort(new OperatingError('CANCELLED', 'the caller has gone'));
+      if (answered) return;
+      answer(new OperatingError('CANCELLED', `${method.path}: the caller has gone`));
+      gone.abort();
     });
     try {
       const request = deserialize(method.path, method.requestDeserialize, call.request);
-      const response = serialize(
-        method.path,
-        method.responseSerialize,
-        await handler(request, context),
-      );
-      answered = true;
-      respond(null, response);
+      const response = await handler(request, context);
+      answer(undefined, serialize(method.path, method.responseSerialize, response));
     } catch (thrown) {
-      if (isBug(thrown, this.#options.onBug)) return;
-      answered = true;
-      respond(serviceErrorOf(toOperatingError(thrown)));
+      if (!isBug(thrown, this.#options.onBug)) answer(toOperatingError(thrown));
     }
   }
 
@@ -105,8 +109,10 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
   ): void {
     const serve = (call: ServerDuplexStream<Buffer, Buffer>): void => {
       const stream = new GrpcServerStream(method, call, this.#options);
-      this.#streams.add(stream);
-      stream.accept(handler, () => this.#streams.delete(stream));
+      const end = (error: OperatingError): void =>
+        stream.cancel(new OperatingError('UNAVAILABLE', error.message));
+      this.#open.add(end);
+      stream.accept(handler, () => this.#open.delete(end));
     };
     this.#server.register(method.path, serve, raw, raw, 'bidi');
   }
@@ -120,16 +126,18 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
     const { clock, graceMs } = this.#options;
     const finished = new AbortController();
     const over = new Promise<void>((resolve) => {
+      // Breaks the connections of callers that do not take their last status in the end;
+      // forceShutdown does not where channelz is off.
+      this.#server.drain(this.#address, graceMs + farewellMs);
       this.#server.tryShutdown(() => {
         finished.abort();
         resolve();
       });
     });
     await Promise.race([over, pause(clock, graceMs, finished.signal)]);
-    for (const stream of this.#streams) {
-      stream.cancel(new OperatingError('UNAVAILABLE', `the server ${this.#address} has shut down`));
-    }
-    await Promise.race([over, pause(clock, farewellMs, finished.signal)]);
+    const error = new OperatingError('INDETERMINATE', `the server ${this.#address} has shut down`);
+    for (const end of this.#open) end(error);
+    await over;
     this.#server.forceShutdown();
   }
 }

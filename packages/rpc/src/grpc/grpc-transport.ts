@@ -1,5 +1,11 @@
 import { type Clock, systemClock } from '@robustmq/core';
-import { type ChannelCredentials, credentials, ServerCredentials } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  credentials,
+  logVerbosity,
+  ServerCredentials,
+  setLogVerbosity,
+} from '@grpc/grpc-js';
 import { type BugHandler, endProcess } from '../bug.ts';
 import type { Transport } from '../transport.ts';
 import { GrpcClient } from './grpc-client.ts';
@@ -25,6 +31,8 @@ export interface GrpcTransportOptions {
 
 /** Connections and servers between processes. */
 export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
+  // grpc-js writes to the console what reaches its callers as errors anyway.
+  setLogVerbosity(logVerbosity.NONE);
   const shared = {
     clock: options.clock ?? systemClock(),
     onBug: options.onBug ?? endProcess,
