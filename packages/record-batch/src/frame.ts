@@ -41,9 +41,8 @@ export const FRAME_HEADER_BYTES = 32;
 /** Chain before the first frame of a segment. */
 export const FIRST_CHAIN = 0;
 
-/** What stands in a frame, in the order of its number. A producer snapshot takes no offset. */
-export const frameKinds = ['batch', 'producer-snapshot'] as const;
-export type FrameKind = (typeof frameKinds)[number];
+/** What stands in a frame: number 0 and 1. A producer snapshot takes no offset. */
+export type FrameKind = 'batch' | 'producer-snapshot';
 /** Whether the batch ends a transaction, in the order of its number. */
 export const frameControls = ['none', 'commit', 'abort'] as const;
 export type FrameControl = (typeof frameControls)[number];

@@ -8,10 +8,12 @@ export interface RecordHeader {
 }
 
 const INITIAL_BYTES = 64;
+/** What a block keeps when it is reset; one large header must not stay in memory for good. */
+const KEPT_BYTES_MAX = 64 * 1024;
 
 /**
  * Record headers in their encoded form (without the count), so that constant ones are encoded once and a
- * message's own are gathered without an object each. Reusable; it never shrinks.
+ * message's own are gathered without an object each. Reusable.
  */
 export class HeaderBlock {
   #count = 0;
@@ -35,6 +37,7 @@ export class HeaderBlock {
   reset(): void {
     this.#count = 0;
     this.#byteLength = 0;
+    if (this.#buffer.length > KEPT_BYTES_MAX) this.#buffer = Buffer.alloc(0);
   }
 
   /** Copies the name and the value. */

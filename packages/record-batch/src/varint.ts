@@ -1,8 +1,7 @@
 import { corruptBatch } from './corrupt-batch.ts';
 
-/** Longest encodings: 32 bits in 5 bytes, 64 bits in 10. */
-export const VARINT_BYTES_MAX = 5;
-export const VARLONG_BYTES_MAX = 10;
+/** 64 bits take at most 10 groups of 7. */
+const VARLONG_BYTES_MAX = 10;
 
 const BITS_7 = 128;
 const INT32_MIN = -0x80000000;
