@@ -17,8 +17,9 @@ import type {
 } from '../transport.ts';
 import type { GrpcStreamOptions } from './grpc-client-stream.ts';
 import { serviceErrorOf } from './grpc-error.ts';
-import { serverOptions } from './grpc-options.ts';
+import { flowControlWindowBytes, serverOptions } from './grpc-options.ts';
 import { GrpcServerStream } from './grpc-server-stream.ts';
+import { raiseServerWindow, raiseSessionWindows } from './grpc-server-window.ts';
 import { deserialize, raw, serialize } from './raw-message.ts';
 
 export interface GrpcServerOptions extends GrpcStreamOptions {
@@ -49,9 +50,11 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
 
   /** Listens on HOST:PORT. Throws UNAVAILABLE when that cannot be had. */
   listen(address: string): Promise<void> {
+    raiseServerWindow(this.#server, flowControlWindowBytes);
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, this.#options.credentials, (error, port) => {
         if (error === null) {
+          raiseSessionWindows(this.#server, flowControlWindowBytes);
           this.#address = address.replace(/:\d+$/, `:${port}`);
           resolve();
           return;
