@@ -13,3 +13,6 @@ export type {
   Tail,
   TailHandlers,
 } from './journal-client.ts';
+export type { JournalPlacement } from './client-context.ts';
+export { type ClientLimits, defaultClientLimits } from './client-limits.ts';
+export { createJournalClient, type JournalClientOptions } from './create-journal-client.ts';

@@ -1,4 +1,5 @@
 import type { ErrorCode, Offset, OperatingError, ProducerId, ShardId } from '@robustmq/core';
+import type { HeaderBlock } from '@robustmq/record-batch';
 import type { AbortedTransaction } from '@robustmq/rpc';
 
 /** When an append counts as done (docs/journal.md, section 2.4). */
@@ -19,7 +20,10 @@ export interface PendingBatch {
   readonly error: OperatingError | undefined;
   /** Records so far: the next record gets this index. */
   readonly recordCount: number;
-  /** Tells `listener` once, when the batch is acknowledged or failed. The same one twice in a row counts once. */
+  /**
+   * Tells `listener` once, when the batch is acknowledged or failed, in the order of the batches of a
+   * shard. The same one twice in a row counts once. Who wants no acknowledgement adds none.
+   */
   addListener(listener: BatchListener): void;
 }
 
@@ -27,16 +31,18 @@ export interface BatchListener {
   batchSettled(batch: PendingBatch): void;
 }
 
-/** A record as bytes; nothing is kept after the call returns. */
+/** A record as bytes; nothing is kept after the call returns, so the object may be used again. */
 export interface RecordToAppend {
   timestampMs: number;
   key: Uint8Array | null;
   value: Uint8Array | null;
-  /** Pre-encoded header block as record-batch's writer takes it: count and bytes. */
-  headerCount: number;
-  headerBytes: Uint8Array | null;
-  /** Key filter tokens; empty: the batch matches everything. */
-  filterTokens: readonly number[];
+  /** Encoded headers; `noHeaders` when there are none. */
+  headers: HeaderBlock;
+  /**
+   * Key filter tokens (`tokensOfName`); empty: the whole batch matches everything. The same array
+   * twice in a row costs nothing; it must not change while its batch gathers.
+   */
+  filterTokens: Uint32Array;
 }
 
 /**
@@ -48,7 +54,11 @@ export interface RecordAppender {
   readonly shardId: ShardId;
   /**
    * Adds a record to the turn's batch and returns the batch; the record's index is the batch's
-   * `recordCount` before the call. Undefined when {@link full}: nothing was taken.
+   * `recordCount` before the call. Undefined when {@link full}: nothing was taken. Throws
+   * BATCH_TOO_LARGE, without a change, for a record that no batch can hold.
+   *
+   * Whatever the level, the batch is kept and sent again until the journal has committed it, so that
+   * a lost record never leaves a hole in the sequence; `none` only says that nobody waits for it.
    */
   append(record: RecordToAppend, ackLevel: AckLevel): PendingBatch | undefined;
   /** The bound of gathered and unacknowledged bytes is reached. */
@@ -99,8 +109,8 @@ export interface ReadResult {
 export interface TailHandlers {
   /**
    * `frames` are whole and verified and hold only offsets from the last `nextOffset` on (a first
-   * batch may begin before the asked offset). The buffer lives until the call returns unless copied.
-   * Return false to pause the tail until {@link Tail.resume}.
+   * batch may begin before the asked offset). The buffer is a view of what was received: keeping it
+   * keeps up to 16 MiB alive, and it must not be changed. Empty when nothing matched. Return false to pause the tail until {@link Tail.resume}.
    */
   frames(
     frames: Buffer,
@@ -127,9 +137,15 @@ export interface JournalClient extends AsyncDisposable {
   /**
    * Appends one batch. With a producer id it is retried with the same bytes until the answer is
    * known; without, an unknown result rejects with INDETERMINATE. Batches of one shard and producer
-   * are sent in the order of the calls. Rejects WRITER_FENCED, PRODUCER_FENCED, OUT_OF_ORDER_SEQUENCE, …
+   * are sent in the order of the calls; the journal recognises a retry only if at most five of one
+   * producer are unanswered. Rejects WRITER_FENCED, PRODUCER_FENCED, OUT_OF_ORDER_SEQUENCE, …
    */
   appendBatch(batch: BatchToAppend): Promise<BatchAppended>;
+  /**
+   * Reads once, from any full replica of a sealed segment or the leader of the open one; a result can
+   * be empty and still move `nextOffset` (filters, ends of segments). Failures are tried elsewhere for
+   * up to 10 s. Rejects OFFSET_OUT_OF_RANGE (hint: earliest), NOT_FOUND, the signal's reason.
+   */
   read(shardId: ShardId, options: ReadOptions): Promise<ReadResult>;
   tail(
     shardId: ShardId,

@@ -1,0 +1,107 @@
+import type { Clock, OperatingError } from '@robustmq/core';
+import {
+  journalBrokerMethods,
+  type ListOffsetsResponse,
+  type OffsetQuery,
+  type RpcClient,
+  type Transport,
+} from '@robustmq/rpc';
+import { AppendStream } from './append-stream.ts';
+import type { JournalPlacement } from './client-context.ts';
+import type { ClientLimits } from './client-limits.ts';
+import type { ClientTurn } from './client-turn.ts';
+import type { JournalPlace } from './leader-route.ts';
+import { ReadStream } from './read-stream.ts';
+import { TailStream } from './tail-stream.ts';
+
+export interface ConnectionOptions {
+  readonly transport: Transport;
+  readonly placement: Pick<JournalPlacement, 'reportUnreachable'>;
+  readonly clock: Clock;
+  readonly turn: ClientTurn;
+  readonly limits: ClientLimits;
+}
+
+/** The streams to one journal. */
+export interface JournalConnection {
+  readonly appends: AppendStream;
+  readonly reads: ReadStream;
+  readonly tails: TailStream;
+  /** At most 1,000 queries. Rejects with UNAVAILABLE, or INDETERMINATE after the limit's time. */
+  listOffsets(queries: OffsetQuery[]): Promise<ListOffsetsResponse>;
+}
+
+interface Connected extends JournalConnection {
+  readonly client: RpcClient;
+  place: JournalPlace;
+  reportedAtMs: number;
+}
+
+/** A lost journal is told to placement at most so often. */
+const reportEveryMs = 200;
+
+/** One connection to each journal that is used, by its address; it connects and comes back by itself. */
+export class JournalConnections implements AsyncDisposable {
+  readonly #options: ConnectionOptions;
+  readonly #byAddress = new Map<string, Connected>();
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  get(place: JournalPlace): JournalConnection {
+    const known = this.#byAddress.get(place.address);
+    if (known !== undefined) {
+      known.place = place;
+      return known;
+    }
+    const connected = this.#connect(place);
+    this.#byAddress.set(place.address, connected);
+    return connected;
+  }
+
+  /** Closes all streams; their users are told. */
+  close(): void {
+    for (const { appends, reads, tails } of this.#byAddress.values()) {
+      appends.close();
+      reads.close();
+      tails.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    const clients = [...this.#byAddress.values()].map(({ client }) => client);
+    this.#byAddress.clear();
+    await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
+  }
+
+  #connect(place: JournalPlace): Connected {
+    const { transport, turn, limits } = this.#options;
+    const client = transport.connect(place.address, 'bulk');
+    const onLost = (error: OperatingError): void => this.#onLost(connected, error);
+    const connected: Connected = {
+      client,
+      place,
+      reportedAtMs: Number.NEGATIVE_INFINITY,
+      appends: new AppendStream(client, turn, limits.requestBytesMax, onLost),
+      reads: new ReadStream(client, onLost),
+      tails: new TailStream(client, turn, limits.tailCreditBytes, onLost),
+      listOffsets: (queries) =>
+        client.call(
+          journalBrokerMethods.listOffsets,
+          { queries },
+          { timeoutMs: limits.askPlacementAfterMs },
+        ),
+    };
+    return connected;
+  }
+
+  #onLost(connected: Connected, error: OperatingError): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (error.code !== 'UNAVAILABLE' || nowMs - connected.reportedAtMs < reportEveryMs) return;
+    connected.reportedAtMs = nowMs;
+    const { nodeId, incarnation } = connected.place;
+    void this.#options.placement.reportUnreachable(nodeId, incarnation);
+  }
+}
