@@ -28,7 +28,7 @@ export interface StreamHandlers<Received> {
   drain?(): void;
   /**
    * Called exactly once, also after this end has ended or cancelled the stream. In order (`error`
-   * undefined: the other end has ended, or the server has), or not.
+   * undefined: the other end has ended, or the server has), or not. Must not throw.
    */
   closed(error: OperatingError | undefined): void;
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { OperatingError } from '@robustmq/core';
+import type { OperatingError } from '@robustmq/core';
 import { askParcel, exchangeParcels, type Parcel, parcel } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
 import type { CallContext, Method, MessageStream } from '../transport.ts';
