@@ -14,6 +14,16 @@ describe('PacketWriter', () => {
     expect(writer.take().toString('hex')).toBe('010203fffefdfc0002c3a4000207080001096263');
   });
 
+  it('patches what was written since the last take', () => {
+    const writer = new PacketWriter(16);
+    writer.bytes(Buffer.alloc(5));
+    writer.take();
+    writer.bytes(Buffer.alloc(4));
+    writer.patchU16(1, 0xabcd);
+    expect(() => writer.patchU16(3, 1)).toThrow('patched');
+    expect(writer.take().toString('hex')).toBe('00abcd00');
+  });
+
   it('never touches what was taken', () => {
     const writer = new PacketWriter(16);
     const taken: Buffer[] = [];

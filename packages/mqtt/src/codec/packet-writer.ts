@@ -71,8 +71,9 @@ export class PacketWriter {
     this.#buffer[this.#end++] = value;
   }
 
-  /** Overwrites two bytes, `at` bytes behind the last {@link take}. */
+  /** Overwrites two bytes, counted like {@link length}: a packet identifier in a copied PUBLISH. */
   patchU16(at: number, value: number): void {
+    assert(at + 2 <= this.length, 'only what was written can be patched');
     this.#buffer[this.#start + at] = value >>> 8;
     this.#buffer[this.#start + at + 1] = value;
   }

@@ -98,7 +98,7 @@ function checkProperty(
 }
 
 /** Unknown or foreign: malformed. The server's, or a second time: protocol error. [MQTT5 section 2.2.2.2] */
-export function identifierFault(
+function identifierFault(
   rule: PropertyRule | undefined,
   identifier: number,
   carrier: PropertyCarrier,

@@ -194,8 +194,3 @@ const ruleById = new Map<number, PropertyRule>(
 export function propertyRule(identifier: number): PropertyRule | undefined {
   return ruleById.get(identifier);
 }
-
-/** Every rule, by ascending identifier. */
-export function propertyRules(): readonly PropertyRule[] {
-  return [...ruleById.values()];
-}

@@ -9,7 +9,10 @@ export interface UserPropertyText {
   readonly value: Text;
 }
 
-/** What only MQTT 5 says about a message. `undefined` is left out. Numbers are taken as they are. */
+/**
+ * What only MQTT 5 says about a message. `undefined` is left out. Texts and binary data are at most
+ * 65,535 bytes and legal MQTT text, which whoever takes them from another protocol sees to.
+ */
 export interface PublishProperties {
   payloadFormat: 0 | 1 | undefined;
   messageExpirySeconds: number | undefined;
@@ -72,7 +75,10 @@ export function encodePublish(
   return packetIdAt;
 }
 
-/** Puts a packet identifier into a copy of an encoded PUBLISH that begins at `start`. */
+/**
+ * Puts a packet identifier into a copy of an encoded PUBLISH that begins at `start`. (A copy that was
+ * appended to a writer is patched with `PacketWriter.patchU16`.)
+ */
 export function patchPacketId(
   packet: Buffer,
   start: number,
