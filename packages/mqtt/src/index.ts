@@ -1,1 +1,4 @@
-export {};
+export type { MqttCounters } from './server/mqtt-counters.ts';
+export type { MqttLimits } from './server/mqtt-limits.ts';
+export { type MetricFamily, mqttMetrics } from './server/mqtt-metrics.ts';
+export { MqttServer, type MqttServerOptions } from './server/mqtt-server.ts';

@@ -1,0 +1,41 @@
+import type { Socket } from 'node:net';
+
+import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
+
+import type { PacketDecoder } from '../codec/packet-decoder.ts';
+import type { DeliveryContext } from '../delivery/live-session.ts';
+import type { RouteTable } from '../publish/route-table.ts';
+import type { MqttCounters } from '../server/mqtt-counters.ts';
+import type { MqttLimits } from '../server/mqtt-limits.ts';
+import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { Connection } from './connection.ts';
+import type { OutputTurn } from './output.ts';
+
+/** What all connections of a broker share. */
+export interface BrokerContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly wheel: TimerWheel;
+  readonly limits: MqttLimits;
+  readonly counters: MqttCounters;
+  readonly decoder: PacketDecoder;
+  readonly output: OutputTurn;
+  readonly routes: RouteTable;
+  readonly delivery: DeliveryContext;
+  readonly sessions: SessionGateway;
+  readonly retained: RetainedGateway;
+  /** Connections by client id. */
+  readonly clients: Map<string, Connection>;
+  /** Partitions that can hold what a filter matches. */
+  shardsOf(filter: string): ShardId[];
+  /** End of a partition as its leader says now. */
+  endOffset(shardId: ShardId): Promise<Offset>;
+  /** The socket was ended: it is destroyed if the client does not end its side in time. */
+  closing(socket: Socket): void;
+  closed(connection: Connection): void;
+  /** A session's end is being told to its coordinator: a broker that stops waits for it. */
+  ending(told: Promise<void>): void;
+  /** Unique in the cluster. */
+  nextConnectionId(): string;
+}

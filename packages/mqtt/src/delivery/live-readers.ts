@@ -1,0 +1,190 @@
+import type { Logger, Offset, OperatingError, ShardId } from '@robustmq/core';
+import { offset } from '@robustmq/core';
+import type { Attachment, DecodedBatch, FanOut, FanOutReader, TopicNames } from '@robustmq/kernel';
+
+import { SubscriptionTrie } from '../codec/subscription-trie.ts';
+import { RecordMessage, secondsLeft } from '../message/record-message.ts';
+import type { MqttCounters } from '../server/mqtt-counters.ts';
+import type { LiveSession } from './live-session.ts';
+import type { LiveSubscription } from './live-subscription.ts';
+import { type LiveTrie, MatchTable, type NameMatch } from './match-table.ts';
+import { PacketClasses } from './packet-classes.ts';
+
+export interface LiveReadersOptions {
+  readonly fanOut: FanOut;
+  readonly names: TopicNames;
+  readonly topicOf: (shardId: ShardId) => string | undefined;
+  readonly wallMs: () => number;
+  readonly counters: MqttCounters;
+  readonly logger: Logger;
+  readonly matchCacheMax: number;
+}
+
+/**
+ * The live path: one reader per partition that somebody on this broker subscribed to, all before one
+ * trie. A reader never falls behind: sessions that cannot take a record lag by themselves.
+ */
+export class LiveReaders {
+  readonly trie: LiveTrie = new SubscriptionTrie<LiveSession, LiveSubscription>();
+  readonly classes = new PacketClasses();
+  readonly #options: LiveReadersOptions;
+  readonly #readers = new Map<ShardId, LiveReader>();
+  readonly #tables = new Map<string, MatchTable>();
+  #names: TopicNames;
+
+  constructor(options: LiveReadersOptions) {
+    this.#options = options;
+    this.#names = options.names;
+  }
+
+  /** Takes the names of a new catalog. */
+  rename(names: TopicNames): void {
+    this.#names = names;
+    for (const table of this.#tables.values()) table.rename(names);
+  }
+
+  /** Offset before which the live path has been; undefined without a reader. */
+  frontier(shardId: ShardId): Offset | undefined {
+    return this.#readers.get(shardId)?.reached;
+  }
+
+  /** Needs a partition's records from now on: starts a reader at `from` when there is none. */
+  acquire(shardId: ShardId, from: Offset): void {
+    let reader = this.#readers.get(shardId);
+    if (reader === undefined) {
+      reader = new LiveReader(shardId, this);
+      this.#readers.set(shardId, reader);
+      reader.attach(this.#options.fanOut, from);
+    }
+    reader.users++;
+  }
+
+  /** The counterpart of {@link acquire}. */
+  release(shardId: ShardId): void {
+    const reader = this.#readers.get(shardId);
+    if (reader === undefined || --reader.users > 0) return;
+    reader.detach();
+    this.#readers.delete(shardId);
+  }
+
+  /** How MQTT sees the records of a topic. */
+  table(topic: string): MatchTable {
+    let table = this.#tables.get(topic);
+    if (table === undefined) {
+      const { matchCacheMax } = this.#options;
+      table = new MatchTable(topic, { trie: this.trie, names: this.#names, size: matchCacheMax });
+      this.#tables.set(topic, table);
+    }
+    return table;
+  }
+
+  tableOfShard(shardId: ShardId): MatchTable | undefined {
+    const topic = this.#options.topicOf(shardId);
+    return topic === undefined ? undefined : this.table(topic);
+  }
+
+  get counters(): MqttCounters {
+    return this.#options.counters;
+  }
+
+  wallMs(): number {
+    return this.#options.wallMs();
+  }
+
+  /** The reader's place was lost: records below `earliest` were trimmed, or the shard is deleted. */
+  lost(reader: LiveReader, error: OperatingError | undefined): void {
+    const { fanOut, logger, counters } = this.#options;
+    const { shardId } = reader;
+    logger.warn({ shardId, code: error?.code }, error?.message ?? 'a live reader was detached');
+    if (error?.code === 'NOT_FOUND') return;
+    const from = error?.hint.earliestOffset ?? reader.reached ?? 0;
+    counters.lostToRetention += Math.max(0, from - (reader.reached ?? from));
+    reader.attach(fanOut, offset(from));
+  }
+}
+
+/** Reads one partition for all subscribers of this broker. */
+class LiveReader implements FanOutReader {
+  users = 0;
+  readonly shardId: ShardId;
+  readonly #owner: LiveReaders;
+  readonly #message = new RecordMessage();
+  #attachment: Attachment | undefined;
+
+  constructor(shardId: ShardId, owner: LiveReaders) {
+    this.shardId = shardId;
+    this.#owner = owner;
+  }
+
+  /** Offset before which it has been. */
+  get reached(): Offset | undefined {
+    return this.#attachment?.frontier;
+  }
+
+  attach(fanOut: FanOut, fromOffset: Offset): void {
+    this.#attachment = fanOut.attach(this.shardId, this, { fromOffset });
+  }
+
+  detach(): void {
+    this.#attachment?.detach();
+    this.#attachment = undefined;
+  }
+
+  batch(batch: DecodedBatch): boolean {
+    const { cursor } = batch;
+    const table = this.#owner.tableOfShard(this.shardId);
+    if (table === undefined || this.#owner.trie.size === 0) return true;
+    while (cursor.next()) {
+      const match = table.of(cursor);
+      if (match.targets.length === 0) continue;
+      this.#message.read(cursor);
+      this.#deliver(match, batch, batch.baseOffset + cursor.offsetDelta);
+    }
+    this.#owner.counters.headersLeftOut += this.#message.headersLeftOut;
+    this.#message.headersLeftOut = 0;
+    return true;
+  }
+
+  /** Records that concern nobody: the attachment knows how far it is. */
+  frontier(): void {}
+
+  detached(error: OperatingError | undefined): void {
+    this.#owner.lost(this, error);
+  }
+
+  #deliver(match: NameMatch, batch: DecodedBatch, at: number): void {
+    const message = this.#message;
+    if (match.dollar && message.publisherStart < 0) return;
+    const left = secondsLeft(message.expiryMs, batch.appendTimeMs, this.#owner.wallMs());
+    if (left === 0) {
+      this.#owner.counters.droppedExpired++;
+      return;
+    }
+    startClasses(this.#owner.classes, match, message, left);
+    for (const target of match.targets) {
+      target.session.deliverLive(target, message, this.shardId, at);
+    }
+  }
+}
+
+/** Makes a record's message the one that the classes encode. */
+export function startClasses(
+  classes: PacketClasses,
+  match: Pick<NameMatch, 'nameBytes'>,
+  message: RecordMessage,
+  secondsLeftNow: number | undefined,
+): void {
+  let { properties } = message;
+  if (secondsLeftNow !== undefined) {
+    properties ??= {
+      payloadFormat: undefined,
+      messageExpirySeconds: undefined,
+      contentType: undefined,
+      responseTopic: undefined,
+      correlationData: undefined,
+      userProperties: [],
+    };
+    properties.messageExpirySeconds = secondsLeftNow;
+  }
+  classes.start({ topic: match.nameBytes, payload: message.value, properties });
+}

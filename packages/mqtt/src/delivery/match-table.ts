@@ -1,0 +1,105 @@
+import type { TopicNames } from '@robustmq/kernel';
+import type { RecordCursor } from '@robustmq/record-batch';
+
+import type { Subscription, SubscriptionTrie } from '../codec/subscription-trie.ts';
+import type { LiveSession } from './live-session.ts';
+import type { LiveSubscription } from './live-subscription.ts';
+
+export type LiveTrie = SubscriptionTrie<LiveSession, LiveSubscription>;
+
+/** A session that a name concerns, with every subscription of it that matches. */
+export interface MatchTarget {
+  readonly session: LiveSession;
+  readonly first: LiveSubscription;
+  /** Overlapping subscriptions of the same session. */
+  readonly more: readonly LiveSubscription[] | undefined;
+}
+
+/** A record key of one topic as MQTT sees it. */
+export interface NameMatch {
+  /** Undefined: MQTT cannot spell it. */
+  readonly name: string | undefined;
+  readonly nameBytes: Buffer;
+  /** The key begins with `$`: only what came through MQTT is delivered. */
+  readonly dollar: boolean;
+  version: number;
+  targets: readonly MatchTarget[];
+}
+
+const nothing = Buffer.alloc(0);
+const none: readonly MatchTarget[] = [];
+
+/** Record keys of one topic → who wants them. Remembered until the subscriptions change. */
+export class MatchTable {
+  readonly #topic: string;
+  readonly #trie: LiveTrie;
+  readonly #size: number;
+  #names: TopicNames;
+  #matches = new Map<string, NameMatch>();
+  #withoutKey: NameMatch | undefined;
+  readonly #found: Subscription<LiveSession, LiveSubscription>[] = [];
+
+  constructor(topic: string, options: { trie: LiveTrie; names: TopicNames; size: number }) {
+    this.#topic = topic;
+    this.#trie = options.trie;
+    this.#names = options.names;
+    this.#size = options.size;
+  }
+
+  /** Takes the names of a new catalog. */
+  rename(names: TopicNames): void {
+    this.#names = names;
+    this.#matches = new Map();
+    this.#withoutKey = undefined;
+  }
+
+  /** The match of the record on which the cursor stands. */
+  of(cursor: RecordCursor): NameMatch {
+    const match = this.#named(cursor);
+    if (match.version !== this.#trie.version) {
+      match.targets = match.name === undefined ? none : this.#targets(match.name);
+      match.version = this.#trie.version;
+    }
+    return match;
+  }
+
+  #named(cursor: RecordCursor): NameMatch {
+    if (cursor.keyStart < 0) return (this.#withoutKey ??= this.#make(null));
+    const key = cursor.buffer.toString('latin1', cursor.keyStart, cursor.keyEnd);
+    let match = this.#matches.get(key);
+    if (match === undefined) {
+      match = this.#make(cursor.buffer.subarray(cursor.keyStart, cursor.keyEnd));
+      if (this.#matches.size >= this.#size) this.#matches = new Map();
+      this.#matches.set(key, match);
+    }
+    return match;
+  }
+
+  #make(key: Buffer | null): NameMatch {
+    const name = this.#names.mqttNameOf(this.#topic, key, 'mqtt') ?? undefined;
+    return {
+      name,
+      nameBytes: name === undefined ? nothing : Buffer.from(name),
+      dollar: key !== null && key[0] === 0x24,
+      version: -1,
+      targets: none,
+    };
+  }
+
+  #targets(name: string): readonly MatchTarget[] {
+    const found = this.#trie.match(name, this.#found);
+    if (found.length === 0) return none;
+    const bySession = new Map<LiveSession, LiveSubscription[]>();
+    for (const { key, value } of found) {
+      const others = bySession.get(key);
+      if (others === undefined) bySession.set(key, [value]);
+      else others.push(value);
+    }
+    found.length = 0;
+    const targets: MatchTarget[] = [];
+    for (const [session, [first, ...more]] of bySession) {
+      if (first) targets.push({ session, first, more: more.length > 0 ? more : undefined });
+    }
+    return targets;
+  }
+}

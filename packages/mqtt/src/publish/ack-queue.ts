@@ -1,0 +1,85 @@
+import { offset, OperatingError, shardId } from '@robustmq/core';
+import type { BatchListener, PendingBatch } from '@robustmq/journal-client';
+
+/** What a publish is answered with once its batch is committed. */
+export type AckOwed = 'puback' | 'pubrec';
+
+/** Takes the acknowledgements, in the order of the publishes. */
+export interface AckSink {
+  acknowledge(owed: AckOwed, packetId: number, error: OperatingError | undefined): void;
+}
+
+const compactAt = 1024;
+
+/**
+ * The publishes of one client that wait for the log, in the order in which they came. They are
+ * answered from the head, so a batch that is done early waits for those before it. [MQTT5-4.6.0-2]
+ */
+export class AckQueue implements BatchListener {
+  readonly #sink: AckSink;
+  #batches: PendingBatch[] = [];
+  /** Packet id, and in bit 16 whether PUBREC is owed. */
+  #packets: number[] = [];
+  #head = 0;
+
+  constructor(sink: AckSink) {
+    this.#sink = sink;
+  }
+
+  get length(): number {
+    return this.#batches.length - this.#head;
+  }
+
+  push(batch: PendingBatch, owed: AckOwed, packetId: number): void {
+    this.#batches.push(batch);
+    this.#packets.push(owed === 'pubrec' ? packetId | 0x10000 : packetId);
+    batch.addListener(this);
+  }
+
+  /** Owes a refusal, in its place. */
+  refuse(owed: AckOwed, packetId: number, message: string): void {
+    this.push(new RefusedBatch(message), owed, packetId);
+    this.batchSettled();
+  }
+
+  batchSettled(): void {
+    const batches = this.#batches;
+    while (this.#head < batches.length) {
+      const batch = batches[this.#head];
+      if (batch === undefined || batch.state === 'gathering' || batch.state === 'sent') break;
+      const packet = this.#packets[this.#head] ?? 0;
+      this.#head++;
+      const owed = packet > 0xffff ? 'pubrec' : 'puback';
+      this.#sink.acknowledge(owed, packet & 0xffff, batch.error);
+    }
+    if (this.#head === batches.length || this.#head >= compactAt) this.#compact();
+  }
+
+  #compact(): void {
+    if (this.#head === this.#batches.length) {
+      this.#batches = [];
+      this.#packets = [];
+    } else {
+      this.#batches.splice(0, this.#head);
+      this.#packets.splice(0, this.#head);
+    }
+    this.#head = 0;
+  }
+}
+
+/** Stands in the queue for a publish that never got into a batch. */
+class RefusedBatch implements PendingBatch {
+  readonly shardId = shardId(0);
+  readonly state = 'failed';
+  readonly baseOffset = offset(0);
+  readonly appendTimeMs = 0;
+  readonly recordCount = 0;
+  readonly error: OperatingError;
+
+  constructor(message: string) {
+    this.error = new OperatingError('INVALID_ARGUMENT', message);
+  }
+
+  /** Settled already. */
+  addListener(): void {}
+}

@@ -1,0 +1,46 @@
+/** What is counted: plain numbers, read when the metrics are scraped. */
+export interface MqttCounters {
+  connections: number;
+  connectionsTotal: number;
+  connectionsRefused: number;
+  publishesIn: [qos0: number, qos1: number, qos2: number];
+  publishesOut: [qos0: number, qos1: number, qos2: number];
+  bytesIn: number;
+  /** QoS 0 publishes of clients that found the partition's queue full. */
+  droppedIn: number;
+  /** QoS 0 messages for clients whose sockets were full. */
+  droppedOut: number;
+  /** Messages that were larger than the client's Maximum Packet Size. */
+  droppedTooLarge: number;
+  /** Messages that expired before they could be delivered. */
+  droppedExpired: number;
+  /** Records that a trimmed log took from sessions that lagged. */
+  lostToRetention: number;
+  headersLeftOut: number;
+  /** Connections that ended with a fault, by reason code. */
+  faults: Map<number, number>;
+  takeovers: number;
+}
+
+export function newMqttCounters(): MqttCounters {
+  return {
+    connections: 0,
+    connectionsTotal: 0,
+    connectionsRefused: 0,
+    publishesIn: [0, 0, 0],
+    publishesOut: [0, 0, 0],
+    bytesIn: 0,
+    droppedIn: 0,
+    droppedOut: 0,
+    droppedTooLarge: 0,
+    droppedExpired: 0,
+    lostToRetention: 0,
+    headersLeftOut: 0,
+    faults: new Map(),
+    takeovers: 0,
+  };
+}
+
+export function countFault(counters: MqttCounters, reasonCode: number): void {
+  counters.faults.set(reasonCode, (counters.faults.get(reasonCode) ?? 0) + 1);
+}

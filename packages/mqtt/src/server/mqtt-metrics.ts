@@ -1,0 +1,94 @@
+import type { MqttServer } from './mqtt-server.ts';
+
+/** One metric family as plain data; the broker hands it to its registry. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'counter' | 'gauge';
+  /** Values now, each with its labels. */
+  read(): readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
+}
+
+/** What an MQTT server can tell, by Prometheus' conventions for names. */
+export function mqttMetrics(server: MqttServer): MetricFamily[] {
+  const { counters } = server;
+  const one = (
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    value: () => number,
+  ): MetricFamily => ({
+    name: `robustmq_mqtt_${name}`,
+    help,
+    kind,
+    read: () => [{ labels: {}, value: value() }],
+  });
+  const byQos = (name: string, help: string, values: readonly number[]): MetricFamily => ({
+    name: `robustmq_mqtt_${name}`,
+    help,
+    kind: 'counter',
+    read: () => values.map((value, qos) => ({ labels: { qos: String(qos) }, value })),
+  });
+  return [
+    one('gauge', 'connections', 'Open MQTT connections.', () => counters.connections),
+    one('counter', 'connections_total', 'Connections accepted.', () => counters.connectionsTotal),
+    one(
+      'counter',
+      'connections_refused_total',
+      'Connections refused for the limit.',
+      () => counters.connectionsRefused,
+    ),
+    one(
+      'gauge',
+      'subscriptions',
+      'Subscriptions of connected sessions.',
+      () => server.subscriptions,
+    ),
+    one('gauge', 'lagging_sessions', 'Connected sessions that read on from the log.', () =>
+      lagging(server),
+    ),
+    byQos('publishes_received_total', 'PUBLISH packets from clients.', counters.publishesIn),
+    byQos('publishes_sent_total', 'PUBLISH packets to clients.', counters.publishesOut),
+    one('counter', 'received_bytes_total', 'Bytes from clients.', () => counters.bytesIn),
+    {
+      name: 'robustmq_mqtt_dropped_messages_total',
+      help: 'Messages that were not taken or not delivered, by reason.',
+      kind: 'counter',
+      read: () => [
+        { labels: { reason: 'queue_full' }, value: counters.droppedIn },
+        { labels: { reason: 'socket_full' }, value: counters.droppedOut },
+        { labels: { reason: 'too_large' }, value: counters.droppedTooLarge },
+        { labels: { reason: 'expired' }, value: counters.droppedExpired },
+        { labels: { reason: 'trimmed' }, value: counters.lostToRetention },
+      ],
+    },
+    {
+      name: 'robustmq_mqtt_faults_total',
+      help: 'Connections ended for a fault of the client, by reason code.',
+      kind: 'counter',
+      read: () =>
+        [...counters.faults].map(([code, value]) => ({
+          labels: { reason_code: `0x${code.toString(16).padStart(2, '0')}` },
+          value,
+        })),
+    },
+    one(
+      'counter',
+      'takeovers_total',
+      'Sessions that went to another connection.',
+      () => counters.takeovers,
+    ),
+    one(
+      'counter',
+      'headers_left_out_total',
+      'Record headers that MQTT cannot spell.',
+      () => counters.headersLeftOut,
+    ),
+  ];
+}
+
+function lagging(server: MqttServer): number {
+  let count = 0;
+  for (const session of server.sessions()) if (session.lagging) count++;
+  return count;
+}

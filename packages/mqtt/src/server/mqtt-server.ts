@@ -1,0 +1,292 @@
+import { createServer, type Server, type Socket } from 'node:net';
+
+import {
+  type Clock,
+  type Logger,
+  type Offset,
+  OperatingError,
+  type Random,
+  type ShardId,
+  shardId,
+  TimerWheel,
+} from '@robustmq/core';
+import type { JournalClient } from '@robustmq/journal-client';
+import {
+  type CatchUp,
+  type FanOut,
+  type LogReader,
+  type LogWriter,
+  TopicNames,
+} from '@robustmq/kernel';
+import type { Catalog } from '@robustmq/placement-client';
+
+import { PacketDecoder } from '../codec/packet-decoder.ts';
+import { ReasonCode } from '../codec/reason-code.ts';
+import type { BrokerContext } from '../connection/broker-context.ts';
+import { Connection } from '../connection/connection.ts';
+import { OutputTurn } from '../connection/output.ts';
+import { LiveReaders } from '../delivery/live-readers.ts';
+import type { LiveSession } from '../delivery/live-session.ts';
+import { ProgressKeeper } from '../delivery/progress-keeper.ts';
+import { RouteTable } from '../publish/route-table.ts';
+import type { RetainedGateway, RevokeReason, SessionGateway } from '../session/session-gateway.ts';
+import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
+import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
+
+export interface MqttServerOptions {
+  /** HOST:PORT; port 0 takes a free one. */
+  readonly listen: string;
+  readonly catalog: Catalog;
+  readonly journal: JournalClient;
+  readonly fanOut: FanOut;
+  readonly log: LogReader;
+  readonly logWriter: LogWriter;
+  readonly catchUp: CatchUp;
+  readonly sessions: SessionGateway;
+  readonly retained: RetainedGateway;
+  /** Broker and incarnation: makes connection ids unique in the cluster. */
+  readonly brokerId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly limits?: Partial<MqttLimits>;
+}
+
+/** How often clients that take nothing are looked for. */
+const stalledCheckMs = 5_000;
+/** Time that a client has to end its side of an ended connection. */
+const lingerMs = 2_000;
+const backlog = 4096;
+
+/** The MQTT listener of a broker and everything behind it. */
+export class MqttServer implements AsyncDisposable {
+  readonly counters: MqttCounters = newMqttCounters();
+  readonly #options: MqttServerOptions;
+  readonly #limits: MqttLimits;
+  readonly #server: Server;
+  readonly #readers: LiveReaders;
+  readonly #routes: RouteTable;
+  readonly #context: BrokerContext;
+  readonly #connections = new Set<Connection>();
+  readonly #sockets = new Set<Socket>();
+  /** Ends of sessions that their coordinators have not confirmed. */
+  readonly #endings = new Set<Promise<void>>();
+  #connectionIds = 0;
+  #stopped = false;
+  #address: string;
+  readonly #unwatch: () => void;
+
+  private constructor(options: MqttServerOptions) {
+    this.#options = options;
+    this.#address = options.listen;
+    this.#limits = { ...mqttLimitsDefault, ...options.limits };
+    const names = TopicNames.of(options.catalog.topics());
+    this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
+    this.#readers = new LiveReaders({
+      fanOut: options.fanOut,
+      names,
+      topicOf: (id) => options.catalog.shard(id)?.topic,
+      wallMs: () => options.clock.wallMs(),
+      counters: this.counters,
+      logger: options.logger,
+      matchCacheMax: this.#limits.matchCacheMax,
+    });
+    this.#context = this.#makeContext();
+    this.#server = createServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
+      this.#accept(socket),
+    );
+    this.#unwatch = options.catalog.onChange((change) => {
+      if (change.kind === 'topic') this.#topicsChanged();
+    });
+    options.sessions.onRevoked((clientId, epoch, reason) => this.#revoked(clientId, epoch, reason));
+  }
+
+  /** Listens. Rejects with ALREADY_EXISTS when the port is taken. */
+  static async start(options: MqttServerOptions): Promise<MqttServer> {
+    const server = new MqttServer(options);
+    await server.#listen();
+    server.#checkStalled();
+    return server;
+  }
+
+  /** HOST:PORT with the port that was really taken. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Sessions that are connected here. */
+  *sessions(): Generator<LiveSession> {
+    for (const connection of this.#connections) {
+      if (connection.session !== undefined) yield connection.session;
+    }
+  }
+
+  get subscriptions(): number {
+    return this.#readers.trie.size;
+  }
+
+  /** Stops accepting, tells the clients to go (0x8B), and waits until their sessions are stored. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#unwatch();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    // Closing removes a connection from the set, which a set allows while it is walked.
+    for (const connection of this.#connections) {
+      connection.close(ReasonCode.serverShuttingDown);
+    }
+    await Promise.all(this.#endings);
+    await Promise.race([closed, this.#lingered()]);
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #lingered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.setTimer(lingerMs, resolve);
+    });
+  }
+
+  #makeContext(): BrokerContext {
+    const { options, limits } = { options: this.#options, limits: this.#limits };
+    const output = new OutputTurn();
+    const clients = new Map<string, Connection>();
+    const progress = new ProgressKeeper({
+      gateway: options.sessions,
+      clock: options.clock,
+      delayMs: limits.progressDelayMs,
+      logger: options.logger,
+      fenced: (session) =>
+        clients.get(session.grant.clientId)?.revoked(ReasonCode.sessionTakenOver),
+    });
+    return {
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger,
+      wheel: new TimerWheel(options.clock),
+      limits,
+      counters: this.counters,
+      decoder: new PacketDecoder(),
+      output,
+      routes: this.#routes,
+      delivery: {
+        readers: this.#readers,
+        catchUp: options.catchUp,
+        log: options.log,
+        progress,
+        limits,
+        writer: output.writer,
+      },
+      sessions: options.sessions,
+      retained: options.retained,
+      clients,
+      shardsOf: (filter) => this.#shardsOf(filter),
+      endOffset: (id): Promise<Offset> => options.journal.endOffset(id),
+      closing: (socket) => this.#linger(socket),
+      closed: (connection) => this.#closed(connection),
+      ending: (told) => {
+        this.#endings.add(told);
+        void told.finally(() => this.#endings.delete(told));
+      },
+      nextConnectionId: () => `${options.brokerId}-${++this.#connectionIds}`,
+    };
+  }
+
+  // ---- connections
+
+  #listen(): Promise<void> {
+    const { host, port } = hostAndPort(this.#options.listen);
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) => {
+        reject(listenError(this.#options.listen, error));
+      });
+      this.#server.listen({ host, port, backlog }, () => {
+        const bound = this.#server.address();
+        if (typeof bound === 'object' && bound) this.#address = `${host}:${bound.port}`;
+        resolve();
+      });
+    });
+  }
+
+  #accept(socket: Socket): void {
+    this.counters.connectionsTotal++;
+    if (this.#stopped || this.#connections.size >= this.#limits.connectionsMax) {
+      this.counters.connectionsRefused++;
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#connections.add(new Connection(socket, this.#context));
+    this.counters.connections = this.#connections.size;
+  }
+
+  #closed(connection: Connection): void {
+    this.#connections.delete(connection);
+    this.counters.connections = this.#connections.size;
+  }
+
+  #linger(socket: Socket): void {
+    if (socket.destroyed) return;
+    socket.resume();
+    const cancel = this.#options.clock.setTimer(lingerMs, () => socket.destroy());
+    socket.once('close', cancel);
+  }
+
+  #checkStalled(): void {
+    const { clock } = this.#options;
+    clock.setTimer(stalledCheckMs, () => {
+      if (this.#stopped) return;
+      const now = clock.monotonicMs();
+      for (const connection of this.#connections) connection.checkStalled(now);
+      this.#checkStalled();
+    });
+  }
+
+  #revoked(clientId: string, epoch: number, reason: RevokeReason): void {
+    const connection = this.#context.clients.get(clientId);
+    if (connection?.session?.grant.epoch !== epoch) return;
+    connection.revoked(
+      reason === 'taken-over' ? ReasonCode.sessionTakenOver : ReasonCode.administrativeAction,
+    );
+  }
+
+  // ---- topics
+
+  #shardsOf(filter: string): ShardId[] {
+    const { catalog } = this.#options;
+    return this.#routes.names.sources(filter).flatMap(({ topic, partitions }) => {
+      const shardIds = (catalog.topic(topic)?.shardIds ?? []).map((id) => shardId(id));
+      return partitions === 'all'
+        ? shardIds
+        : shardIds.filter((_, index) => partitions.includes(index));
+    });
+  }
+
+  /** New topics and partitions may hold names that are subscribed to. */
+  #topicsChanged(): void {
+    const names = TopicNames.of(this.#options.catalog.topics());
+    this.#routes.rename(names);
+    this.#readers.rename(names);
+    for (const session of this.sessions()) {
+      for (const subscription of session.subscriptions.values()) {
+        for (const id of this.#shardsOf(subscription.stored.filter)) {
+          if (!subscription.shardIds.includes(id)) session.addShard(subscription, id);
+        }
+      }
+    }
+  }
+}
+
+function hostAndPort(listen: string): { host: string; port: number } {
+  const at = listen.lastIndexOf(':');
+  return { host: listen.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(listen.slice(at + 1)) };
+}
+
+function listenError(listen: string, error: NodeJS.ErrnoException): Error {
+  if (error.code !== 'EADDRINUSE') return error;
+  return new OperatingError(
+    'ALREADY_EXISTS',
+    `${listen} is taken by another program; stop it or choose another with --mqtt-listen HOST:PORT`,
+  );
+}

@@ -1,0 +1,164 @@
+import { type Offset, type ShardId, toOperatingError } from '@robustmq/core';
+
+import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/packet.ts';
+import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
+import { parseSharedFilter } from '../codec/topic.ts';
+import type { BrokerContext } from '../connection/broker-context.ts';
+import type { LiveSession } from '../delivery/live-session.ts';
+import { LiveSubscription } from '../delivery/live-subscription.ts';
+import type { SessionSubscription, ShardPosition } from '../session/session-gateway.ts';
+
+/** What a SUBSCRIBE has led to. */
+export interface Subscribed {
+  /** One per filter, in order. [MQTT5-3.8.4-6] */
+  readonly reasonCodes: readonly ReasonCode[];
+  /** Subscriptions that want the retained messages, with the ends of their partitions. */
+  readonly replays: readonly Replay[];
+}
+
+export interface Replay {
+  readonly subscription: LiveSubscription;
+  readonly reached: readonly ShardPosition[];
+}
+
+/** Ends of partitions, all asked for in one turn. */
+export async function endsOf(
+  context: BrokerContext,
+  shardIds: Iterable<ShardId>,
+): Promise<Map<ShardId, Offset>> {
+  const unique = [...new Set(shardIds)];
+  const ends = await Promise.all(unique.map((shardId) => context.endOffset(shardId)));
+  return new Map(unique.map((shardId, index) => [shardId, ends[index] as Offset]));
+}
+
+/**
+ * Subscribes at now (packages/mqtt/DESIGN.md, "Subscribe"): nothing that was acknowledged before the
+ * packet came is delivered as live, nothing published after the SUBACK is missed.
+ */
+export async function subscribe(
+  context: BrokerContext,
+  session: LiveSession,
+  packet: SubscribePacket,
+): Promise<Subscribed> {
+  const refusals = packet.subscriptions.map((request) => refusalOf(context, session, request));
+  const accepted = packet.subscriptions.filter((_, index) => refusals[index] === undefined);
+  try {
+    const replays = await add(context, session, accepted, packet.subscriptionId ?? 0);
+    const reasonCodes = packet.subscriptions.map(
+      (request, index) => refusals[index] ?? (request.qos as ReasonCode),
+    );
+    return { reasonCodes, replays };
+  } catch (thrown) {
+    const error = toOperatingError(thrown);
+    if (error.code === 'FENCED') throw error;
+    const reason = ackReasonByError[error.code];
+    return { reasonCodes: refusals.map((refusal) => refusal ?? reason), replays: [] };
+  }
+}
+
+function refusalOf(
+  context: BrokerContext,
+  session: LiveSession,
+  request: SubscriptionRequest,
+): ReasonCode | undefined {
+  if (parseSharedFilter(request.filter) !== undefined) {
+    return ReasonCode.sharedSubscriptionsNotSupported;
+  }
+  const isNew = !session.subscriptions.has(request.filter);
+  if (isNew && session.subscriptions.size >= context.limits.subscriptionsMax) {
+    return ReasonCode.quotaExceeded;
+  }
+  return undefined;
+}
+
+async function add(
+  context: BrokerContext,
+  session: LiveSession,
+  requests: readonly SubscriptionRequest[],
+  subscriptionId: number,
+): Promise<Replay[]> {
+  if (requests.length === 0) return [];
+  const shards = requests.map((request) => context.shardsOf(request.filter));
+  const ends = await endsOf(context, shards.flat());
+  const stored = requests.map((request, index) =>
+    storedSubscription(session, request, subscriptionId, startsOf(shards[index] ?? [], ends)),
+  );
+  if (session.durable) await context.sessions.subscribe(session.grant, stored);
+  if (session.ended) return [];
+  return stored.flatMap((subscription, index) => {
+    const isNew = !session.subscriptions.has(subscription.filter);
+    const live = new LiveSubscription(subscription, shards[index] ?? []);
+    session.subscribe(live, ends);
+    const replay =
+      subscription.retainHandling === 0 || (subscription.retainHandling === 1 && isNew);
+    return replay ? [{ subscription: live, reached: startsOf(shards[index] ?? [], ends) }] : [];
+  });
+}
+
+/** A subscription that replaces another goes on where that one was. [MQTT5-3.8.4-3] */
+function storedSubscription(
+  session: LiveSession,
+  request: SubscriptionRequest,
+  subscriptionId: number,
+  starts: readonly ShardPosition[],
+): SessionSubscription {
+  const replaced = session.subscriptions.get(request.filter);
+  return {
+    filter: request.filter,
+    qos: request.qos,
+    noLocal: request.noLocal,
+    retainAsPublished: request.retainAsPublished,
+    retainHandling: request.retainHandling,
+    subscriptionId,
+    startOffsets: replaced?.stored.startOffsets ?? starts,
+  };
+}
+
+function startsOf(
+  shardIds: readonly ShardId[],
+  ends: ReadonlyMap<ShardId, Offset>,
+): ShardPosition[] {
+  return shardIds.flatMap((shardId) => {
+    const end = ends.get(shardId);
+    return end === undefined ? [] : [{ shardId, offset: end }];
+  });
+}
+
+/** Ends subscriptions; one reason code per filter, in order. [MQTT5-3.11.3-1] */
+export async function unsubscribe(
+  context: BrokerContext,
+  session: LiveSession,
+  packet: UnsubscribePacket,
+): Promise<ReasonCode[]> {
+  const known = packet.filters.filter((filter) => session.subscriptions.has(filter));
+  if (session.durable && known.length > 0) await context.sessions.unsubscribe(session.grant, known);
+  return packet.filters.map((filter) =>
+    session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
+  );
+}
+
+/**
+ * Sends the retained messages for new subscriptions. One at or above a subscription's start is left
+ * out: it comes on the live path.
+ */
+export async function replayRetained(
+  context: BrokerContext,
+  session: LiveSession,
+  replays: readonly Replay[],
+): Promise<void> {
+  for (const { subscription, reached } of replays) {
+    const starts = new Map(reached.map((start) => [start.shardId, start.offset]));
+    const { filter } = subscription.stored;
+    const error = await context.retained.lookup(filter, reached, async (messages) => {
+      for (const message of messages) {
+        if (session.ended) return;
+        if (message.offset >= (starts.get(message.shardId) ?? Number.POSITIVE_INFINITY)) continue;
+        await session.deliverRetained(subscription, message);
+      }
+    });
+    if (error !== undefined) {
+      const { clientId } = session.grant;
+      context.logger.warn({ clientId, filter, code: error.code }, `retained: ${error.message}`);
+    }
+  }
+}
