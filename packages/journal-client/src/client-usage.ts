@@ -12,7 +12,8 @@ export class ClientUsage {
   /** There may be room again. */
   wakeWriters(): void {
     if (this.waiting.size === 0) return;
-    for (const waiter of [...this.waiting]) {
+    const asOfNow = Array.from(this.waiting);
+    for (const waiter of asOfNow) {
       if (waiter.wakeIfWritable()) this.waiting.delete(waiter);
     }
   }

@@ -36,6 +36,10 @@ export class ReadStream {
   read(order: ReadOrder, signal: AbortSignal | undefined): Promise<ReadResponse> {
     const readId = ++this.#lastId;
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
       const onAbort = (): void => {
         if (this.#take(readId) === undefined) return;
         this.#send({ ...order, readId, cancel: true });
