@@ -1,0 +1,379 @@
+import { type Random, randomInteger } from '@robustmq/core';
+
+const SECTOR_BYTES = 4096;
+
+type Done = (error: Error | undefined) => void;
+
+/** What a disk can do wrong, set by a test at any time. */
+export interface DiskFaults {
+  /** Syncs that fail from now on, once each; their data is lost as the kernel loses it. */
+  failingSyncs: number;
+  /** Writes that fail with EIO from now on, once each. */
+  failingWrites: number;
+  /** While true syncs do not end; they go on when it is set to false. */
+  holdSyncs: boolean;
+}
+
+/**
+ * A disk in memory that loses what was not synced. A file has a durable image and what readers see;
+ * unsynced sectors of 4 KiB survive a crash each for itself, in any order, or not at all. Names that
+ * were not synced in their folder may vanish, the latest first. Fits journal-server's `Disk`; the
+ * same seed gives the same losses.
+ */
+export class MemoryDisk {
+  readonly faults: DiskFaults = { failingSyncs: 0, failingWrites: 0, holdSyncs: false };
+  /** Bytes that files may take; beyond, writes fail with ENOSPC. */
+  capacityBytes: number;
+  syncs = 0;
+  #names = new Map<string, MemoryFile>();
+  /** Changes of names that are not synced yet, oldest first. */
+  #nameChanges: NameChange[] = [];
+  #folders = new Set<string>(['']);
+  /** Handles of an older generation belong to a process that has crashed. */
+  #generation = 0;
+  #isLocked = false;
+  #held: (() => void)[] = [];
+
+  constructor(capacityBytes = Number.MAX_SAFE_INTEGER) {
+    this.capacityBytes = capacityBytes;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get usedBytes(): number {
+    let used = 0;
+    if (this.capacityBytes === Number.MAX_SAFE_INTEGER) return used;
+    for (const file of this.#names.values()) used += file.content.length;
+    return used;
+  }
+
+  paths(): string[] {
+    return [...this.#names.keys()].sort();
+  }
+
+  /** A copy of what readers see. */
+  content(path: string): Buffer {
+    return Buffer.from(this.#file(path).content);
+  }
+
+  /** Overwrites a file behind everybody's back, durably: rot, or a test's cut. */
+  replace(path: string, content: Buffer): void {
+    const file = this.#names.get(path) ?? new MemoryFile();
+    file.content = Buffer.from(content);
+    file.durable = Buffer.from(content);
+    file.dirty.clear();
+    this.#names.set(path, file);
+  }
+
+  flipBit(path: string, bit: number): void {
+    const file = this.#file(path);
+    for (const image of [file.content, file.durable]) {
+      const byte = image[bit >> 3];
+      if (byte !== undefined) image[bit >> 3] = byte ^ (1 << (bit & 7));
+    }
+  }
+
+  /** A second disk with the same durable and visible content, as if copied while nothing ran. */
+  clone(): MemoryDisk {
+    const copy = new MemoryDisk(this.capacityBytes);
+    for (const [path, file] of this.#names) copy.#names.set(path, file.clone());
+    copy.#folders = new Set(this.#folders);
+    return copy;
+  }
+
+  /**
+   * The machine loses power: open handles are dead and never call back, and of what was not synced a
+   * random part stays.
+   */
+  crash(random: Random): void {
+    this.kill();
+    const kept = randomInteger(random, this.#nameChanges.length + 1);
+    for (const change of this.#nameChanges.splice(kept).reverse()) {
+      for (const [path, file] of change.before) {
+        if (file === undefined) this.#names.delete(path);
+        else this.#names.set(path, file);
+      }
+    }
+    this.#nameChanges = [];
+    for (const file of new Set(this.#names.values())) file.crash(random);
+  }
+
+  /** The process ends: its handles are dead, and what it wrote stays as if the machine went on. */
+  kill(): void {
+    this.#generation++;
+    this.#isLocked = false;
+    this.#held = [];
+    this.faults.holdSyncs = false;
+  }
+
+  /** Lets syncs end again. */
+  releaseSyncs(): void {
+    this.faults.holdSyncs = false;
+    for (const held of this.#held.splice(0)) held();
+  }
+
+  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<MemoryHandle> {
+    const generation = this.#generation;
+    await this.turn(generation);
+    let file = this.#names.get(path);
+    if (file === undefined) {
+      if (mode !== 'create') throw systemError('ENOENT', path);
+      file = new MemoryFile();
+      this.#change([[path, file]]);
+    }
+    return new MemoryHandle(this, file, generation);
+  }
+
+  async exists(path: string): Promise<boolean> {
+    await this.turn(this.#generation);
+    return this.#names.has(path);
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.turn(this.#generation);
+    const file = this.#file(from);
+    this.#change([
+      [from, undefined],
+      [to, file],
+    ]);
+  }
+
+  async unlink(path: string): Promise<void> {
+    await this.turn(this.#generation);
+    if (this.#names.has(path)) this.#change([[path, undefined]]);
+  }
+
+  async list(folder: string): Promise<string[]> {
+    await this.turn(this.#generation);
+    const prefix = folder === '' ? '' : `${folder}/`;
+    const names = [...this.#names.keys()].filter((path) => path.startsWith(prefix));
+    return names.map((path) => path.slice(prefix.length)).filter((name) => !name.includes('/'));
+  }
+
+  async makeFolder(folder: string): Promise<void> {
+    this.#folders.add(folder);
+  }
+
+  async syncFolder(folder: string): Promise<void> {
+    await this.turn(this.#generation);
+    this.#nameChanges = this.#nameChanges.filter((change) =>
+      [...change.before.keys()].every((path) => folderOf(path) !== folder),
+    );
+  }
+
+  async freeSpace(): Promise<{ freeBytes: number; totalBytes: number }> {
+    await this.turn(this.#generation);
+    return {
+      freeBytes: Math.max(0, this.capacityBytes - this.usedBytes),
+      totalBytes: this.capacityBytes,
+    };
+  }
+
+  async lock(): Promise<() => void> {
+    if (this.#isLocked) throw new Error('the data folder is in use');
+    this.#isLocked = true;
+    return () => {
+      this.#isLocked = false;
+    };
+  }
+
+  /** Resolves in a later turn, unless the process that asks has crashed by then. */
+  turn(generation: number): Promise<void> {
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        if (generation === this.#generation) resolve();
+      });
+    });
+  }
+
+  /** Runs `sync` now, or when syncs are let go. */
+  whenSyncing(sync: () => void): void {
+    if (this.faults.holdSyncs) this.#held.push(sync);
+    else sync();
+  }
+
+  #file(path: string): MemoryFile {
+    const file = this.#names.get(path);
+    if (file === undefined) throw systemError('ENOENT', path);
+    return file;
+  }
+
+  #change(after: readonly (readonly [string, MemoryFile | undefined])[]): void {
+    const before = new Map<string, MemoryFile | undefined>();
+    for (const [path, file] of after) {
+      before.set(path, this.#names.get(path));
+      if (file === undefined) this.#names.delete(path);
+      else this.#names.set(path, file);
+    }
+    this.#nameChanges.push({ before });
+  }
+}
+
+/** Names and what they stood for before one change, which is made or lost as a whole. */
+interface NameChange {
+  readonly before: Map<string, MemoryFile | undefined>;
+}
+
+class MemoryFile {
+  content: Buffer = Buffer.alloc(0);
+  durable: Buffer = Buffer.alloc(0);
+  /** Sectors that differ from the durable image. */
+  readonly dirty = new Set<number>();
+
+  clone(): MemoryFile {
+    const copy = new MemoryFile();
+    copy.content = Buffer.from(this.content);
+    copy.durable = Buffer.from(this.durable);
+    for (const sector of this.dirty) copy.dirty.add(sector);
+    return copy;
+  }
+
+  write(data: Buffer, position: number): void {
+    this.#resize(Math.max(this.content.length, position + data.length));
+    data.copy(this.content, position);
+    const last = Math.floor((position + data.length - 1) / SECTOR_BYTES);
+    for (let at = Math.floor(position / SECTOR_BYTES); at <= last; at++) this.dirty.add(at);
+  }
+
+  truncate(length: number): void {
+    const before = this.content.length;
+    this.#resize(length);
+    const last = Math.floor((Math.max(before, length) - 1) / SECTOR_BYTES);
+    for (let at = Math.floor(length / SECTOR_BYTES); at <= last; at++) this.dirty.add(at);
+  }
+
+  #resize(length: number): void {
+    if (length === this.content.length) return;
+    const resized = Buffer.alloc(length);
+    this.content.copy(resized);
+    this.content = resized;
+  }
+
+  sync(): void {
+    if (this.durable.length !== this.content.length) {
+      this.durable = Buffer.from(this.content);
+    } else {
+      for (const sector of this.dirty) {
+        const start = sector * SECTOR_BYTES;
+        this.content.copy(this.durable, start, start, start + SECTOR_BYTES);
+      }
+    }
+    this.dirty.clear();
+  }
+
+  crash(random: Random): void {
+    if (this.dirty.size === 0) {
+      // After a failed sync the cache shows what the disk never got.
+      this.content = Buffer.from(this.durable);
+      return;
+    }
+    let { length } = this.durable;
+    const kept = [...this.dirty].filter(() => random.next() < 0.5);
+    // A cut that was not synced may have happened or not; growth goes with the sectors that stayed.
+    if (this.content.length < length) length = random.next() < 0.5 ? length : this.content.length;
+    for (const sector of kept) {
+      length = Math.max(length, Math.min(this.content.length, (sector + 1) * SECTOR_BYTES));
+    }
+    const after = Buffer.alloc(length);
+    this.durable.copy(after);
+    for (const sector of kept) {
+      const start = sector * SECTOR_BYTES;
+      if (start < this.content.length) this.content.copy(after, start, start, start + SECTOR_BYTES);
+    }
+    this.content = after;
+    this.durable = Buffer.from(after);
+    this.dirty.clear();
+  }
+}
+
+class MemoryHandle {
+  readonly #disk: MemoryDisk;
+  readonly #file: MemoryFile;
+  readonly #generation: number;
+
+  constructor(disk: MemoryDisk, file: MemoryFile, generation: number) {
+    this.#disk = disk;
+    this.#file = file;
+    this.#generation = generation;
+  }
+
+  write(buffers: readonly Buffer[], position: number, done: Done): void {
+    // The writer may not touch its buffers until `done`: taking the copy late would show it.
+    this.#later(() => {
+      const { faults } = this.#disk;
+      if (faults.failingWrites > 0) {
+        faults.failingWrites--;
+        done(systemError('EIO', 'write'));
+        return;
+      }
+      let at = position;
+      for (const buffer of buffers) {
+        const grows = Math.max(0, at + buffer.length - this.#file.content.length);
+        const room = Math.max(0, this.#disk.capacityBytes - this.#disk.usedBytes);
+        if (grows > room) {
+          // As much as fits is written, as on a real disk.
+          const fits = buffer.length - grows + Math.floor(room / SECTOR_BYTES) * SECTOR_BYTES;
+          if (fits > 0) this.#file.write(buffer.subarray(0, fits), at);
+          done(systemError('ENOSPC', 'write'));
+          return;
+        }
+        if (buffer.length > 0) this.#file.write(buffer, at);
+        at += buffer.length;
+      }
+      done(undefined);
+    });
+  }
+
+  sync(done: Done): void {
+    this.#later(() => {
+      this.#disk.whenSyncing(() => {
+        if (this.#generation !== this.#disk.generation) return;
+        this.#disk.syncs++;
+        const { faults } = this.#disk;
+        if (faults.failingSyncs > 0) {
+          faults.failingSyncs--;
+          // Clean in the cache, never written: a second sync would say that all is well.
+          this.#file.dirty.clear();
+          done(systemError('EIO', 'fdatasync'));
+          return;
+        }
+        this.#file.sync();
+        done(undefined);
+      });
+    });
+  }
+
+  async read(target: Buffer, position: number): Promise<number> {
+    await this.#disk.turn(this.#generation);
+    return this.#file.content.copy(target, 0, position);
+  }
+
+  async truncate(length: number): Promise<void> {
+    await this.#disk.turn(this.#generation);
+    this.#file.truncate(length);
+  }
+
+  async size(): Promise<number> {
+    await this.#disk.turn(this.#generation);
+    return this.#file.content.length;
+  }
+
+  async close(): Promise<void> {
+    await this.#disk.turn(this.#generation);
+  }
+
+  #later(work: () => void): void {
+    void this.#disk.turn(this.#generation).then(work);
+  }
+}
+
+function systemError(code: string, what: string): Error {
+  return Object.assign(new Error(`${code}: ${what}`), { code });
+}
+
+function folderOf(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash < 0 ? '' : path.slice(0, slash);
+}
