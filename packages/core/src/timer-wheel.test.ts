@@ -120,6 +120,21 @@ describe('TimerWheel', () => {
     expect(clock.pending.size).toBe(0);
   });
 
+  it('forgets all timers when it is cleared', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const timers = [1, 1000, day].map((delayMs) => {
+      const timer = wheel.timer(() => expect.unreachable());
+      timer.set(delayMs);
+      return timer;
+    });
+    wheel.clear();
+    expect(wheel.size).toBe(0);
+    expect(clock.pending.size).toBe(0);
+    expect(timers.map((timer) => timer.isSet)).toEqual([false, false, false]);
+    clock.advance(2 * day);
+  });
+
   it('lets a timer set itself and cancel others while it fires', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);

@@ -58,6 +58,16 @@ export class TimerWheel {
     return new Timer(fire, this.#owner);
   }
 
+  /** Cancels all timers. */
+  clear(): void {
+    for (let slot = 0; slot < this.#heads.length; slot++) {
+      for (let timer = this.#heads[slot]; timer !== undefined; timer = this.#heads[slot]) {
+        this.#unlink(timer);
+      }
+    }
+    this.#disarmClock();
+  }
+
   #set(timer: Timer, delayMs: number): void {
     this.#unlink(timer);
     if (this.#count === 0) this.#tick = this.#nowTick();

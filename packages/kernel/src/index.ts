@@ -3,11 +3,26 @@ export type { Attachment, AttachOptions, FanOut, FanOutReader } from './fan-out/
 export type { BrokenBatch, BrokenBatchListener, DecodedBatch } from './log/decoded-batch.ts';
 export type { BatchVisitor, LogReader, LogReadOptions, LogReadStep } from './log/log-reader.ts';
 export type { LogWriter } from './log/log-writer.ts';
+export { BrokerPeer } from './coordinator/broker-peer.ts';
 export type {
   CallCoordinatorOptions,
   CoordinatorCalls,
   CoordinatorOwner,
 } from './coordinator/coordinator-calls.ts';
+export {
+  CoordinatorClient,
+  type CoordinatorClientOptions,
+} from './coordinator/coordinator-client.ts';
+export {
+  type CoordinatorCatalog,
+  CoordinatorHost,
+  type CoordinatorHostOptions,
+  type HostedCoordinator,
+  type OutgoingNotice,
+} from './coordinator/coordinator-host.ts';
+export { coordinatorIndex } from './coordinator/coordinator-index.ts';
+export { entitiesOf, type Entity, EntityTable } from './coordinator/entity-table.ts';
+export type { SnapshotPolicy } from './coordinator/snapshot-writer.ts';
 export type {
   Caller,
   CoordinatorContext,

@@ -14,7 +14,7 @@ export interface OutboxEntry {
   /** The shard of the target partition. */
   readonly target: ShardId;
   /** Its time stamp comes from the machine's record: every owner builds the same bytes. */
-  readonly record: RecordToAppend;
+  readonly record: Readonly<RecordToAppend>;
   /** By which the machine knows the entry again; at most 64 KiB. */
   readonly tag: Buffer;
 }
