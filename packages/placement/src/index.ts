@@ -1,3 +1,10 @@
+export type { PlacementConfig } from './controller/controller.ts';
+export {
+  defaultPlacementConfig,
+  type PlacementOptions,
+  type PlacementServer,
+  startPlacement,
+} from './placement-server.ts';
 export { CommitSignal } from './store/commit-signal.ts';
 export { LeadershipQueue } from './store/leadership-queue.ts';
 export {

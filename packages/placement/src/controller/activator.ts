@@ -1,0 +1,131 @@
+import type { ErrorCode, Logger, OperatingError } from '@robustmq/core';
+import {
+  type ActivateSegment,
+  type Node,
+  type Segment,
+  SegmentState,
+  type Shard,
+} from '@robustmq/rpc';
+import { unsealedSegment } from '../core/chain.ts';
+import { readTopicConfig } from '../core/topic-config.ts';
+import { ByNode } from './by-node.ts';
+import type { Image } from './image.ts';
+import type { JournalOrders } from './journal-orders.ts';
+
+export interface ActivatorOptions {
+  readonly image: Image;
+  readonly orders: JournalOrders;
+  readonly logger: Logger;
+  /** Told of shards whose leader will never lead the open segment: it has to be sealed. */
+  readonly onRefused: (shardIds: number[]) => void;
+}
+
+/** With these the leader says that it will not lead, however often it is asked. */
+const finalRefusals: ReadonlySet<ErrorCode> = new Set([
+  'FENCED',
+  'NOT_LEADER',
+  'SEGMENT_UNKNOWN',
+  'DAMAGED',
+  'CONFLICT',
+]);
+
+/**
+ * Makes leaders of open segments. An order may be given again at any time: a journal leads a segment at
+ * most once per incarnation. So whatever is not known to be active (an answer was lost, placement was
+ * killed after the transaction) is ordered again.
+ */
+export class Activator {
+  readonly #options: ActivatorOptions;
+  /** Shards whose open segment is not known to be active. */
+  readonly #unconfirmed = new Set<number>();
+
+  constructor(options: ActivatorOptions) {
+    this.#options = options;
+  }
+
+  /** Orders the leaders of the open segments of these shards to lead. */
+  async activate(shardIds: Iterable<number>): Promise<void> {
+    const byNode = new ByNode<number>();
+    for (const shardId of shardIds) {
+      const leader = this.#leaderOf(shardId);
+      this.#unconfirmed.delete(shardId);
+      if (leader === undefined) continue;
+      this.#unconfirmed.add(shardId);
+      byNode.add(leader.nodeId, shardId);
+    }
+    await byNode.forEach((nodeId, items) => this.#order(nodeId, items));
+  }
+
+  /** Orders again what was not confirmed. */
+  async retry(): Promise<void> {
+    if (this.#unconfirmed.size > 0) await this.activate([...this.#unconfirmed]);
+  }
+
+  async #order(nodeId: string, shardIds: readonly number[]): Promise<void> {
+    const open = shardIds.flatMap((shardId) => this.#orderFor(shardId) ?? []);
+    const outcomes = await this.#options.orders.activate(
+      nodeId,
+      open.map((item) => item.order),
+    );
+    const refused: number[] = [];
+    open.forEach(({ shardId, segment }, at) => {
+      const error = outcomes[at];
+      if (!this.#isStillOpen(shardId, segment)) return;
+      if (error === undefined) this.#unconfirmed.delete(shardId);
+      else if (finalRefusals.has(error.code)) {
+        this.#unconfirmed.delete(shardId);
+        refused.push(shardId);
+        this.#logRefusal(nodeId, shardId, error);
+      }
+    });
+    if (refused.length > 0) this.#options.onRefused(refused);
+  }
+
+  /** The leader of the open segment, while it lives in the incarnation that was chosen. */
+  #leaderOf(shardId: number): Node | undefined {
+    const segment = this.#openSegment(shardId);
+    if (segment === undefined) return undefined;
+    const node = this.#options.image.liveNode(segment.leaderNodeId);
+    return node?.incarnation === segment.leaderIncarnation ? node : undefined;
+  }
+
+  #orderFor(
+    shardId: number,
+  ): { shardId: number; segment: Segment; order: ActivateSegment } | undefined {
+    const { image } = this.#options;
+    const shard = image.shards.get(shardId)?.value.shard;
+    const segment = this.#openSegment(shardId);
+    if (shard === undefined || segment === undefined) return undefined;
+    const config = readTopicConfig(image.topics.get(shard.topic)?.value.config ?? {});
+    const previous = previousOf(shard);
+    const order: ActivateSegment = {
+      segmentId: segment.segmentId,
+      epoch: segment.epoch,
+      baseOffset: segment.baseOffset,
+      incarnation: segment.leaderIncarnation,
+      previousSegmentId: previous?.segmentId ?? Buffer.alloc(0),
+      previousFullNodes: (previous?.fullNodeIds ?? []).flatMap((id) => image.node(id) ?? []),
+      policy: { segmentBytes: config.segmentBytes, segmentMs: config.segmentMs },
+    };
+    return { shardId, segment, order };
+  }
+
+  #isStillOpen(shardId: number, segment: Segment): boolean {
+    return this.#openSegment(shardId)?.segmentId.equals(segment.segmentId) === true;
+  }
+
+  #openSegment(shardId: number): Segment | undefined {
+    const shard = this.#options.image.shards.get(shardId)?.value.shard;
+    const segment = shard && unsealedSegment(shard);
+    return segment?.state === SegmentState.OPEN ? segment : undefined;
+  }
+
+  #logRefusal(nodeId: string, shardId: number, error: OperatingError): void {
+    const fields = { nodeId, shardId, code: error.code, error: error.message };
+    this.#options.logger.warn(fields, 'a journal refuses to lead the open segment: sealing it');
+  }
+}
+
+function previousOf(shard: Shard): Segment | undefined {
+  return shard.segments.findLast((segment) => segment.state === SegmentState.SEALED);
+}

@@ -1,0 +1,339 @@
+import {
+  type Clock,
+  type Logger,
+  OperatingError,
+  type Random,
+  toOperatingError,
+} from '@robustmq/core';
+import {
+  type HeartbeatRequest,
+  type NewTopic,
+  type Node,
+  NodeRole,
+  type Segment,
+  type Transport,
+} from '@robustmq/rpc';
+import type { PlacementMetrics } from '../metrics.ts';
+import type { Leadership, MetadataStore } from '../store/metadata-store.ts';
+import { Activator } from './activator.ts';
+import { type ClusterIdentity, startEpoch } from './cluster.ts';
+import { Coordinators } from './coordinators.ts';
+import { Deleter } from './deleter.ts';
+import type { HeartbeatTerms } from './heartbeat-session.ts';
+import { Image } from './image.ts';
+import { InventoryCheck } from './inventory-check.ts';
+import { JournalOrders } from './journal-orders.ts';
+import { Ledger } from './ledger.ts';
+import { NodeClients } from './node-clients.ts';
+import { NodeRegistry } from './node-registry.ts';
+import { Opener } from './opener.ts';
+import { Periodic } from './periodic.ts';
+import { Retention } from './retention.ts';
+import { Roller } from './roller.ts';
+import { SealNotices } from './seal-notices.ts';
+import { SealRepair } from './seal-repair.ts';
+import { Sealer } from './sealer.ts';
+import { Topics } from './topics.ts';
+
+/** How placement behaves. All times in ms. */
+export interface PlacementConfig {
+  /** How long a node is believed to live without a heartbeat. */
+  readonly leaseMs: number;
+  /** How often leases are looked at. */
+  readonly detectEachMs: number;
+  /** How often what should be is compared with what is. */
+  readonly repairEachMs: number;
+  /** How often coordinators are evened out. */
+  readonly balanceEachMs: number;
+  /** How often old segments are looked for. */
+  readonly retentionEachMs: number;
+  /** Partitions of a topic that does not say. */
+  readonly defaultPartitions: number;
+  /** Topics that the cluster begins with. */
+  readonly defaultTopics: readonly NewTopic[];
+}
+
+export interface ControllerOptions {
+  readonly store: MetadataStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: PlacementMetrics;
+  readonly config: PlacementConfig;
+}
+
+/**
+ * Placement without its listener: what is known, what is decided, and the passes that repair whatever an
+ * event did not. Everything is a compare-and-swap, so that it may be killed between any two steps.
+ */
+export class Controller implements AsyncDisposable {
+  readonly image: Image;
+  readonly ledger: Ledger;
+  readonly identity: ClusterIdentity;
+  readonly nodes: NodeRegistry;
+  readonly opener: Opener;
+  readonly roller: Roller;
+  readonly topics: Topics;
+  readonly retention: Retention;
+  readonly #options: ControllerOptions;
+  readonly #leadership: Leadership;
+  readonly #clients: NodeClients;
+  readonly #sealer: Sealer;
+  readonly #repair: SealRepair;
+  readonly #notices: SealNotices;
+  readonly #activator: Activator;
+  readonly #deleter: Deleter;
+  readonly #coordinators: Coordinators;
+  readonly #inventory: InventoryCheck;
+  readonly #periodics: readonly Periodic[];
+  /** Notices of one turn travel together. */
+  #sealed: Segment[] = [];
+  #disposed = false;
+
+  /** Loads the store, waits until no other placement decides, and raises the placement epoch. */
+  static async start(options: ControllerOptions): Promise<Controller> {
+    const leadership = await options.store.lead();
+    try {
+      return await Controller.#begin(options, leadership);
+    } catch (error) {
+      await leadership[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  static async #begin(options: ControllerOptions, leadership: Leadership): Promise<Controller> {
+    const { store, metrics, random, config } = options;
+    const image = await Image.load(store);
+    const ledger = new Ledger(store, image, (result, operations) => {
+      metrics.transactions.inc({ result });
+      metrics.transactionOperations.observe(operations);
+    });
+    const identity = await startEpoch(ledger, random, config.defaultTopics);
+    const controller = new Controller(options, leadership, ledger, identity);
+    await controller.topics.removeOrphans();
+    controller.nodes.grantAll();
+    options.logger.info({ ...identity, shards: image.shards.size }, 'placement leads');
+    return controller;
+  }
+
+  private constructor(
+    options: ControllerOptions,
+    leadership: Leadership,
+    ledger: Ledger,
+    identity: ClusterIdentity,
+  ) {
+    const { transport, store, clock, random, logger, metrics, config } = options;
+    const { image } = ledger;
+    this.#options = options;
+    this.#leadership = leadership;
+    this.image = image;
+    this.ledger = ledger;
+    this.identity = identity;
+    this.#clients = new NodeClients(transport, image);
+    const orders = new JournalOrders({
+      image,
+      clients: this.#clients,
+      authority: () => identity,
+      onUnreachable: (nodeId, incarnation) => this.reportUnreachable(nodeId, incarnation),
+    });
+    this.#notices = new SealNotices(image, orders);
+    this.nodes = new NodeRegistry({
+      ledger,
+      clients: this.#clients,
+      clock,
+      logger,
+      leaseMs: config.leaseMs,
+      detectEachMs: config.detectEachMs,
+      onUp: (node) => this.#onUp(node),
+      onDown: (node) => this.#onDown(node),
+      onLeaving: (node) => this.#onDown(node),
+    });
+    const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
+    this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed });
+    this.#repair = new SealRepair({ image, sealer: this.#sealer, clock });
+    this.#activator = new Activator({
+      image,
+      orders,
+      logger,
+      onRefused: (shardIds) =>
+        this.#background('seal', async () => {
+          await this.#sealer.seal(shardIds);
+        }),
+    });
+    this.#deleter = new Deleter({
+      ledger,
+      orders,
+      logger,
+      onDeleted: (count) => metrics.segmentsDeleted.inc(count),
+    });
+    this.opener = new Opener({
+      ledger,
+      orders,
+      nodes: this.nodes,
+      sealer: this.#sealer,
+      activator: this.#activator,
+      random,
+      onAbandoned: (segmentId, replicas) =>
+        this.#background('abandon', () => this.#deleter.abandon(segmentId, replicas)),
+      onOpened: (count) => metrics.segmentsOpened.inc(count),
+    });
+    this.roller = new Roller({
+      ledger,
+      opener: this.opener,
+      activator: this.#activator,
+      clock,
+      onSealed,
+    });
+    this.retention = new Retention({
+      store,
+      ledger,
+      clock,
+      logger,
+      onDropped: (count) => {
+        metrics.segmentsDropped.inc(count);
+        this.#deleter.schedule();
+      },
+      onHoldOverridden: () => metrics.holdsOverridden.inc(),
+    });
+    this.topics = new Topics({
+      store,
+      ledger,
+      sealer: this.#sealer,
+      retention: this.retention,
+      random,
+      logger,
+      defaultPartitions: config.defaultPartitions,
+    });
+    this.#coordinators = new Coordinators({
+      ledger,
+      random,
+      logger,
+      onMoved: (count) => metrics.coordinatorsMoved.inc(count),
+    });
+    this.#inventory = new InventoryCheck({
+      store,
+      image,
+      orders,
+      logger,
+      isPending: (segmentIdHex) => this.opener.isPending(segmentIdHex),
+      abandon: (segmentId, nodeId) => this.#deleter.abandon(segmentId, [nodeId]),
+      onUnknown: (node, count) => metrics.unknownReplicas.set({ node }, count),
+    });
+    metrics.observe(image, () => this.#repair.stuck);
+    this.#periodics = this.#startPasses();
+  }
+
+  /** What each answer to a heartbeat tells. */
+  heartbeatTerms(): HeartbeatTerms {
+    return { ...this.identity, leaseMs: this.#options.config.leaseMs };
+  }
+
+  /** Throws WRONG_CLUSTER, or CONFLICT when the node has seen a newer placement than this one. */
+  checkHeartbeat({ clusterId, placementEpoch }: HeartbeatRequest): void {
+    const { identity } = this;
+    if (clusterId !== '' && clusterId !== identity.clusterId) {
+      const message = `this placement serves cluster ${identity.clusterId}, the node belongs to ${clusterId}: check --placement and --data-dir`;
+      throw new OperatingError('WRONG_CLUSTER', message);
+    }
+    if (placementEpoch <= identity.placementEpoch) return;
+    const message = `the node has seen placement epoch ${placementEpoch}, this placement has ${identity.placementEpoch}: its data folder is an old copy`;
+    throw new OperatingError('CONFLICT', message);
+  }
+
+  /** Somebody could not reach a node: asks it at once, without being waited for. */
+  reportUnreachable(nodeId: string, incarnation: number): void {
+    this.#background('probe', () => this.nodes.probe(nodeId, incarnation));
+  }
+
+  /** Goes on with the shards of deleted topics without being waited for. */
+  finishDeletions(): void {
+    this.#background('delete topics', () => this.topics.finishDeletions());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    await Promise.all(this.#periodics.map((periodic) => periodic.stop()));
+    await this.#clients[Symbol.asyncDispose]();
+    await this.#deleter.idle();
+    await this.#leadership[Symbol.asyncDispose]();
+  }
+
+  #startPasses(): Periodic[] {
+    const { clock, logger, config } = this.#options;
+    const pass = (name: string, eachMs: number, work: () => Promise<void>): Periodic =>
+      new Periodic({ clock, logger, name, eachMs, work });
+    return [
+      pass('detect', config.detectEachMs, () => this.nodes.detect()),
+      pass('repair', config.repairEachMs, async () => {
+        await this.#repair.pass();
+        await this.#activator.retry();
+        await this.topics.finishDeletions();
+      }),
+      pass('balance', config.balanceEachMs, () => this.#coordinators.balance()),
+      pass('retention', config.retentionEachMs, async () => {
+        await this.retention.pass();
+        this.#deleter.schedule();
+      }),
+    ];
+  }
+
+  #onUp(node: Node): void {
+    if (node.role === NodeRole.BROKER) {
+      this.#background('coordinators', async () => {
+        const kinds = this.image.nodes.get(node.nodeId)?.value.coordinatorKinds ?? [];
+        await this.#coordinators.announce(kinds);
+        await this.#coordinators.assign();
+      });
+      return;
+    }
+    this.#background('seal', () => this.#repair.journalUp(node.nodeId));
+    // What it leads still may not have been told to it: placement may have been killed in between.
+    this.#background('activate', () =>
+      this.#activator.activate([...this.image.ledBy(node.nodeId)]),
+    );
+    this.#background('inventory', () => this.#inventory.check(node.nodeId));
+    this.#deleter.schedule();
+  }
+
+  #onDown(node: Node): void {
+    if (node.role === NodeRole.BROKER) {
+      this.#background('coordinators', () => this.#coordinators.assign());
+    } else this.#background('seal', () => this.#repair.pass());
+  }
+
+  #onSealed(segment: Segment, removed: boolean): void {
+    const { metrics } = this.#options;
+    if (removed) {
+      metrics.segmentsRemovedEmpty.inc();
+      this.#deleter.schedule();
+      return;
+    }
+    metrics.segmentsSealed.inc();
+    this.retention.sealed(segment.shardId);
+    this.#sealed.push(segment);
+    if (this.#sealed.length === 1) this.#background('seal notices', () => this.#sendNotices());
+  }
+
+  async #sendNotices(): Promise<void> {
+    await Promise.resolve();
+    const segments = this.#sealed;
+    this.#sealed = [];
+    await this.#notices.send(segments);
+  }
+
+  /** Work that nobody waits for. An operating error is left to the next pass; a bug ends the process. */
+  #background(name: string, work: () => Promise<void>): void {
+    if (this.#disposed) return;
+    void (async () => {
+      try {
+        await work();
+      } catch (thrown) {
+        const error = toOperatingError(thrown);
+        if (error.code === 'INTERNAL') throw thrown;
+        const fields = { work: name, code: error.code, error: error.message };
+        this.#options.logger.warn(fields, 'background work failed: a pass makes up for it');
+      }
+    })();
+  }
+}

@@ -1,0 +1,122 @@
+import { type Logger, type OperatingError, toOperatingError } from '@robustmq/core';
+import { Segment, SegmentState } from '@robustmq/rpc';
+import { operationsMax } from '../store/metadata-store.ts';
+import { ByNode } from './by-node.ts';
+import { deletingKey } from './keys.ts';
+import type { JournalOrders } from './journal-orders.ts';
+import type { Ledger } from './ledger.ts';
+import { put } from './ledger.ts';
+
+export interface DeleterOptions {
+  readonly ledger: Ledger;
+  readonly orders: JournalOrders;
+  readonly logger: Logger;
+  /** Told how many segments are gone from all their journals. */
+  readonly onDeleted: (count: number) => void;
+}
+
+/**
+ * Orders journals to delete the replicas of segments that left their chain: the only way that data ever
+ * goes. A row stays until every replica's journal has obeyed, so a journal that is away gets its orders
+ * when it is back.
+ */
+export class Deleter {
+  readonly #options: DeleterOptions;
+  /** Journals that have obeyed, by segment id in hex. Lost with the process: orders may be repeated. */
+  readonly #obeyed = new Map<string, Set<string>>();
+  #running: Promise<void> | undefined;
+  #again = false;
+
+  constructor(options: DeleterOptions) {
+    this.#options = options;
+  }
+
+  /** Notes replicas of a segment that never was in a chain, and deletes them. */
+  async abandon(segmentId: Buffer, replicaNodeIds: readonly string[]): Promise<void> {
+    const segment: Segment = {
+      ...Segment.create({ segmentId, state: SegmentState.DELETING }),
+      replicaNodeIds: [...replicaNodeIds],
+    };
+    const key = deletingKey(segmentId);
+    await this.#options.ledger.transact([], [put(key, Segment.encode(segment))]);
+    this.schedule();
+  }
+
+  /** Deletes what is due, unless that already happens; then once more afterwards. */
+  schedule(): void {
+    if (this.#running !== undefined) {
+      this.#again = true;
+      return;
+    }
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (!this.#again) return;
+      this.#again = false;
+      this.schedule();
+    });
+  }
+
+  /** Resolves when nothing runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#order();
+      await this.#forget();
+    } catch (thrown) {
+      const error = toOperatingError(thrown);
+      if (error.code === 'INTERNAL') throw thrown;
+      this.#options.logger.warn({ error: error.message }, 'deleting segments: trying again later');
+    }
+  }
+
+  async #order(): Promise<void> {
+    const { ledger, orders } = this.#options;
+    const byNode = new ByNode<Buffer>();
+    for (const [hex, { value }] of ledger.image.deleting) {
+      for (const nodeId of value.replicaNodeIds) {
+        if (this.#obeyed.get(hex)?.has(nodeId) === true) continue;
+        if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, value.segmentId);
+      }
+    }
+    await byNode.forEach(async (nodeId, segmentIds) => {
+      const outcomes = await orders.delete(nodeId, segmentIds);
+      segmentIds.forEach((segmentId, at) => {
+        if (isGone(outcomes[at])) this.#note(segmentId.toString('hex'), nodeId);
+      });
+    });
+  }
+
+  #note(hex: string, nodeId: string): void {
+    const nodes = this.#obeyed.get(hex);
+    if (nodes === undefined) this.#obeyed.set(hex, new Set([nodeId]));
+    else nodes.add(nodeId);
+  }
+
+  async #forget(): Promise<void> {
+    const { ledger, onDeleted } = this.#options;
+    const done = [...this.#obeyed].filter(([hex, nodes]) => {
+      const row = ledger.image.deleting.get(hex);
+      return row === undefined || row.value.replicaNodeIds.every((nodeId) => nodes.has(nodeId));
+    });
+    for (let at = 0; at < done.length; at += operationsMax) {
+      const keys = done.slice(at, at + operationsMax).map(([hex]) => hex);
+      const operations = keys.map((hex) => ({
+        kind: 'delete' as const,
+        key: deletingKey(Buffer.from(hex, 'hex')),
+      }));
+      await ledger.transact([], operations);
+      for (const hex of keys) this.#obeyed.delete(hex);
+      onDeleted(keys.length);
+    }
+  }
+}
+
+/** A journal that does not know the segment has nothing to delete. */
+function isGone(outcome: OperatingError | undefined): boolean {
+  return (
+    outcome === undefined || outcome.code === 'SEGMENT_UNKNOWN' || outcome.code === 'NOT_FOUND'
+  );
+}

@@ -1,0 +1,91 @@
+import type { Logger } from '@robustmq/core';
+import { type ReplicaSummary, Segment, type Shard } from '@robustmq/rpc';
+import type { MetadataStore } from '../store/metadata-store.ts';
+import { nextTurn } from '../store/next-turn.ts';
+import type { Image } from './image.ts';
+import type { JournalOrders } from './journal-orders.ts';
+import { beforeOffset } from './keys.ts';
+import { segmentsPrefix } from './keys.ts';
+import { noticeOf } from './seal-notices.ts';
+
+export interface InventoryCheckOptions {
+  readonly store: MetadataStore;
+  readonly image: Image;
+  readonly orders: JournalOrders;
+  readonly logger: Logger;
+  /** Whether an attempt to open that segment still runs. */
+  readonly isPending: (segmentIdHex: string) => boolean;
+  /** Orders the deletion of a replica that never was part of a chain. */
+  readonly abandon: (segmentId: Buffer, nodeId: string) => Promise<void>;
+  /** Told how many replicas with records a journal has that no chain knows. */
+  readonly onUnknown: (nodeId: string, count: number) => void;
+}
+
+/** Replicas after which other work gets its turn. */
+const replicasPerTurn = 500;
+
+/**
+ * Compares what a journal has with the chains, when it comes: makes up for seal notices that were lost,
+ * and for attempts to open a segment that died between preparing and recording it. A replica that has
+ * records and stands in no chain is reported and never deleted.
+ */
+export class InventoryCheck {
+  readonly #options: InventoryCheckOptions;
+
+  constructor(options: InventoryCheckOptions) {
+    this.#options = options;
+  }
+
+  async check(nodeId: string): Promise<void> {
+    const { orders, logger, onUnknown, abandon } = this.#options;
+    const unsealed: Segment[] = [];
+    const neverOpened: Buffer[] = [];
+    let unknown = 0;
+    const replicas = await orders.inventory(nodeId);
+    for (const [at, replica] of replicas.entries()) {
+      if (at % replicasPerTurn === 0) await nextTurn();
+      const found = await this.#find(replica);
+      if (found === 'never-opened') neverOpened.push(replica.segmentId);
+      else if (found === 'unknown') unknown++;
+      else if (found !== 'known' && !replica.sealed) unsealed.push(found);
+    }
+    await orders.sealNotify(nodeId, unsealed.map(noticeOf));
+    for (const segmentId of neverOpened) await abandon(segmentId, nodeId);
+    onUnknown(nodeId, unknown);
+    if (unknown > 0) {
+      logger.error({ nodeId, replicas: unknown }, 'a journal has replicas that no chain knows');
+    }
+    const counts = { replicas: replicas.length, neverOpened: neverOpened.length };
+    logger.info({ nodeId, ...counts, sealNotices: unsealed.length }, 'inventory compared');
+  }
+
+  /** The sealed segment of a replica, or what else it is. */
+  async #find(replica: ReplicaSummary): Promise<Segment | 'known' | 'never-opened' | 'unknown'> {
+    const { image, isPending } = this.#options;
+    const hex = replica.segmentId.toString('hex');
+    const shard = image.shards.get(replica.shardId)?.value.shard;
+    const shown = shard && segmentIn(shard, replica.segmentId);
+    if (shown !== undefined) return shown.fullNodeIds.length > 0 ? shown : 'known';
+    if (image.deleting.has(hex) || isPending(hex)) return 'known';
+    const stored = await this.#stored(replica);
+    if (stored !== undefined) return stored;
+    const isEmpty = replica.length === 0 && !replica.sealed && !replica.damaged;
+    return isEmpty && !replica.baseKnown ? 'never-opened' : 'unknown';
+  }
+
+  /** The row of a sealed segment that no view shows: the first that ends behind the replica's base. */
+  async #stored(replica: ReplicaSummary): Promise<Segment | undefined> {
+    if (!replica.baseKnown) return undefined;
+    const { shardId, baseOffset, segmentId } = replica;
+    const { entries } = await this.#options.store.range(segmentsPrefix(shardId), {
+      after: beforeOffset(shardId, baseOffset),
+      limit: 1,
+    });
+    const segment = entries[0] && Segment.decode(entries[0].value);
+    return segment?.segmentId.equals(segmentId) === true ? segment : undefined;
+  }
+}
+
+function segmentIn(shard: Shard, segmentId: Buffer): Segment | undefined {
+  return shard.segments.find((segment) => segment.segmentId.equals(segmentId));
+}

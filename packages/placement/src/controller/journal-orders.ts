@@ -1,0 +1,162 @@
+import { OperatingError, toOperatingError } from '@robustmq/core';
+import {
+  type ActivateSegment,
+  type Authority,
+  errorOfStatus,
+  type FenceResult,
+  type FenceSegment,
+  journalControlMethods,
+  type PrepareReplica,
+  refusalOf,
+  type ReplicaSummary,
+  type RpcClient,
+  type SealedSegment,
+  type Status,
+} from '@robustmq/rpc';
+import type { Image } from './image.ts';
+import type { NodeClients } from './node-clients.ts';
+
+/** Items in one call, as the contract says. */
+const itemsPerCall = 1_000;
+const callTimeoutMs = 10_000;
+
+/** What became of one order: undefined when it was carried out. */
+export type OrderOutcome = OperatingError | undefined;
+/** What a replica answered to a fence; an error when the journal did not answer at all. */
+export type FenceOutcome = FenceResult | OperatingError;
+
+interface ControlAnswer<Result> {
+  readonly status: Status | undefined;
+  readonly results: readonly Result[];
+}
+
+/**
+ * Orders to journals, in batches. Each call answers item by item, in order; a journal that cannot be
+ * reached or refuses the call gives its error for every item. Nothing rejects.
+ */
+export class JournalOrders {
+  readonly #image: Image;
+  readonly #clients: NodeClients;
+  readonly #authority: () => Authority;
+  readonly #onUnreachable: (nodeId: string, incarnation: number) => void;
+
+  constructor(options: {
+    readonly image: Image;
+    readonly clients: NodeClients;
+    /** In whose name. */
+    readonly authority: () => Authority;
+    /** Told of a journal that refuses connections. */
+    readonly onUnreachable: (nodeId: string, incarnation: number) => void;
+  }) {
+    this.#image = options.image;
+    this.#clients = options.clients;
+    this.#authority = options.authority;
+    this.#onUnreachable = options.onUnreachable;
+  }
+
+  prepare(nodeId: string, replicas: readonly PrepareReplica[]): Promise<OrderOutcome[]> {
+    return this.#order(nodeId, replicas, (batch, call) =>
+      call(journalControlMethods.prepare, { authority: this.#authority(), replicas: batch }),
+    );
+  }
+
+  activate(nodeId: string, segments: readonly ActivateSegment[]): Promise<OrderOutcome[]> {
+    return this.#order(nodeId, segments, (batch, call) =>
+      call(journalControlMethods.activate, { authority: this.#authority(), segments: batch }),
+    );
+  }
+
+  sealNotify(nodeId: string, segments: readonly SealedSegment[]): Promise<OrderOutcome[]> {
+    return this.#order(nodeId, segments, (batch, call) =>
+      call(journalControlMethods.sealNotify, { authority: this.#authority(), segments: batch }),
+    );
+  }
+
+  delete(nodeId: string, segmentIds: readonly Buffer[]): Promise<OrderOutcome[]> {
+    return this.#order(nodeId, segmentIds, (batch, call) =>
+      call(journalControlMethods.delete, { authority: this.#authority(), segmentIds: batch }),
+    );
+  }
+
+  fence(nodeId: string, segments: readonly FenceSegment[]): Promise<FenceOutcome[]> {
+    return this.#inBatches(nodeId, segments, (batch, call) =>
+      call(journalControlMethods.fence, { authority: this.#authority(), segments: batch }),
+    );
+  }
+
+  /** All replicas of a journal. Rejects with an OperatingError. */
+  inventory(nodeId: string): Promise<ReplicaSummary[]> {
+    const node = this.#image.liveNode(nodeId);
+    if (node === undefined) return Promise.reject(away(nodeId));
+    const replicas: ReplicaSummary[] = [];
+    const { promise, resolve, reject } = Promise.withResolvers<ReplicaSummary[]>();
+    const stream = this.#clients.at(node.address).open(journalControlMethods.inventory, {
+      message: (step) => {
+        replicas.push(...step.replicas);
+      },
+      closed: (error) => (error === undefined ? resolve(replicas) : reject(error)),
+    });
+    stream.send({ authority: this.#authority() });
+    stream.end();
+    return promise;
+  }
+
+  async #order<Item>(
+    nodeId: string,
+    items: readonly Item[],
+    ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Status>>,
+  ): Promise<OrderOutcome[]> {
+    const outcomes = await this.#inBatches(nodeId, items, ask);
+    return outcomes.map((outcome) =>
+      outcome instanceof OperatingError ? outcome : outcomeOf(outcome),
+    );
+  }
+
+  async #inBatches<Item, Result>(
+    nodeId: string,
+    items: readonly Item[],
+    ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Result>>,
+  ): Promise<(Result | OperatingError)[]> {
+    const batches: Promise<(Result | OperatingError)[]>[] = [];
+    for (let at = 0; at < items.length; at += itemsPerCall) {
+      batches.push(this.#ask(nodeId, items.slice(at, at + itemsPerCall), ask));
+    }
+    return (await Promise.all(batches)).flat();
+  }
+
+  async #ask<Item, Result>(
+    nodeId: string,
+    batch: Item[],
+    ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Result>>,
+  ): Promise<(Result | OperatingError)[]> {
+    const node = this.#image.liveNode(nodeId);
+    if (node === undefined) return batch.map(() => away(nodeId));
+    const client = this.#clients.at(node.address);
+    try {
+      const call: Call = (method, request) =>
+        client.call(method, request, { timeoutMs: callTimeoutMs });
+      const answer = await ask(batch, call);
+      const refusal = refusalOf(answer.status);
+      if (refusal !== undefined) return batch.map(() => refusal);
+      return batch.map((_, at) => answer.results[at] ?? noAnswer(nodeId));
+    } catch (thrown) {
+      const error = toOperatingError(thrown);
+      if (error.code === 'UNAVAILABLE') this.#onUnreachable(nodeId, node.incarnation);
+      return batch.map(() => error);
+    }
+  }
+}
+
+type Call = RpcClient['call'];
+
+function outcomeOf(status: Status): OrderOutcome {
+  return status.code === 0 ? undefined : errorOfStatus(status);
+}
+
+function away(nodeId: string): OperatingError {
+  return new OperatingError('UNAVAILABLE', `journal ${nodeId} is away`);
+}
+
+function noAnswer(nodeId: string): OperatingError {
+  return new OperatingError('INTERNAL', `journal ${nodeId} left an order without an answer`);
+}

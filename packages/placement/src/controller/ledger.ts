@@ -1,0 +1,127 @@
+import { assert, OperatingError } from '@robustmq/core';
+import { StoredShard } from '@robustmq/rpc';
+import {
+  type Condition,
+  type MetadataStore,
+  type Operation,
+  operationsMax,
+  type TransactionResult,
+} from '../store/metadata-store.ts';
+import { nextTurn } from '../store/next-turn.ts';
+import type { Image } from './image.ts';
+import { shardKey } from './keys.ts';
+
+/** A change to one shard, with what has to happen in the same transaction. */
+export interface ShardChange {
+  readonly stored: StoredShard;
+  readonly operations?: readonly Operation[];
+}
+
+/** Conflicts after which a change is given up: somebody else always wins. */
+const conflictsMax = 100;
+
+/** What a ledger tells of its transactions. */
+export type TransactionObserver = (result: TransactionResult['kind'], operations: number) => void;
+
+/**
+ * Every change goes through here: a compare-and-swap against the row that the decision was made from,
+ * in transactions of bounded size, after which the image shows what the store has.
+ */
+export class Ledger {
+  readonly #store: MetadataStore;
+  readonly #image: Image;
+  readonly #observe: TransactionObserver;
+
+  constructor(store: MetadataStore, image: Image, observe: TransactionObserver = () => {}) {
+    this.#store = store;
+    this.#image = image;
+    this.#observe = observe;
+  }
+
+  get image(): Image {
+    return this.#image;
+  }
+
+  /** One transaction; on success the image has it. */
+  async transact(
+    conditions: readonly Condition[],
+    operations: readonly Operation[],
+  ): Promise<TransactionResult> {
+    const result = await this.#store.transact(conditions, operations);
+    this.#observe(result.kind, operations.length);
+    if (result.kind === 'conflict') return result;
+    for (const operation of operations) {
+      if (operation.kind === 'put') {
+        this.#image.apply({ ...operation, revision: result.revision });
+      } else this.#image.apply(operation, result.revision);
+    }
+    return result;
+  }
+
+  /**
+   * Decides and transacts, again as long as somebody else was faster. `decide` looks at the image and
+   * returns undefined when there is nothing to do; it may throw. Throws CONFLICT in the end.
+   */
+  async change(
+    decide: () =>
+      | { readonly conditions: readonly Condition[]; readonly operations: readonly Operation[] }
+      | undefined,
+  ): Promise<boolean> {
+    for (let conflicts = 0; conflicts < conflictsMax; conflicts++) {
+      const decided = decide();
+      if (decided === undefined) return false;
+      const result = await this.transact(decided.conditions, decided.operations);
+      if (result.kind === 'committed') return true;
+      await nextTurn();
+    }
+    throw new OperatingError('CONFLICT', 'placement: another change was always faster');
+  }
+
+  /**
+   * Changes many shards in as few transactions as fit. `decide` gets each shard as it is now (again
+   * after a conflict) and returns undefined to leave it alone. Returns the ids that were changed.
+   *
+   * @param operationsEach Most operations of one shard, its own row included.
+   */
+  async changeShards(
+    shardIds: readonly number[],
+    operationsEach: number,
+    decide: (stored: StoredShard) => ShardChange | undefined,
+  ): Promise<Set<number>> {
+    const changed = new Set<number>();
+    const perTransaction = Math.floor(operationsMax / operationsEach);
+    for (let at = 0; at < shardIds.length; at += perTransaction) {
+      const chunk = shardIds.slice(at, at + perTransaction);
+      let touched: number[] = [];
+      await this.change(() => {
+        const conditions: Condition[] = [];
+        const operations: Operation[] = [];
+        touched = [];
+        for (const shardId of chunk) {
+          const row = this.#image.shards.get(shardId);
+          const change = row && decide(row.value);
+          if (row === undefined || change === undefined) continue;
+          const own = [putShard(change.stored), ...(change.operations ?? [])];
+          assert(own.length <= operationsEach, `at most ${operationsEach} operations for a shard`);
+          touched.push(shardId);
+          conditions.push({ key: shardKey(shardId), revision: row.revision });
+          operations.push(...own);
+        }
+        return touched.length === 0 ? undefined : { conditions, operations };
+      });
+      for (const shardId of touched) changed.add(shardId);
+    }
+    return changed;
+  }
+}
+
+function putShard(stored: StoredShard): Operation {
+  assert(stored.shard !== undefined, 'a stored shard has its chain');
+  return put(shardKey(stored.shard.shardId), StoredShard.encode(stored));
+}
+
+/** A put of an encoded message. */
+export function put(key: string, encoded: { finish(): Uint8Array }): Operation {
+  const bytes = encoded.finish();
+  return { kind: 'put', key, value: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) };
+}

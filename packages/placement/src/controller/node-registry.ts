@@ -1,0 +1,233 @@
+import { type Clock, type Logger, OperatingError, toOperatingError } from '@robustmq/core';
+import {
+  brokerPeerMethods,
+  type CoordinatorKind,
+  type HeartbeatRequest,
+  type JournalHealth,
+  journalControlMethods,
+  type Node,
+  NodeRole,
+  NodeState,
+  StoredNode,
+} from '@robustmq/rpc';
+import { LeaseTable } from '../core/lease-table.ts';
+import type { JournalCandidate } from '../core/replica-choice.ts';
+import { nodeKey } from './keys.ts';
+import { type Ledger, put } from './ledger.ts';
+import type { NodeClients } from './node-clients.ts';
+
+export interface NodeRegistryOptions {
+  readonly ledger: Ledger;
+  readonly clients: NodeClients;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly leaseMs: number;
+  /** How often {@link NodeRegistry.detect} is called. */
+  readonly detectEachMs: number;
+  /** A node has registered, or is back. */
+  readonly onUp: (node: Node) => void;
+  /** A node's lease has ended, or it begins to leave. */
+  readonly onDown: (node: Node) => void;
+  readonly onLeaving: (node: Node) => void;
+}
+
+const probeTimeoutMs = 1_000;
+
+/**
+ * Which nodes live. A lease is renewed by heartbeats and ends when none comes in time; it ends at once
+ * when the node's address refuses connections or answers as somebody else. Being wrong here costs a
+ * failover, never data: writes are fenced by epoch.
+ */
+export class NodeRegistry {
+  readonly #options: NodeRegistryOptions;
+  readonly #leases: LeaseTable;
+  readonly #health = new Map<string, JournalHealth>();
+  readonly #probing = new Set<string>();
+  /** Who registered each node last: an older session of it says nothing any more. */
+  readonly #sessions = new Map<string, object>();
+
+  constructor(options: NodeRegistryOptions) {
+    this.#options = options;
+    this.#leases = new LeaseTable(options.leaseMs, options.detectEachMs);
+  }
+
+  /** Grants every node that was alive its full time: while placement was away it could not renew. */
+  grantAll(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [nodeId, { value }] of this.#options.ledger.image.nodes) {
+      if (value.node?.state !== NodeState.DOWN) this.#leases.renew(nodeId, nowMs);
+    }
+    this.#leases.pass(nowMs);
+  }
+
+  /** Registers a node. Throws FENCED when a newer incarnation of it has registered. */
+  async register(request: HeartbeatRequest, session: object): Promise<Node> {
+    const { ledger, logger, clock } = this.#options;
+    const wanted = checkNode(request.node);
+    const state = request.draining ? NodeState.DRAINING : NodeState.UP;
+    const node: Node = { ...wanted, state };
+    const before = ledger.image.node(node.nodeId);
+    warnOfNewDisk(logger, before, node);
+    await this.#store(node, request.coordinatorKinds);
+    this.#sessions.set(node.nodeId, session);
+    this.#leases.renew(node.nodeId, clock.monotonicMs());
+    this.#noteHealth(node.nodeId, request);
+    await this.#options.clients.prune();
+    const { nodeId, incarnation, address } = node;
+    logger.info({ nodeId, incarnation, address }, 'node registered');
+    this.#options.onUp(node);
+    return node;
+  }
+
+  /** Renews a lease. A node whose lease had ended is back; one that says so begins to leave. */
+  async renew(node: Node, request: HeartbeatRequest): Promise<void> {
+    const { ledger, clock, logger } = this.#options;
+    const stored = ledger.image.node(node.nodeId);
+    if (stored === undefined || stored.incarnation !== node.incarnation) throw newer(node);
+    this.#leases.renew(node.nodeId, clock.monotonicMs());
+    this.#noteHealth(node.nodeId, request);
+    const state = request.draining ? NodeState.DRAINING : NodeState.UP;
+    if (stored.state === state) return;
+    await this.#setState(stored, state);
+    logger.info({ nodeId: node.nodeId, state }, 'node changed its state');
+    if (state === NodeState.DRAINING) this.#options.onLeaving({ ...stored, state });
+    else this.#options.onUp({ ...stored, state });
+  }
+
+  /** A node has ended its stream in order: it is gone. */
+  async left(node: Node, session: object): Promise<void> {
+    if (this.#sessions.get(node.nodeId) === session) await this.#down(node, 'it has left');
+  }
+
+  /** Ends the leases that have run out. */
+  async detect(): Promise<void> {
+    for (const nodeId of this.#leases.pass(this.#options.clock.monotonicMs())) {
+      const node = this.#options.ledger.image.node(nodeId);
+      if (node !== undefined) await this.#down(node, 'its lease has ended');
+    }
+  }
+
+  /**
+   * Asks the node's address who is there, when `incarnation` is the one that is believed to live: a
+   * refused connection or another answer ends its lease now. Silence proves nothing.
+   */
+  async probe(nodeId: string, incarnation: number): Promise<void> {
+    const node = this.#options.ledger.image.liveNode(nodeId);
+    if (node === undefined || node.incarnation !== incarnation || this.#probing.has(nodeId)) return;
+    this.#probing.add(nodeId);
+    try {
+      const found = await this.#ask(node);
+      const isSame = found.nodeId === nodeId && found.incarnation === incarnation;
+      if (!isSame) await this.#down(node, 'its address answers as another');
+    } catch (thrown) {
+      if (toOperatingError(thrown).code !== 'UNAVAILABLE') return;
+      await this.#down(node, 'its address refuses connections');
+    } finally {
+      this.#probing.delete(nodeId);
+    }
+  }
+
+  /** Last health of each journal. */
+  health(): ReadonlyMap<string, JournalHealth> {
+    return this.#health;
+  }
+
+  /** Journals that may get new segments: alive, not leaving, with space. */
+  journalCandidates(): JournalCandidate[] {
+    const { image } = this.#options.ledger;
+    const candidates: JournalCandidate[] = [];
+    for (const { value } of image.nodes.values()) {
+      const { node } = value;
+      if (node?.role !== NodeRole.JOURNAL || node.state !== NodeState.UP) continue;
+      const { nodeId, incarnation, zone } = node;
+      const health = this.#health.get(nodeId);
+      if (health?.readOnly === true) continue;
+      const ledSegments = image.ledBy(nodeId).size;
+      candidates.push({ nodeId, incarnation, zone, freeBytes: health?.freeBytes, ledSegments });
+    }
+    return candidates;
+  }
+
+  async #ask(node: Node): Promise<{ nodeId: string; incarnation: number }> {
+    const client = this.#options.clients.at(node.address);
+    const options = { timeoutMs: probeTimeoutMs };
+    return node.role === NodeRole.JOURNAL
+      ? client.call(journalControlMethods.probe, {}, options)
+      : client.call(brokerPeerMethods.probe, {}, options);
+  }
+
+  async #store(node: Node, kinds: readonly CoordinatorKind[]): Promise<void> {
+    const { ledger } = this.#options;
+    await ledger.change(() => {
+      const row = ledger.image.nodes.get(node.nodeId);
+      const before = row?.value.node;
+      if (before !== undefined && before.incarnation > node.incarnation) throw newer(node);
+      if (before !== undefined && before.role !== node.role) {
+        const message = `node id ${node.nodeId} belongs to a node of another role: choose another --node-id`;
+        throw new OperatingError('ALREADY_EXISTS', message);
+      }
+      const stored: StoredNode = { node, coordinatorKinds: [...kinds] };
+      return {
+        conditions: [{ key: nodeKey(node.nodeId), revision: row?.revision ?? 0 }],
+        operations: [put(nodeKey(node.nodeId), StoredNode.encode(stored))],
+      };
+    });
+  }
+
+  /** Sets the state of a node while it still has this incarnation. */
+  #setState(node: Node, state: NodeState): Promise<boolean> {
+    const { ledger } = this.#options;
+    return ledger.change(() => {
+      const row = ledger.image.nodes.get(node.nodeId);
+      const now = row?.value.node;
+      if (row === undefined || now?.incarnation !== node.incarnation) return undefined;
+      if (now.state === state) return undefined;
+      const stored: StoredNode = { ...row.value, node: { ...now, state } };
+      return {
+        conditions: [{ key: nodeKey(node.nodeId), revision: row.revision }],
+        operations: [put(nodeKey(node.nodeId), StoredNode.encode(stored))],
+      };
+    });
+  }
+
+  async #down(node: Node, reason: string): Promise<void> {
+    const { nodeId, incarnation } = node;
+    if (!(await this.#setState(node, NodeState.DOWN))) return;
+    this.#leases.end(nodeId);
+    this.#options.logger.warn({ nodeId, incarnation, reason }, 'node is down');
+    this.#options.onDown({ ...node, state: NodeState.DOWN });
+  }
+
+  #noteHealth(nodeId: string, request: HeartbeatRequest): void {
+    if (request.journalHealth !== undefined) this.#health.set(nodeId, request.journalHealth);
+  }
+}
+
+function newer(node: Node): OperatingError {
+  const message = `node ${node.nodeId}: a newer incarnation than ${node.incarnation} has registered; is its --node-id or --data-dir used twice?`;
+  return new OperatingError('FENCED', message);
+}
+
+function checkNode(node: Node | undefined): Node {
+  const problem = (text: string): OperatingError => new OperatingError('INVALID_ARGUMENT', text);
+  if (node === undefined) throw problem('the first heartbeat has to name the node');
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(node.nodeId)) {
+    throw problem(`node id ${JSON.stringify(node.nodeId)}: 1 to 64 of letters, digits, ., _ and -`);
+  }
+  if (node.role !== NodeRole.BROKER && node.role !== NodeRole.JOURNAL) {
+    throw problem(`node ${node.nodeId} has to be a broker or a journal`);
+  }
+  if (node.address === '' || node.incarnation < 1) {
+    throw problem(`node ${node.nodeId} needs an address and an incarnation from 1`);
+  }
+  return node;
+}
+
+function warnOfNewDisk(logger: Logger, before: Node | undefined, after: Node): void {
+  if (before === undefined || before.diskUuid === '' || before.diskUuid === after.diskUuid) return;
+  const { nodeId, diskUuid } = after;
+  logger.error(
+    { nodeId, diskUuid, before: before.diskUuid },
+    'a journal is back with another disk',
+  );
+}

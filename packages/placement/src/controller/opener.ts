@@ -1,0 +1,224 @@
+import { OperatingError, type Random } from '@robustmq/core';
+import { type PrepareReplica, SegmentState, type Shard } from '@robustmq/rpc';
+import { openNext, type ReplicaSet, unsealedSegment } from '../core/chain.ts';
+import { ReplicaChooser } from '../core/replica-choice.ts';
+import { readTopicConfig } from '../core/topic-config.ts';
+import type { Activator } from './activator.ts';
+import { ByNode } from './by-node.ts';
+import { shardOf } from './image.ts';
+import type { JournalOrders } from './journal-orders.ts';
+import type { Ledger } from './ledger.ts';
+import type { NodeRegistry } from './node-registry.ts';
+import type { Sealer } from './sealer.ts';
+import { SharedAttempts } from './shared-attempts.ts';
+
+export interface OpenerOptions {
+  readonly ledger: Ledger;
+  readonly orders: JournalOrders;
+  readonly nodes: NodeRegistry;
+  readonly sealer: Sealer;
+  readonly activator: Activator;
+  readonly random: Random;
+  /** Told of replicas that were prepared for a segment that was not opened. */
+  readonly onAbandoned: (segmentId: Buffer, replicas: readonly string[]) => void;
+  /** Told how many segments were opened. */
+  readonly onOpened: (count: number) => void;
+}
+
+/** A segment whose replicas all have their manifest, durably. */
+export interface Prepared {
+  readonly segmentId: Buffer;
+  /** Under which it has to be opened. */
+  readonly epoch: number;
+  readonly replicas: ReplicaSet;
+}
+
+/** How one shard fared: undefined when it has an open segment. */
+export type OpenOutcome = OperatingError | undefined;
+
+/** Journals that did not take their replica, one after the other, until a shard is given up. */
+const substitutesMax = 3;
+
+/**
+ * Opens segments on demand, in batches (docs/journal.md 2.5): prepare all replicas durably, record the
+ * segment, then make the leader lead. Because every replica has a manifest before the segment is in the
+ * store, a missing manifest later proves a loss.
+ */
+export class Opener {
+  readonly #options: OpenerOptions;
+  readonly #attempts: SharedAttempts<OpenOutcome>;
+  /** Segment ids in hex that are prepared and neither in a chain nor given up. */
+  readonly #pending = new Set<string>();
+
+  constructor(options: OpenerOptions) {
+    this.#options = options;
+    this.#attempts = new SharedAttempts((shardIds) => this.#open(shardIds));
+  }
+
+  /** Opens a segment for each shard that has none. Requests for one shard share one attempt. */
+  open(shardIds: readonly number[]): Promise<Map<number, OpenOutcome>> {
+    return this.#attempts.run(shardIds);
+  }
+
+  /**
+   * Prepares the replicas of a next segment for each shard. Shards for which that fails have an error
+   * instead. The caller has to {@link Opener.settle} each.
+   *
+   * @param epochsAhead How far above the shard's epoch the segment will be opened.
+   */
+  async prepare(
+    shardIds: readonly number[],
+    epochsAhead: number,
+  ): Promise<Map<number, Prepared | OperatingError>> {
+    const outcomes = new Map<number, Prepared | OperatingError>();
+    const excluded = new Set<string>();
+    let rest = shardIds;
+    for (let tries = 0; rest.length > 0; tries++) {
+      const planned = this.#plan(rest, epochsAhead, excluded, outcomes);
+      const refusals = await this.#orderPrepare(planned, excluded);
+      for (const [shardId, prepared] of planned) outcomes.set(shardId, prepared);
+      for (const [shardId, error] of refusals) {
+        const prepared = planned.get(shardId);
+        if (prepared !== undefined) this.settle(prepared, false);
+        outcomes.set(shardId, error);
+      }
+      rest = tries < substitutesMax ? [...refusals.keys()] : [];
+    }
+    return outcomes;
+  }
+
+  /** Whether a segment id was given out by an attempt that still runs. */
+  isPending(segmentIdHex: string): boolean {
+    return this.#pending.has(segmentIdHex);
+  }
+
+  /** Ends an attempt. What was prepared and not opened is to be deleted. */
+  settle({ segmentId, replicas }: Prepared, wasOpened: boolean): void {
+    this.#pending.delete(segmentId.toString('hex'));
+    if (!wasOpened) this.#options.onAbandoned(segmentId, replicas.replicaNodeIds);
+  }
+
+  async #open(shardIds: readonly number[]): Promise<Map<number, OpenOutcome>> {
+    const { sealer, activator, onOpened } = this.#options;
+    const outcomes = new Map<number, OpenOutcome>();
+    const known = shardIds.filter((shardId) => this.#refuseUnknown(shardId, outcomes));
+    const leaderless = known.filter((shardId) => sealer.needsSeal(this.#shard(shardId)));
+    if (leaderless.length > 0) {
+      for (const [shardId, error] of await sealer.seal(leaderless)) outcomes.set(shardId, error);
+    }
+    const closed = known.filter(
+      (shardId) =>
+        outcomes.get(shardId) === undefined && unsealedSegment(this.#shard(shardId)) === undefined,
+    );
+    const prepared = await this.prepare(closed, 1);
+    const opened = await this.#record(prepared, outcomes);
+    onOpened(opened.size);
+    await activator.activate(opened);
+    return outcomes;
+  }
+
+  async #record(
+    prepared: ReadonlyMap<number, Prepared | OperatingError>,
+    outcomes: Map<number, OpenOutcome>,
+  ): Promise<Set<number>> {
+    const ready = new Map<number, Prepared>();
+    for (const [shardId, outcome] of prepared) {
+      if (outcome instanceof OperatingError) outcomes.set(shardId, outcome);
+      else ready.set(shardId, outcome);
+    }
+    const opened = await this.#options.ledger.changeShards([...ready.keys()], 1, (stored) => {
+      const shard = shardOf(stored);
+      const next = ready.get(shard.shardId);
+      if (next === undefined || !this.canOpen(shard, next)) return undefined;
+      return { stored: { ...stored, shard: openNext(shard, next.segmentId, next.replicas) } };
+    });
+    for (const [shardId, next] of ready) {
+      this.settle(next, opened.has(shardId));
+      if (opened.has(shardId)) continue;
+      const shard = this.#options.ledger.image.shards.get(shardId)?.value.shard;
+      if (shard !== undefined && unsealedSegment(shard)?.state === SegmentState.OPEN) continue;
+      outcomes.set(shardId, new OperatingError('CONFLICT', `shard ${shardId} changed meanwhile`));
+    }
+    return opened;
+  }
+
+  /** Whether what was prepared still fits the chain, and its topic still has the shard. */
+  canOpen(shard: Shard, next: Prepared): boolean {
+    return (
+      unsealedSegment(shard) === undefined &&
+      shard.epoch + 1 === next.epoch &&
+      this.#options.ledger.image.topicOf(shard.shardId) !== undefined
+    );
+  }
+
+  #plan(
+    shardIds: readonly number[],
+    epochsAhead: number,
+    excluded: ReadonlySet<string>,
+    outcomes: Map<number, Prepared | OperatingError>,
+  ): Map<number, Prepared> {
+    const { nodes, random, ledger } = this.#options;
+    const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
+    const chooser = new ReplicaChooser(candidates, random);
+    const planned = new Map<number, Prepared>();
+    for (const shardId of shardIds) {
+      const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
+      const replicas = chooser.choose(config.replicationFactor, config.minInsyncReplicas);
+      if (replicas === undefined) {
+        // The refusal of the last journal that was tried says more.
+        if (outcomes.has(shardId)) continue;
+        outcomes.set(shardId, noJournal(shardId, candidates.length, config.minInsyncReplicas));
+        continue;
+      }
+      const epoch = this.#shard(shardId).epoch + epochsAhead;
+      const segmentId = random.bytes(16);
+      this.#pending.add(segmentId.toString('hex'));
+      planned.set(shardId, { segmentId, epoch, replicas });
+    }
+    return planned;
+  }
+
+  /** Returns the shards that have a replica which was not taken; those journals are excluded. */
+  async #orderPrepare(
+    planned: ReadonlyMap<number, Prepared>,
+    excluded: Set<string>,
+  ): Promise<Map<number, OperatingError>> {
+    const byNode = new ByNode<PrepareReplica>();
+    for (const [shardId, { segmentId, epoch, replicas }] of planned) {
+      for (const nodeId of replicas.replicaNodeIds) {
+        const { ackQuorum } = replicas;
+        const replicaNodeIds = [...replicas.replicaNodeIds];
+        byNode.add(nodeId, { segmentId, shardId, epoch, replicaNodeIds, ackQuorum });
+      }
+    }
+    const refusals = new Map<number, OperatingError>();
+    await byNode.forEach(async (nodeId, items) => {
+      const outcomes = await this.#options.orders.prepare(nodeId, items);
+      items.forEach(({ shardId }, at) => {
+        const error = outcomes[at];
+        if (error === undefined) return;
+        refusals.set(shardId, error);
+        excluded.add(nodeId);
+      });
+    });
+    return refusals;
+  }
+
+  /** Whether the shard can be worked on; otherwise its outcome says why not. */
+  #refuseUnknown(shardId: number, outcomes: Map<number, OpenOutcome>): boolean {
+    if (this.#options.ledger.image.topicOf(shardId) !== undefined) return true;
+    outcomes.set(shardId, new OperatingError('NOT_FOUND', `there is no shard ${shardId}`));
+    return false;
+  }
+
+  #shard(shardId: number): Shard {
+    const shard = this.#options.ledger.image.shards.get(shardId)?.value.shard;
+    if (shard === undefined) throw new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
+    return shard;
+  }
+}
+
+function noJournal(shardId: number, journals: number, needed: number): OperatingError {
+  const message = `no segment for shard ${shardId}: ${journals} journals take new segments, ${needed} are needed`;
+  return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 200 });
+}

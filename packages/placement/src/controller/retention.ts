@@ -1,0 +1,186 @@
+import { type Clock, type Logger, OperatingError } from '@robustmq/core';
+import { Segment, type Shard, type StoredShard } from '@robustmq/rpc';
+import { isTrimmed, trimTo } from '../core/chain.ts';
+import { decideRetention, type RetentionDecision } from '../core/retention-decision.ts';
+import { readTopicConfig } from '../core/topic-config.ts';
+import type { MetadataStore, Operation } from '../store/metadata-store.ts';
+import { nextTurn } from '../store/next-turn.ts';
+import { shardOf } from './image.ts';
+import { segmentKey, segmentsPrefix } from './keys.ts';
+import type { Ledger } from './ledger.ts';
+import { putDeleting } from './sealed-change.ts';
+
+export interface RetentionOptions {
+  readonly store: MetadataStore;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Told how many segments left their chain. */
+  readonly onDropped: (count: number) => void;
+  /** Told of a shard whose holder lost records. */
+  readonly onHoldOverridden: (shardId: number) => void;
+}
+
+/** Segments that leave a chain in one transaction: two rows each. */
+const segmentsPerStep = 90;
+/** Shards after which other work gets its turn. */
+const shardsPerTurn = 200;
+
+/**
+ * Takes segments off the front of chains: those below the trim offset, and those that are too old or too
+ * much. The oldest segment of each chain is remembered, so that a pass reads only chains where something
+ * is due.
+ */
+export class Retention {
+  readonly #options: RetentionOptions;
+  /** Oldest sealed segment by shard; undefined: there is none. */
+  readonly #oldest = new Map<number, Segment | undefined>();
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+  }
+
+  /** Tells that a shard got a sealed segment. */
+  sealed(shardId: number): void {
+    if (this.#oldest.get(shardId) === undefined) this.#oldest.delete(shardId);
+  }
+
+  /** One pass over all shards. */
+  async pass(): Promise<void> {
+    let count = 0;
+    for (const shardId of this.#options.ledger.image.shards.keys()) {
+      await this.enforce(shardId);
+      if (++count % shardsPerTurn === 0) await nextTurn();
+    }
+    for (const shardId of this.#oldest.keys()) {
+      if (!this.#options.ledger.image.shards.has(shardId)) this.#oldest.delete(shardId);
+    }
+  }
+
+  /** Takes off one chain what is due. */
+  async enforce(shardId: number): Promise<void> {
+    for (;;) {
+      const front = await this.#front(shardId);
+      if (front.length === 0) return;
+      const dropped = await this.#drop(shardId, front);
+      this.#oldest.set(shardId, front[dropped]);
+      if (dropped < front.length) return;
+      this.#oldest.delete(shardId);
+    }
+  }
+
+  /**
+   * Raises the trim offset of a shard and takes off what lies below it. Throws NOT_FOUND for a shard
+   * that is not there.
+   */
+  async trim(shardId: number, offset: number): Promise<void> {
+    const { ledger } = this.#options;
+    if (!ledger.image.shards.has(shardId)) {
+      throw new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
+    }
+    const changed = await ledger.changeShards([shardId], 1, (stored) => {
+      const before = shardOf(stored);
+      const shard = trimTo(before, offset);
+      return shard === before ? undefined : { stored: { ...stored, shard } };
+    });
+    if (changed.size > 0) await this.enforce(shardId);
+  }
+
+  /** Takes all sealed segments off a chain whose topic is deleted. */
+  async dropAll(shardId: number): Promise<void> {
+    for (;;) {
+      const front = await this.#read(shardId);
+      if (front.length === 0) return;
+      await this.#remove(shardId, front);
+    }
+  }
+
+  /** Segments from the front that a decision needs: only the oldest while it says that nothing is due. */
+  async #front(shardId: number): Promise<readonly Segment[]> {
+    const shard = this.#stored(shardId)?.shard;
+    if (shard === undefined || shard.endOffset === 0) return [];
+    const isKnown = this.#oldest.has(shardId);
+    const oldest = this.#oldest.get(shardId);
+    if (isKnown && oldest === undefined) return [];
+    if (oldest !== undefined && this.#decide(shardId, [oldest]).due.length === 0) return [oldest];
+    const front = await this.#read(shardId);
+    this.#oldest.set(shardId, front[0]);
+    return front;
+  }
+
+  async #read(shardId: number): Promise<Segment[]> {
+    const range = await this.#options.store.range(segmentsPrefix(shardId), {
+      limit: segmentsPerStep,
+    });
+    return range.entries.map((entry) => Segment.decode(entry.value));
+  }
+
+  #decide(shardId: number, front: readonly Segment[]): RetentionDecision {
+    const { ledger, clock } = this.#options;
+    const stored = this.#stored(shardId);
+    if (stored === undefined) return { due: [], holdOverridden: false };
+    const shard = shardOf(stored);
+    const config = readTopicConfig(ledger.image.topics.get(shard.topic)?.value.config ?? {});
+    const { deletes, retentionMs, retentionBytes, retentionHoldBytes: holdBytes } = config;
+    return decideRetention(
+      {
+        shard,
+        front,
+        sealedBytes: stored.sealedBytes,
+        holdOffset: ledger.image.holdOffset(shardId),
+        nowMs: clock.wallMs(),
+      },
+      { deletes, retentionMs, retentionBytes, holdBytes },
+    );
+  }
+
+  /** Returns how many of the front went. */
+  async #drop(shardId: number, front: readonly Segment[]): Promise<number> {
+    const { logger, onHoldOverridden } = this.#options;
+    const { due, holdOverridden } = this.#decide(shardId, front);
+    const last = due.at(-1);
+    if (last === undefined) return 0;
+    if (holdOverridden) {
+      const fields = { shardId, holdOffset: this.#options.ledger.image.holdOffset(shardId) };
+      logger.warn(
+        { ...fields, trimOffset: last.endOffset },
+        'records went although somebody still needs them: retention.hold.bytes is used up',
+      );
+      onHoldOverridden(shardId);
+    }
+    await this.#remove(shardId, due);
+    return due.length;
+  }
+
+  async #remove(shardId: number, due: readonly Segment[]): Promise<void> {
+    const { ledger, onDropped } = this.#options;
+    const bytes = due.reduce((sum, segment) => sum + segment.sizeBytes, 0);
+    const end = due.at(-1)?.endOffset ?? 0;
+    const rows = due.flatMap((segment) => [removeSegment(segment), putDeleting(segment)]);
+    await ledger.changeShards([shardId], 2 * segmentsPerStep + 1, (stored) => ({
+      stored: {
+        shard: withoutFront(shardOf(stored), end),
+        sealedBytes: stored.sealedBytes - bytes,
+      },
+      operations: rows,
+    }));
+    onDropped(due.length);
+  }
+
+  #stored(shardId: number): StoredShard | undefined {
+    return this.#options.ledger.image.shards.get(shardId)?.value;
+  }
+}
+
+function withoutFront(shard: Shard, end: number): Shard {
+  const trimmed = trimTo(shard, end);
+  const segments = trimmed.segments.filter((segment) => !isTrimmed(trimmed, segment));
+  return { ...trimmed, segments };
+}
+
+function removeSegment(segment: Segment): Operation {
+  return {
+    kind: 'delete',
+    key: segmentKey(segment.shardId, segment.endOffset, segment.segmentId),
+  };
+}

@@ -1,0 +1,148 @@
+import { assert, type Clock, OperatingError } from '@robustmq/core';
+import {
+  type RollSegment,
+  type RollSegmentsRequest,
+  type Segment,
+  SegmentState,
+  type Shard,
+} from '@robustmq/rpc';
+import { beginSeal, openNext, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
+import type { Activator } from './activator.ts';
+import { shardOf } from './image.ts';
+import type { Ledger } from './ledger.ts';
+import type { Opener, Prepared } from './opener.ts';
+import { sealedChange } from './sealed-change.ts';
+
+export interface RollerOptions {
+  readonly ledger: Ledger;
+  readonly opener: Opener;
+  readonly activator: Activator;
+  readonly clock: Clock;
+  /** Told of each segment that was sealed; `removed` when it was empty. */
+  readonly onSealed: (segment: Segment, removed: boolean) => void;
+}
+
+/** How one segment fared: undefined when it is sealed at the end that was asked for. */
+export type RollOutcome = OperatingError | undefined;
+
+/**
+ * Rolls segments whose frozen leader knows the end (docs/journal.md 2.6): no fence is needed, and the
+ * next segment is opened in the same transaction. Asking again for a roll that was done is answered as
+ * if it were done now, so a leader whose answer was lost just asks again.
+ */
+export class Roller {
+  readonly #options: RollerOptions;
+
+  constructor(options: RollerOptions) {
+    this.#options = options;
+  }
+
+  /** The outcomes, in the order of the request. */
+  async roll(request: RollSegmentsRequest): Promise<RollOutcome[]> {
+    const { activator } = this.#options;
+    const items = new Map(request.segments.map((item) => [item.shardId, item]));
+    const valid = [...items.values()].filter((item) => this.#refusal(request, item) === undefined);
+    const wanting = valid.filter((item) => item.openNext).map((item) => item.shardId);
+    // One epoch for the seal, one for the next segment.
+    const prepared = await this.#options.opener.prepare(wanting, 2);
+    const rolled = await this.#record(request, valid, prepared);
+    await activator.activate(rolled);
+    return request.segments.map((item) => this.#outcome(request, item));
+  }
+
+  async #record(
+    request: RollSegmentsRequest,
+    valid: readonly RollSegment[],
+    prepared: ReadonlyMap<number, Prepared | OperatingError>,
+  ): Promise<Set<number>> {
+    const { ledger, clock, onSealed, opener } = this.#options;
+    const items = new Map(valid.map((item) => [item.shardId, item]));
+    const sealedSegments = new Map<number, { segment: Segment; removed: boolean }>();
+    const opened = new Set<number>();
+    const sealedAtMs = clock.wallMs();
+    const changed = await ledger.changeShards([...items.keys()], 2, (stored) => {
+      const { shardId } = shardOf(stored);
+      const item = items.get(shardId);
+      assert(item !== undefined, `a roll of shard ${shardId} was asked for`);
+      if (this.#refusal(request, item) !== undefined) return undefined;
+      const sealing = { ...stored, shard: beginSeal(shardOf(stored)) };
+      const { change, sealed } = sealedChange(sealing, endOf(item, sealedAtMs));
+      sealedSegments.set(shardId, sealed);
+      opened.delete(shardId);
+      const next = prepared.get(shardId);
+      const shard = shardOf(change.stored);
+      if (next === undefined || next instanceof OperatingError) return change;
+      if (!opener.canOpen(shard, next)) return change;
+      opened.add(shardId);
+      const withNext = openNext(shard, next.segmentId, next.replicas);
+      return { ...change, stored: { ...change.stored, shard: withNext } };
+    });
+    for (const [shardId, next] of prepared) {
+      if (next instanceof OperatingError) continue;
+      opener.settle(next, opened.has(shardId) && changed.has(shardId));
+    }
+    for (const shardId of changed) {
+      const sealed = sealedSegments.get(shardId);
+      if (sealed !== undefined) onSealed(sealed.segment, sealed.removed);
+    }
+    return new Set([...opened].filter((shardId) => changed.has(shardId)));
+  }
+
+  /** Why an item cannot be rolled as the chain is now; undefined when it can. */
+  #refusal(request: RollSegmentsRequest, item: RollSegment): OperatingError | undefined {
+    const segment = this.#unsealed(item.shardId);
+    const name = `segment ${item.segmentId.toString('hex')} of shard ${item.shardId}`;
+    if (segment === undefined || !segment.segmentId.equals(item.segmentId)) {
+      return new OperatingError('NOT_LEADER', `${name} is not the open one`, this.#hint(segment));
+    }
+    if (segment.state !== SegmentState.OPEN) {
+      return new OperatingError('FENCED', `${name} is being sealed without its leader`);
+    }
+    const isLeader =
+      segment.leaderNodeId === request.nodeId &&
+      segment.leaderIncarnation === request.incarnation &&
+      segment.epoch === item.epoch;
+    if (!isLeader) {
+      return new OperatingError('NOT_LEADER', `${name} is led by another`, this.#hint(segment));
+    }
+    const full = new Set(item.fullNodeIds.filter((id) => segment.replicaNodeIds.includes(id)));
+    if (full.size < segment.ackQuorum || item.endOffset < segment.baseOffset) {
+      const message = `${name}: ${full.size} full replicas and end ${item.endOffset} do not fit`;
+      return new OperatingError('INVALID_ARGUMENT', message);
+    }
+    return undefined;
+  }
+
+  /** After the transaction: sealed as asked, now or before, or why not. */
+  #outcome(request: RollSegmentsRequest, item: RollSegment): RollOutcome {
+    const shard = this.#shard(item.shardId);
+    const sealed = shard?.segments.find((segment) => segment.segmentId.equals(item.segmentId));
+    const isSealed = sealed?.state === SegmentState.SEALED && sealed.endOffset === item.endOffset;
+    if (isSealed || (shard !== undefined && wasEmpty(shard, item))) return undefined;
+    return this.#refusal(request, item) ?? new OperatingError('CONFLICT', 'the roll was overtaken');
+  }
+
+  #hint(segment: Segment | undefined): { nodeId?: string; epoch?: number } {
+    return segment === undefined ? {} : { nodeId: segment.leaderNodeId, epoch: segment.epoch };
+  }
+
+  #unsealed(shardId: number): Segment | undefined {
+    const shard = this.#shard(shardId);
+    return shard && unsealedSegment(shard);
+  }
+
+  #shard(shardId: number): Shard | undefined {
+    return this.#options.ledger.image.shards.get(shardId)?.value.shard;
+  }
+}
+
+/** Whether the segment was empty and has left the chain, which goes on where it began. */
+function wasEmpty(shard: Shard, item: RollSegment): boolean {
+  const isThere = shard.segments.some((segment) => segment.segmentId.equals(item.segmentId));
+  return !isThere && shard.endOffset === item.endOffset && shard.epoch > item.epoch;
+}
+
+function endOf(item: RollSegment, sealedAtMs: number): SegmentEnd {
+  const { endOffset, fullNodeIds, sizeBytes, maxTimestampMs } = item;
+  return { endOffset, fullNodeIds, sizeBytes, maxTimestampMs, sealedAtMs };
+}

@@ -1,0 +1,245 @@
+import {
+  assert,
+  type Clock,
+  errorCodeOf,
+  type Logger,
+  OperatingError,
+  unreachable,
+} from '@robustmq/core';
+import { NodeState, type Segment, SegmentState, type Shard, type StoredShard } from '@robustmq/rpc';
+import { beginSeal, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
+import { decideSeal, type FenceReply, type SealDecision } from '../core/seal-decision.ts';
+import { ByNode } from './by-node.ts';
+import { shardOf } from './image.ts';
+import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
+import type { Ledger } from './ledger.ts';
+import { sealedChange } from './sealed-change.ts';
+import { SharedAttempts } from './shared-attempts.ts';
+
+export interface SealerOptions {
+  readonly ledger: Ledger;
+  readonly orders: JournalOrders;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Told of each segment that was sealed; `removed` when it was empty. */
+  readonly onSealed: (segment: Segment, removed: boolean) => void;
+}
+
+/** How one shard fared: undefined when it has no unsealed segment any more. */
+export type SealOutcome = OperatingError | undefined;
+
+/** One attempt to seal one segment. */
+interface Attempt {
+  readonly segment: Segment;
+  readonly replies: FenceReply[];
+}
+
+/**
+ * Seals segments without their leader (docs/journal.md 2.7): raise the epoch in the store, fence
+ * R - AQ + 1 replicas durably, take the longest log, record the end. Safe at any time: an attempt that
+ * is lost at any step leaves the segment SEALING, and the next one begins again with a higher epoch.
+ */
+export class Sealer {
+  readonly #options: SealerOptions;
+  readonly #attempts: SharedAttempts<SealOutcome>;
+
+  constructor(options: SealerOptions) {
+    this.#options = options;
+    this.#attempts = new SharedAttempts((shardIds) => this.#seal(shardIds));
+  }
+
+  /** Seals the unsealed segments of these shards. Requests for one shard share one attempt. */
+  seal(shardIds: readonly number[]): Promise<Map<number, SealOutcome>> {
+    return this.#attempts.run(shardIds);
+  }
+
+  /** Whether the unsealed segment has lost its leader: nobody can append to it any more. */
+  needsSeal(shard: Shard): boolean {
+    const segment = unsealedSegment(shard);
+    if (segment === undefined) return false;
+    if (segment.state === SegmentState.SEALING) return true;
+    const leader = this.#options.ledger.image.node(segment.leaderNodeId);
+    if (leader === undefined || leader.incarnation !== segment.leaderIncarnation) return true;
+    return leader.state === NodeState.DOWN;
+  }
+
+  /** Whether enough replicas can be asked that an attempt may succeed. */
+  canSeal(shard: Shard): boolean {
+    const segment = unsealedSegment(shard);
+    if (segment === undefined) return false;
+    const { image } = this.#options.ledger;
+    const live = segment.replicaNodeIds.filter((id) => image.liveNode(id) !== undefined);
+    return live.length >= segment.replicaNodeIds.length - segment.ackQuorum + 1;
+  }
+
+  async #seal(shardIds: readonly number[]): Promise<Map<number, SealOutcome>> {
+    const outcomes = new Map<number, SealOutcome>();
+    const possible = shardIds.filter((shardId) => {
+      const shard = this.#shard(shardId);
+      if (shard === undefined || unsealedSegment(shard) === undefined) return false;
+      if (this.canSeal(shard)) return true;
+      outcomes.set(shardId, waitingFor(shard));
+      return false;
+    });
+    const attempts = await this.#begin(possible);
+    await this.#fence(attempts);
+    const ends = this.#decide(attempts, outcomes);
+    await this.#record(ends);
+    for (const shardId of ends.keys()) {
+      if (this.#shard(shardId)?.segments.at(-1)?.state !== SegmentState.SEALING) continue;
+      outcomes.set(
+        shardId,
+        new OperatingError('CONFLICT', `another seal of shard ${shardId} runs`),
+      );
+    }
+    return outcomes;
+  }
+
+  /** S1: no attempt with a lower epoch can end the segment from now on. */
+  async #begin(shardIds: readonly number[]): Promise<Map<number, Attempt>> {
+    const begun = await this.#options.ledger.changeShards(shardIds, 1, (stored) =>
+      unsealedSegment(shardOf(stored)) === undefined
+        ? undefined
+        : { stored: { ...stored, shard: beginSeal(shardOf(stored)) } },
+    );
+    const attempts = new Map<number, Attempt>();
+    for (const shardId of begun) {
+      const shard = this.#shard(shardId);
+      const segment = shard && unsealedSegment(shard);
+      if (segment !== undefined) attempts.set(shardId, { segment, replies: [] });
+    }
+    return attempts;
+  }
+
+  /** S2: every replica that can be reached is fenced and tells what it has. */
+  async #fence(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
+    const { ledger, orders } = this.#options;
+    const byNode = new ByNode<Attempt>();
+    for (const attempt of attempts.values()) {
+      for (const nodeId of attempt.segment.replicaNodeIds) {
+        if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, attempt);
+      }
+    }
+    await byNode.forEach(async (nodeId, items) => {
+      const asked = items.map(({ segment }) => ({
+        segmentId: segment.segmentId,
+        epoch: segment.sealEpoch,
+      }));
+      const answers = await orders.fence(nodeId, asked);
+      answers.forEach((answer, at) => {
+        const reply = replyOf(nodeId, answer);
+        if (reply !== undefined) items[at]?.replies.push(reply);
+      });
+    });
+  }
+
+  /** S3, S4. */
+  #decide(
+    attempts: ReadonlyMap<number, Attempt>,
+    outcomes: Map<number, SealOutcome>,
+  ): Map<number, Sealing> {
+    const ends = new Map<number, Sealing>();
+    const sealedAtMs = this.#options.clock.wallMs();
+    for (const [shardId, { segment, replies }] of attempts) {
+      const quorum = { replicas: segment.replicaNodeIds.length, ackQuorum: segment.ackQuorum };
+      const decision = decideSeal(quorum, replies);
+      if (decision.kind === 'end') {
+        const { length, fullNodeIds, sizeBytes, maxTimestampMs } = decision;
+        const endOffset = segment.baseOffset + length;
+        const end = { endOffset, fullNodeIds, sizeBytes, maxTimestampMs, sealedAtMs };
+        ends.set(shardId, { segment, end });
+        continue;
+      }
+      const error = explain(segment, decision);
+      this.#options.logger.error({ shardId, decision: decision.kind }, error.message);
+      outcomes.set(shardId, error);
+    }
+    return ends;
+  }
+
+  /** S6, then S7. */
+  async #record(ends: ReadonlyMap<number, Sealing>): Promise<void> {
+    const { ledger, onSealed } = this.#options;
+    const recorded = new Map<number, { segment: Segment; removed: boolean }>();
+    const changed = await ledger.changeShards([...ends.keys()], 2, (stored) => {
+      const { shardId } = shardOf(stored);
+      const sealing = ends.get(shardId);
+      assert(sealing !== undefined, `the end of shard ${shardId} was decided`);
+      if (!isStill(stored, sealing.segment)) return undefined;
+      const { change, sealed } = sealedChange(stored, sealing.end);
+      recorded.set(shardId, sealed);
+      return change;
+    });
+    const sealed = [...changed].flatMap((shardId) => recorded.get(shardId) ?? []);
+    for (const { segment, removed } of sealed) onSealed(segment, removed);
+  }
+
+  #shard(shardId: number): Shard | undefined {
+    return this.#options.ledger.image.shards.get(shardId)?.value.shard;
+  }
+}
+
+interface Sealing {
+  readonly segment: Segment;
+  readonly end: SegmentEnd;
+}
+
+/** Whether the attempt is still the newest one. */
+function isStill(stored: StoredShard, segment: Segment): boolean {
+  const now = unsealedSegment(shardOf(stored));
+  return (
+    now !== undefined &&
+    now.segmentId.equals(segment.segmentId) &&
+    now.sealEpoch === segment.sealEpoch
+  );
+}
+
+/** Undefined when the replica did not answer. */
+function replyOf(nodeId: string, answer: FenceOutcome): FenceReply | undefined {
+  if (answer instanceof OperatingError) return undefined;
+  const refusal = answer.status?.code === 0 ? undefined : answer.status;
+  if (refusal === undefined) {
+    const { length, chain, sizeBytes, maxTimestampMs } = answer;
+    return { kind: 'usable', nodeId, length, chain, sizeBytes, maxTimestampMs };
+  }
+  return fencedHigher(refusal.code)
+    ? { kind: 'stale', nodeId, epoch: refusal.hintEpoch }
+    : { kind: 'unusable', nodeId };
+}
+
+function fencedHigher(code: number): boolean {
+  return errorCodeOf(code) === 'FENCED';
+}
+
+function waitingFor(shard: Shard): OperatingError {
+  const segment = unsealedSegment(shard);
+  const nodes = segment?.replicaNodeIds.join(', ');
+  const message = `shard ${shard.shardId}: its last segment cannot be sealed while too few of its journals (${nodes}) are there`;
+  return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 200 });
+}
+
+function explain(
+  segment: Segment,
+  decision: Exclude<SealDecision, { kind: 'end' }>,
+): OperatingError {
+  const name = `segment ${segment.segmentId.toString('hex')} of shard ${segment.shardId}`;
+  switch (decision.kind) {
+    case 'stale':
+      return new OperatingError(
+        'CONFLICT',
+        `${name}: a seal with epoch ${decision.epoch} is ahead`,
+      );
+    case 'too-few': {
+      const message = `${name} stays unavailable: ${decision.usable} intact replicas answered, ${decision.needed} are needed`;
+      return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 1_000 });
+    }
+    case 'copies-needed': {
+      const message = `${name} stays unavailable: only ${decision.full.join(', ')} has all ${decision.length} records, copies are needed`;
+      return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 1_000 });
+    }
+    case 'diverged':
+      return new OperatingError('DAMAGED', `${name}: ${decision.nodeIds.join(' and ')} differ`);
+    default:
+      return unreachable(decision);
+  }
+}

@@ -1,0 +1,151 @@
+import { NodeRole, NodeState, SegmentState } from '@robustmq/rpc';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Image } from './controller/image.ts';
+
+const roleNames: Record<NodeRole, string> = {
+  [NodeRole.UNSPECIFIED]: 'unspecified',
+  [NodeRole.BROKER]: 'broker',
+  [NodeRole.JOURNAL]: 'journal',
+};
+const stateNames: Record<NodeState, string> = {
+  [NodeState.UNSPECIFIED]: 'unspecified',
+  [NodeState.UP]: 'up',
+  [NodeState.DRAINING]: 'draining',
+  [NodeState.DOWN]: 'down',
+};
+
+/** What placement counts. Gauges are read from its picture of the store when they are asked for. */
+export class PlacementMetrics {
+  readonly segmentsOpened: Counter;
+  readonly segmentsSealed: Counter;
+  readonly segmentsRemovedEmpty: Counter;
+  readonly segmentsDropped: Counter;
+  readonly segmentsDeleted: Counter;
+  readonly holdsOverridden: Counter;
+  readonly coordinatorsMoved: Counter;
+  readonly transactions: Counter<'result'>;
+  readonly transactionOperations: Histogram;
+  readonly unknownReplicas: Gauge<'node'>;
+  readonly watches: Gauge;
+  readonly #registry: Registry;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+    this.segmentsOpened = this.#counter('segments_opened_total', 'Segments opened.');
+    this.segmentsSealed = this.#counter('segments_sealed_total', 'Segments sealed with records.');
+    this.segmentsRemovedEmpty = this.#counter(
+      'segments_removed_empty_total',
+      'Segments that were sealed empty and left their chain.',
+    );
+    this.segmentsDropped = this.#counter(
+      'segments_dropped_total',
+      'Segments that left their chain by retention, trim or deletion.',
+    );
+    this.segmentsDeleted = this.#counter(
+      'segments_deleted_total',
+      'Segments whose replicas are gone from all their journals.',
+    );
+    this.holdsOverridden = this.#counter(
+      'holds_overridden_total',
+      'Times that records went although somebody still needed them.',
+    );
+    this.coordinatorsMoved = this.#counter(
+      'coordinators_moved_total',
+      'Coordinators that got another owner.',
+    );
+    this.transactions = new Counter({
+      name: 'robustmq_placement_transactions_total',
+      help: 'Transactions of the metadata store.',
+      labelNames: ['result'],
+      registers: [registry],
+    });
+    this.transactionOperations = new Histogram({
+      name: 'robustmq_placement_transaction_operations',
+      help: 'Operations in one transaction.',
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200],
+      registers: [registry],
+    });
+    this.unknownReplicas = new Gauge({
+      name: 'robustmq_placement_unknown_replicas',
+      help: 'Replicas with records that no chain knows, by journal.',
+      labelNames: ['node'],
+      registers: [registry],
+    });
+    this.watches = new Gauge({
+      name: 'robustmq_placement_watches',
+      help: 'Open watches of the catalog.',
+      registers: [registry],
+    });
+  }
+
+  /** Adds the gauges that are read from the picture of the store. */
+  observe(image: Image, stuckSeals: () => number): void {
+    this.#nodes(image);
+    this.#gauge('topics', 'Topics, internal ones included.', () => image.topics.size);
+    this.#gauge('shards', 'Shards.', () => image.shards.size);
+    this.#gauge('segments_open', 'Segments that take appends.', () => countOpen(image));
+    this.#gauge(
+      'segments_sealing',
+      'Segments whose end is being found.',
+      () => image.unsealed.size - countOpen(image),
+    );
+    this.#gauge(
+      'segments_stuck',
+      'Segments whose last attempt to find their end failed: their shards are unavailable.',
+      stuckSeals,
+    );
+    this.#gauge(
+      'segments_deleting',
+      'Segments whose replicas are not gone from all their journals yet.',
+      () => image.deleting.size,
+    );
+    this.#gauge('revision', 'Revision of the metadata store.', () => image.revision);
+    this.#gauge(
+      'epoch',
+      'Grows with each start of placement.',
+      () => image.cluster?.value.placementEpoch ?? 0,
+    );
+  }
+
+  #nodes(image: Image): void {
+    const nodes = new Gauge({
+      name: 'robustmq_placement_nodes',
+      help: 'Nodes by role and state.',
+      labelNames: ['role', 'state'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { value } of image.nodes.values()) {
+          if (value.node === undefined) continue;
+          this.inc({ role: roleNames[value.node.role], state: stateNames[value.node.state] });
+        }
+      },
+    });
+    this.#registry.registerMetric(nodes);
+  }
+
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name: `robustmq_placement_${name}`, help, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    const gauge = new Gauge({
+      name: `robustmq_placement_${name}`,
+      help,
+      registers: [],
+      collect() {
+        this.set(read());
+      },
+    });
+    this.#registry.registerMetric(gauge);
+  }
+}
+
+function countOpen(image: Image): number {
+  let open = 0;
+  for (const shardId of image.unsealed) {
+    const last = image.shards.get(shardId)?.value.shard?.segments.at(-1);
+    if (last?.state === SegmentState.OPEN) open++;
+  }
+  return open;
+}

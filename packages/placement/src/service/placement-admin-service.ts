@@ -1,0 +1,80 @@
+import { toOperatingError } from '@robustmq/core';
+import {
+  type DescribeClusterRequest,
+  type DescribeClusterResponse,
+  placementAdminMethods,
+  type ServiceRegistry,
+  type Topic,
+  type TopicResult,
+  toStatus,
+} from '@robustmq/rpc';
+import type { Controller } from '../controller/controller.ts';
+import { shardOf } from '../controller/image.ts';
+import { isInternal } from '../core/topic-name.ts';
+import { checkCount } from './request-limits.ts';
+
+/** Topics of one request, as the contract says. */
+const topicsMax = 100;
+
+/** What operators and protocols' administration call. */
+export class PlacementAdminService {
+  readonly #controller: Controller;
+
+  constructor(controller: Controller) {
+    this.#controller = controller;
+  }
+
+  register(registry: ServiceRegistry): void {
+    const { topics } = this.#controller;
+    registry.unary(placementAdminMethods.createTopics, async (request) => {
+      checkCount(request.topics, 'topics', topicsMax);
+      const results: TopicResult[] = [];
+      for (const wanted of request.topics) {
+        const create = (): Promise<Topic> => topics.create(wanted, request.validateOnly);
+        results.push(await resultOf(wanted.name, create));
+      }
+      return { results };
+    });
+    registry.unary(placementAdminMethods.deleteTopics, async ({ names }) => {
+      checkCount(names, 'topics', topicsMax);
+      const results: TopicResult[] = [];
+      for (const name of names) results.push(await resultOf(name, () => topics.delete(name)));
+      this.#controller.finishDeletions();
+      return { results };
+    });
+    registry.unary(placementAdminMethods.alterTopic, async (request) => ({
+      result: await resultOf(request.name, () => topics.alter(request)),
+    }));
+    registry.unary(placementAdminMethods.describeCluster, (request) => this.#describe(request));
+  }
+
+  #describe({ topic, includeInternal }: DescribeClusterRequest): DescribeClusterResponse {
+    const { image, identity, nodes } = this.#controller;
+    const isWanted = (name: string): boolean =>
+      topic === '' ? includeInternal || !isInternal(name) : name === topic;
+    const shards = [...image.shards.values()].map((row) => shardOf(row.value));
+    return {
+      ...identity,
+      revision: image.revision,
+      nodes: [...image.nodes.values()].flatMap((row) => row.value.node ?? []),
+      topics: [...image.topics.values()]
+        .map((row) => row.value)
+        .filter((found) => isWanted(found.name)),
+      shards: shards.filter((shard) => isWanted(shard.topic)),
+      coordinators: [...image.coordinators.values()].flatMap((ofKind) =>
+        [...ofKind.values()].map((row) => row.value),
+      ),
+      journalHealth: Object.fromEntries(nodes.health()),
+    };
+  }
+}
+
+async function resultOf(name: string, work: () => Promise<Topic>): Promise<TopicResult> {
+  try {
+    return { name, status: undefined, topic: await work() };
+  } catch (thrown) {
+    const error = toOperatingError(thrown);
+    if (error.code === 'INTERNAL') throw thrown;
+    return { name, status: toStatus(error), topic: undefined };
+  }
+}

@@ -1,0 +1,172 @@
+import { OperatingError, toOperatingError } from '@robustmq/core';
+import {
+  type HeartbeatResponse,
+  type MessageStream,
+  placementNodeMethods,
+  Segment,
+  type ServiceRegistry,
+  type ShardResult,
+  toStatus,
+  type WatchResponse,
+} from '@robustmq/rpc';
+import { unsealedSegment } from '../core/chain.ts';
+import { allocateProducerIds } from '../controller/cluster.ts';
+import type { Controller } from '../controller/controller.ts';
+import { HeartbeatSession } from '../controller/heartbeat-session.ts';
+import { holdShards } from '../controller/holds.ts';
+import { beforeOffset, segmentsPrefix } from '../controller/keys.ts';
+import { WatchSession } from '../controller/watch-session.ts';
+import type { PlacementMetrics } from '../metrics.ts';
+import type { MetadataStore } from '../store/metadata-store.ts';
+import { checkCount } from './request-limits.ts';
+
+export interface PlacementNodeServiceOptions {
+  readonly controller: Controller;
+  readonly store: MetadataStore;
+  readonly metrics: PlacementMetrics;
+}
+
+const segmentsDefault = 100;
+const segmentsMax = 1_000;
+
+/** What brokers and journals call. */
+export class PlacementNodeService {
+  readonly #options: PlacementNodeServiceOptions;
+  readonly #watches = new Set<WatchSession>();
+  readonly #heartbeats = new Set<HeartbeatSession>();
+
+  constructor(options: PlacementNodeServiceOptions) {
+    this.#options = options;
+  }
+
+  register(registry: ServiceRegistry): void {
+    const { controller } = this.#options;
+    registry.stream(placementNodeMethods.heartbeat, (stream) => this.#heartbeat(stream));
+    registry.stream(placementNodeMethods.watch, (stream) => this.#watch(stream));
+    this.#registerShardCalls(registry);
+    registry.unary(placementNodeMethods.reportUnreachable, ({ nodeId, incarnation }) => {
+      controller.reportUnreachable(nodeId, incarnation);
+      return {};
+    });
+    registry.unary(placementNodeMethods.allocateProducerIds, async ({ count }) => {
+      try {
+        const first = await allocateProducerIds(controller.ledger, count);
+        return { status: undefined, first, count };
+      } catch (thrown) {
+        return { status: toStatus(toOperatingError(thrown)), first: 0, count: 0 };
+      }
+    });
+    registry.unary(placementNodeMethods.holdShards, async (request) => {
+      try {
+        await holdShards(controller.ledger, request);
+        return { status: undefined };
+      } catch (thrown) {
+        return { status: toStatus(toOperatingError(thrown)) };
+      }
+    });
+  }
+
+  /** Ends all streams; the nodes come back to whoever serves then. Their leases go on. */
+  endStreams(error: OperatingError): void {
+    for (const watch of this.#watches) watch.cancel(error);
+    for (const heartbeat of this.#heartbeats) heartbeat.cancel(error);
+  }
+
+  #registerShardCalls(registry: ServiceRegistry): void {
+    const { controller } = this.#options;
+    registry.unary(placementNodeMethods.openSegments, async ({ shardIds }) => {
+      checkCount(shardIds, 'shards');
+      const outcomes = await controller.opener.open(shardIds);
+      return { results: shardIds.map((shardId) => this.#result(shardId, outcomes.get(shardId))) };
+    });
+    registry.unary(placementNodeMethods.resolveShards, ({ shardIds }) => {
+      checkCount(shardIds, 'shards');
+      return { results: shardIds.map((shardId) => this.#result(shardId, undefined)) };
+    });
+    registry.unary(placementNodeMethods.listSegments, async (request) => {
+      const { shardId, fromOffset } = request;
+      const limit = Math.min(request.limit || segmentsDefault, segmentsMax);
+      const found = this.#result(shardId, undefined);
+      if (found.status !== undefined) return { status: found.status, segments: [] };
+      return { status: undefined, segments: await this.#segments(shardId, fromOffset, limit) };
+    });
+    registry.unary(placementNodeMethods.rollSegments, async (request) => {
+      checkCount(request.segments, 'segments');
+      const outcomes = await controller.roller.roll(request);
+      const results = request.segments.map(({ shardId }, at) =>
+        this.#result(shardId, outcomes[at]),
+      );
+      return { results };
+    });
+    registry.unary(placementNodeMethods.trimShards, async ({ trims }) => {
+      checkCount(trims, 'shards');
+      const results: ShardResult[] = [];
+      for (const { shardId, offset } of trims) results.push(await this.#trim(shardId, offset));
+      return { results };
+    });
+  }
+
+  async #trim(shardId: number, offset: number): Promise<ShardResult> {
+    try {
+      await this.#options.controller.retention.trim(shardId, offset);
+      return this.#result(shardId, undefined);
+    } catch (thrown) {
+      return this.#result(shardId, toOperatingError(thrown));
+    }
+  }
+
+  #heartbeat(stream: MessageStream<HeartbeatResponse>): HeartbeatSession {
+    const { controller } = this.#options;
+    const session = new HeartbeatSession(
+      {
+        nodes: controller.nodes,
+        terms: () => controller.heartbeatTerms(),
+        check: (request) => controller.checkHeartbeat(request),
+        onClosed: () => this.#heartbeats.delete(session),
+      },
+      stream,
+    );
+    this.#heartbeats.add(session);
+    return session;
+  }
+
+  #watch(stream: MessageStream<WatchResponse>): WatchSession {
+    const { controller, store, metrics } = this.#options;
+    const session = new WatchSession(
+      {
+        store,
+        image: controller.image,
+        placementEpoch: controller.identity.placementEpoch,
+        onClosed: () => {
+          this.#watches.delete(session);
+          metrics.watches.set(this.#watches.size);
+        },
+      },
+      stream,
+    );
+    this.#watches.add(session);
+    metrics.watches.set(this.#watches.size);
+    return session;
+  }
+
+  async #segments(shardId: number, fromOffset: number, limit: number): Promise<Segment[]> {
+    const { store, controller } = this.#options;
+    const range = await store.range(segmentsPrefix(shardId), {
+      after: beforeOffset(shardId, fromOffset),
+      limit,
+    });
+    const segments = range.entries.map((entry) => Segment.decode(entry.value));
+    const shard = controller.image.shards.get(shardId)?.value.shard;
+    const last = shard && unsealedSegment(shard);
+    if (last !== undefined && segments.length < limit) segments.push(last);
+    return segments;
+  }
+
+  #result(shardId: number, error: OperatingError | undefined): ShardResult {
+    const shard = this.#options.controller.image.shards.get(shardId)?.value.shard;
+    if (error !== undefined) return { shardId, status: toStatus(error), shard };
+    if (shard !== undefined) return { shardId, status: undefined, shard };
+    const missing = new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
+    return { shardId, status: toStatus(missing), shard };
+  }
+}
