@@ -1,1 +1,1 @@
-export {};
+export { type JournalServer, type JournalServerOptions, startJournal } from './journal-server.ts';

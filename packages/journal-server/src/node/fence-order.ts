@@ -1,0 +1,82 @@
+import {
+  assert,
+  epoch as epochOf,
+  type Epoch,
+  OperatingError,
+  type SegmentId,
+} from '@robustmq/core';
+import {
+  type FenceRequest,
+  type FenceResult,
+  segmentIdOfBytes,
+  type Status,
+  toStatus,
+} from '@robustmq/rpc';
+import { checkItems, type ControlPort, okStatus, segmentUnknown } from './control-port.ts';
+import type { Replica } from './replica.ts';
+
+/**
+ * Fences replicas with one sync, and tells how long their logs are: everything in them is durable when
+ * the answer leaves, and no append under a lower epoch is acknowledged after it (I5).
+ */
+export async function fenceSegments(
+  port: ControlPort,
+  request: FenceRequest,
+): Promise<FenceResult[]> {
+  checkItems(port, request.segments.length);
+  // An id that cannot be read refuses the call before anything is fenced.
+  const orders = request.segments.map(({ segmentId, epoch }) => ({
+    segmentId: segmentIdOfBytes(segmentId),
+    epoch: epochOf(epoch),
+  }));
+  const fenced = orders.map((order) => fenceInMemory(port, order));
+  const items = fenced.flatMap((one) =>
+    'replica' in one ? [{ replica: one.replica.stored, epoch: one.epoch }] : [],
+  );
+  await port.storage.fence(items);
+  return fenced.map((one) => ('replica' in one ? resultOf(one.replica) : notFenced(one.status)));
+}
+
+interface FenceOrder {
+  readonly segmentId: SegmentId;
+  readonly epoch: Epoch;
+}
+
+type Fenced = { readonly replica: Replica; readonly epoch: Epoch } | { readonly status: Status };
+
+/** From here on the leader acknowledges nothing more. */
+function fenceInMemory(port: ControlPort, order: FenceOrder): Fenced {
+  const { segmentId, epoch } = order;
+  const replica = port.replica(segmentId);
+  if (replica === undefined) return { status: segmentUnknown(segmentId) };
+  const { fencedEpoch, identity } = replica.state;
+  if (epoch < fencedEpoch || epoch <= identity.epoch) {
+    const highest = Math.max(fencedEpoch, identity.epoch);
+    const message = `segment ${segmentId} has seen epoch ${highest}: ${epoch} is too low`;
+    return { status: toStatus(new OperatingError('FENCED', message, { epoch: highest })) };
+  }
+  replica.isRolling = false;
+  port.driver.run(replica, { kind: 'fence', epoch });
+  return { replica, epoch };
+}
+
+function resultOf({ stored, state }: Replica): FenceResult {
+  assert(stored.durableLength === stored.length, 'a fence is behind everything accepted before it');
+  return {
+    status: stored.damaged ? damaged(stored.manifest.segmentId) : okStatus,
+    length: stored.length,
+    chain: stored.chain,
+    commitLength: state.commitLength,
+    sizeBytes: stored.sizeBytes,
+    maxTimestampMs: stored.maxTimestampMs,
+  };
+}
+
+function damaged(segmentId: SegmentId): Status {
+  const message = `segment ${segmentId} is fenced, but fails its checksums here`;
+  return toStatus(new OperatingError('DAMAGED', message));
+}
+
+function notFenced(status: Status): FenceResult {
+  return { status, length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0 };
+}

@@ -1,0 +1,14 @@
+import type { PlacementClient } from '@robustmq/placement-client';
+import type { CatalogListener } from '@robustmq/placement-client';
+import type { Shard } from '@robustmq/rpc';
+
+/** What a journal asks of placement: a part of {@link PlacementClient}, so that tests can stand in for it. */
+export interface PlacementPort extends Pick<
+  PlacementClient,
+  'connected' | 'rollSegments' | 'resolveShards'
+> {
+  readonly catalog: {
+    shard(shardId: number): Shard | undefined;
+    onChange(listener: CatalogListener): () => void;
+  };
+}

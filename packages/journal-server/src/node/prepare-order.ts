@@ -1,0 +1,63 @@
+import { epoch, nodeId, OperatingError, shardId } from '@robustmq/core';
+import {
+  type PrepareReplica,
+  type PrepareRequest,
+  segmentIdOfBytes,
+  type Status,
+  toStatus,
+} from '@robustmq/rpc';
+import type { ReplicaManifest } from '../storage/storage.ts';
+import { checkItems, type ControlPort, okStatus } from './control-port.ts';
+
+/** Creates the manifests of new replicas with one sync. What exists already is left as it is. */
+export async function prepareReplicas(
+  port: ControlPort,
+  request: PrepareRequest,
+): Promise<Status[]> {
+  checkItems(port, request.replicas.length);
+  checkRoom(port);
+  const manifests = request.replicas.map(manifestOf);
+  const results = manifests.map((manifest) => reasonToRefuse(port, manifest));
+  const wanted = manifests.filter((_, index) => results[index] === undefined);
+  await port.storage.create(wanted);
+  port.adopt(wanted.map(({ segmentId }) => segmentId));
+  return results.map((error) => (error === undefined ? okStatus : toStatus(error)));
+}
+
+function checkRoom({ storage, isDraining }: ControlPort): void {
+  if (isDraining) {
+    throw new OperatingError('UNAVAILABLE', 'this journal shuts down: choose another one');
+  }
+  if (!storage.stats.readOnly) return;
+  const message = `${storage.stats.freeBytes} bytes are free, below the reserve: choose another journal`;
+  throw new OperatingError('DISK_FULL', message);
+}
+
+function manifestOf(replica: PrepareReplica): ReplicaManifest {
+  return {
+    segmentId: segmentIdOfBytes(replica.segmentId),
+    shardId: shardId(replica.shardId),
+    epoch: epoch(replica.epoch),
+    replicaNodeIds: replica.replicaNodeIds.map(nodeId),
+    ackQuorum: replica.ackQuorum,
+  };
+}
+
+function reasonToRefuse(
+  { storage }: ControlPort,
+  manifest: ReplicaManifest,
+): OperatingError | undefined {
+  const { segmentId, replicaNodeIds, ackQuorum } = manifest;
+  if (!replicaNodeIds.includes(storage.nodeId)) {
+    const message = `this journal, ${storage.nodeId}, is not in the replica set of ${segmentId}`;
+    return new OperatingError('INVALID_ARGUMENT', message);
+  }
+  if (ackQuorum < 1 || ackQuorum > replicaNodeIds.length) {
+    const message = `an ack quorum of ${ackQuorum} does not fit ${replicaNodeIds.length} replicas`;
+    return new OperatingError('INVALID_ARGUMENT', message);
+  }
+  const existing = storage.replica(segmentId)?.manifest;
+  if (existing === undefined || existing.epoch === manifest.epoch) return undefined;
+  const message = `segment ${segmentId} was prepared with epoch ${existing.epoch}, not ${manifest.epoch}`;
+  return new OperatingError('CONFLICT', message);
+}

@@ -1,0 +1,98 @@
+import { assert, type NodeId } from '@robustmq/core';
+import type { AbortedIndex } from '../core/aborted-index.ts';
+import { type ReplicaLimits, replicaState, type ReplicaState } from '../core/replica-state.ts';
+import type { StoredReplica } from '../storage/storage.ts';
+import type { LocalShard } from './local-shard.ts';
+
+/** Who follows a replica: a tail, or a read that waits for data. */
+export interface ReplicaFollower {
+  /** More is readable, or the replica was closed. Called often: only take note, and look later. */
+  replicaChanged(): void;
+}
+
+/** When a led segment is rolled. */
+export interface RollPolicy {
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+}
+
+/** One replica on this node: what is stored, the state machine, and who follows it. */
+export class Replica {
+  readonly stored: StoredReplica;
+  readonly state: ReplicaState;
+  readonly shard: LocalShard;
+  readonly followers = new Set<ReplicaFollower>();
+  policy: RollPolicy | undefined;
+  /** A roll is under way: it is frozen or will be. */
+  isRolling = false;
+  /** Not before this time on the monotonic clock is another roll tried. */
+  nextRollMs = 0;
+  /** Append time of the last frame: it never goes back within a segment, whatever the clock does. */
+  lastAppendMs = 0;
+  /** Aborted transactions of this segment, once its producers were handed to the next one. */
+  aborted: AbortedIndex | undefined;
+
+  constructor(stored: StoredReplica, shard: LocalShard, self: NodeId, limits: ReplicaLimits) {
+    const { manifest } = stored;
+    this.stored = stored;
+    this.shard = shard;
+    this.state = replicaState(
+      {
+        shardId: manifest.shardId,
+        segmentId: manifest.segmentId,
+        epoch: manifest.epoch,
+        replicaCount: manifest.replicaNodeIds.length,
+        selfIndex: manifest.replicaNodeIds.indexOf(self),
+        ackQuorum: manifest.ackQuorum,
+      },
+      limits,
+      {
+        baseOffset: stored.baseOffset,
+        fencedEpoch: stored.fencedEpoch,
+        length: stored.length,
+        durableLength: stored.durableLength,
+        sealedLength: stored.sealedLength,
+        wasActivated: stored.activatedBy !== undefined,
+      },
+    );
+  }
+
+  get baseOffset(): number {
+    const base = this.state.baseOffset ?? this.stored.baseOffset;
+    assert(base !== undefined, 'only replicas with a known base are read');
+    return base;
+  }
+
+  get isBaseKnown(): boolean {
+    return (this.state.baseOffset ?? this.stored.baseOffset) !== undefined;
+  }
+
+  get isLeader(): boolean {
+    return this.state.role === 'leader';
+  }
+
+  /** First offset that is not committed. */
+  get highWatermark(): number {
+    return this.baseOffset + this.state.commitLength;
+  }
+
+  /** Offset behind the log, committed or not. */
+  get endOffset(): number {
+    return this.baseOffset + this.state.length;
+  }
+
+  /** Whether nothing will ever follow behind its last readable record. */
+  get isSealed(): boolean {
+    return this.state.sealedLength !== undefined;
+  }
+
+  /** Offset behind the segment; undefined while its end is not known. */
+  get sealedEndOffset(): number | undefined {
+    const { sealedLength } = this.state;
+    return sealedLength === undefined ? undefined : this.baseOffset + sealedLength;
+  }
+
+  notifyFollowers(): void {
+    for (const follower of this.followers) follower.replicaChanged();
+  }
+}

@@ -1,0 +1,196 @@
+import {
+  type Clock,
+  type Logger,
+  OperatingError,
+  toOperatingError,
+  TurnTask,
+} from '@robustmq/core';
+import { type RollSegment, segmentIdToBytes, type Shard } from '@robustmq/rpc';
+import type { JournalStorage } from '../storage/storage.ts';
+import type { JournalCounters } from './journal-counters.ts';
+import type { JournalLimits } from './journal-limits.ts';
+import type { PlacementPort } from './placement-port.ts';
+import type { Replica } from './replica.ts';
+import type { ReplicaDriver } from './replica-driver.ts';
+import { type RollVerdict, verdictOfError, verdictOfShard } from './roll-verdict.ts';
+
+export interface RollerOptions {
+  readonly storage: JournalStorage;
+  readonly placement: PlacementPort;
+  readonly driver: ReplicaDriver;
+  readonly clock: Clock;
+  readonly limits: JournalLimits;
+  readonly counters: JournalCounters;
+  readonly logger: Logger;
+}
+
+/**
+ * Rolls led segments: freeze, wait until everything is committed, tell placement the end, and go on in
+ * the next segment. While placement is away nothing is frozen; a request without an answer keeps its
+ * segments frozen until there is one (docs/journal.md, section 2.6).
+ */
+export class Roller {
+  readonly #options: RollerOptions;
+  /** Frozen, committed to the end, and to be asked for in the next call. */
+  #drained: Replica[] = [];
+  #isAsking = false;
+  #isDraining = false;
+  #onIdle: (() => void) | undefined;
+  readonly #task = new TurnTask(() => void this.#askAll());
+
+  constructor(options: RollerOptions) {
+    this.#options = options;
+  }
+
+  /** Rolls a segment if its size, age or number of aborted transactions says so. */
+  consider(replica: Replica): void {
+    if (replica.isRolling || !this.#isDue(replica)) return;
+    const { placement, clock } = this.#options;
+    if (!placement.connected || clock.monotonicMs() < replica.nextRollMs) return;
+    this.#freeze(replica);
+  }
+
+  #isDue({ stored, policy, state }: Replica): boolean {
+    const { limits, clock } = this.#options;
+    const { segmentBytesDefault, segmentMsDefault, abortedPerSegmentMax } = limits;
+    if (stored.length === 0) return false;
+    if (stored.sizeBytes >= (policy?.segmentBytes ?? segmentBytesDefault)) return true;
+    if ((state.leading?.producers.aborted.size ?? 0) >= abortedPerSegmentMax) return true;
+    return clock.wallMs() - stored.firstAppendMs >= (policy?.segmentMs ?? segmentMsDefault);
+  }
+
+  #freeze(replica: Replica): void {
+    replica.isRolling = true;
+    this.#options.driver.run(replica, { kind: 'freeze' });
+  }
+
+  /** A frozen segment is committed up to its end. */
+  drained(replica: Replica): void {
+    this.#drained.push(replica);
+    this.#task.schedule();
+  }
+
+  /**
+   * Shutdown: seals all these segments with known ends and opens no successors. Resolves when all are
+   * sealed or given up; the caller bounds the time.
+   */
+  async drainAll(replicas: readonly Replica[]): Promise<void> {
+    this.#isDraining = true;
+    if (replicas.length === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onIdle = () => {
+      if (replicas.every((replica) => !replica.isLeader || !replica.isRolling)) resolve();
+    };
+    for (const replica of replicas) if (!replica.isRolling) this.#freeze(replica);
+    await promise;
+  }
+
+  async #askAll(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      while (this.#drained.length > 0) {
+        const { controlItemsMax } = this.#options.limits;
+        await this.#ask(this.#drained.splice(0, controlItemsMax));
+        this.#onIdle?.();
+      }
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  async #ask(asked: readonly Replica[]): Promise<void> {
+    const { placement, storage } = this.#options;
+    const replicas = asked.filter(({ isLeader, isRolling }) => isLeader && isRolling);
+    if (replicas.length === 0) return;
+    const segments = replicas.map((replica) => this.#orderFor(replica));
+    const { nodeId, incarnation } = storage;
+    let outcomes: readonly (Shard | OperatingError)[];
+    try {
+      outcomes = await placement.rollSegments({ nodeId, incarnation, segments });
+    } catch (thrown) {
+      const error = toOperatingError(thrown);
+      outcomes = replicas.map(() => error);
+    }
+    const verdicts = outcomes.map((outcome, index) => verdictFor(outcome, replicas[index]));
+    await this.#apply(replicas, verdicts);
+  }
+
+  #orderFor({ stored, state, shard, endOffset }: Replica): RollSegment {
+    const full = stored.manifest.replicaNodeIds.filter(
+      (_, index) => state.match[index] === state.length,
+    );
+    return {
+      segmentId: segmentIdToBytes(stored.manifest.segmentId),
+      shardId: shard.shardId,
+      epoch: stored.manifest.epoch,
+      endOffset,
+      fullNodeIds: full,
+      openNext: !this.#isDraining,
+      sizeBytes: stored.sizeBytes,
+      maxTimestampMs: stored.maxTimestampMs,
+    };
+  }
+
+  async #apply(replicas: readonly Replica[], verdicts: readonly RollVerdict[]): Promise<void> {
+    const sealed = replicas.flatMap((replica, index) => {
+      const verdict = verdicts[index];
+      return verdict?.kind === 'sealed' ? [{ replica, length: verdict.length }] : [];
+    });
+    await this.sealStored(sealed);
+    replicas.forEach((replica, index) => this.#conclude(replica, verdicts[index]));
+  }
+
+  /** Remembers ends durably, where the replica is long enough. */
+  async sealStored(items: readonly { replica: Replica; length: number }[]): Promise<void> {
+    const whole = items.filter(
+      ({ replica, length }) => !replica.isSealed && replica.stored.length >= length,
+    );
+    if (whole.length === 0) return;
+    const { storage } = this.#options;
+    await storage.seal(whole.map(({ replica, length }) => ({ replica: replica.stored, length })));
+  }
+
+  #conclude(replica: Replica, verdict: RollVerdict = { kind: 'unknown' }): void {
+    const { driver, clock, limits, counters, logger } = this.#options;
+    switch (verdict.kind) {
+      case 'sealed':
+        if (replica.isRolling) counters.rolls++;
+        replica.isRolling = false;
+        driver.run(replica, { kind: 'sealed', length: verdict.length });
+        return;
+      case 'open':
+        replica.isRolling = false;
+        replica.nextRollMs = clock.monotonicMs() + limits.rollRetryMs;
+        driver.run(replica, { kind: 'unfreeze' });
+        return;
+      case 'lost':
+        replica.isRolling = false;
+        driver.run(replica, { kind: 'close' });
+        return;
+      case 'unknown':
+        logger.warn({ shardId: replica.shard.shardId }, 'roll without an answer: asking again');
+        clock.setTimer(limits.rollUnknownRetryMs, () => this.drained(replica));
+    }
+  }
+
+  /** The catalog shows the end of a chain, perhaps before the answer comes. */
+  async chainChanged(replica: Replica, shard: Shard): Promise<void> {
+    const { segmentId, epoch } = replica.state.identity;
+    const verdict = verdictOfShard(shard, segmentId, epoch);
+    if (verdict.kind === 'open') return;
+    if (verdict.kind === 'sealed' && replica.isRolling) {
+      await this.#apply([replica], [verdict]);
+    } else if (replica.isLeader) {
+      replica.isRolling = false;
+      this.#options.driver.run(replica, { kind: 'close' });
+    }
+  }
+}
+
+function verdictFor(outcome: Shard | OperatingError, replica: Replica | undefined): RollVerdict {
+  if (replica === undefined) return { kind: 'unknown' };
+  if (outcome instanceof OperatingError) return verdictOfError(outcome);
+  const { segmentId, epoch } = replica.state.identity;
+  return verdictOfShard(outcome, segmentId, epoch);
+}
