@@ -8,7 +8,7 @@ import {
   turns,
   valuesIn,
 } from '@robustmq/testkit';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ClientLimits } from './client-limits.ts';
 import type { BatchToAppend, PendingBatch } from './journal-client.ts';

@@ -7,7 +7,7 @@ import {
   startJournalFixture,
   valuesOf,
 } from '@robustmq/testkit';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ClientLimits } from './client-limits.ts';
 import type { ReadOptions, Tail } from './journal-client.ts';
@@ -17,7 +17,7 @@ const fixtures: JournalFixture[] = [];
 interface OneShard extends JournalFixture {
   readonly shardId: ShardId;
   /** Appends one batch for each value and waits until they are committed. */
-  put(...values: string[]): Promise<void>;
+  readonly put: (...values: string[]) => Promise<void>;
 }
 
 async function start(limits: Partial<ClientLimits> = {}): Promise<OneShard> {
@@ -260,9 +260,11 @@ describe('tail', () => {
     const [other] = fake.createTopic('other', 1);
     if (other === undefined) throw new Error('no shard');
     const slow = new Follower(fixture, 0);
-    slow.takes = false;
     await put('a');
     await slow.reach(1);
+    slow.takes = false;
+    await put('b');
+    await slow.reach(2);
     await put(...Array.from({ length: 30 }, (_, at) => `more ${at}`));
     const quick = new Follower({ ...fixture, shardId: other }, 0);
     const appender = client.appender(other);
@@ -270,10 +272,10 @@ describe('tail', () => {
       await settled(appender.append(recordOf('x'.repeat(500)), 'quorum'));
     }
     await quick.reach(30);
-    expect(slow.values).toEqual(['a']);
+    expect(slow.values).toEqual(['a', 'b']);
     slow.takes = true;
     slow.tail.resume();
-    await slow.reach(31);
+    await slow.reach(32);
     expect(slow.values.at(-1)).toBe('more 29');
   });
 
@@ -329,7 +331,8 @@ describe('tail', () => {
         async (steps, fromOffset) => {
           const fixture = await start({ tailCreditBytes: 1_000, tailReadBytes: 150 });
           const { fake, shardId, put } = fixture;
-          const sent: string[] = [];
+          const sent = Array.from({ length: fromOffset }, (_, at) => `before ${at}`);
+          await put(...sent);
           const follower = new Follower(fixture, fromOffset);
           for (const { act, records } of steps) {
             if (act === 'move') fake.moveLeader(shardId);
@@ -347,10 +350,6 @@ describe('tail', () => {
           follower.takes = true;
           follower.tail.resume();
           fake.watchers.speak();
-          while (sent.length <= fromOffset) {
-            sent.push(`v${sent.length}`);
-            await put(sent.at(-1) ?? '');
-          }
           await follower.reach(sent.length - fromOffset);
           expect(follower.values).toEqual(sent.slice(fromOffset));
           expect(follower.positions).toEqual([...follower.positions].sort((a, b) => a - b));
