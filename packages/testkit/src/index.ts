@@ -1,4 +1,11 @@
+export {
+  FakeJournal,
+  type FakeJournalOptions,
+  type FakeOrder,
+  type FakeReplica,
+} from './fake-journal.ts';
 export { askParcel, exchangeParcels, type Parcel, parcel } from './parcel.ts';
+export { type DiskFaults, MemoryDisk } from './memory-disk.ts';
 export { MemoryMetadataStore } from './memory-metadata-store.ts';
 export { metadataStoreContract, type MetadataStoreUnderTest } from './metadata-store-contract.ts';
 export { turns, VirtualClock } from './virtual-clock.ts';
@@ -7,3 +14,18 @@ export {
   transportConformance,
   type TransportConformance,
 } from './transport-conformance.ts';
+export {
+  type AppendFault,
+  FakeJournalTier,
+  type FakeJournalTierOptions,
+} from './fake-journal-tier.ts';
+export { type FakeFrame, FakeShard } from './fake-shard.ts';
+export {
+  fastClock,
+  type JournalFixture,
+  recordOf,
+  settled,
+  startJournalFixture,
+  valuesIn,
+  valuesOf,
+} from './journal-fixture.ts';
