@@ -1,0 +1,383 @@
+import { seededRandom } from '@robustmq/core';
+import { Coordinator, Segment, SegmentState } from '@robustmq/rpc';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { newChain } from './chain.ts';
+import { assignOwners, evenOut, type LiveBroker } from './coordinator-assignment.ts';
+import { LeaseTable } from './lease-table.ts';
+import { type JournalCandidate, ReplicaChooser } from './replica-choice.ts';
+import { decideRetention, type RetentionLimits } from './retention-decision.ts';
+import { decideSeal, type FenceReply } from './seal-decision.ts';
+
+describe('seal decision', () => {
+  const usable = (nodeId: string, length: number, chain = length): FenceReply => ({
+    kind: 'usable',
+    nodeId,
+    length,
+    chain,
+    sizeBytes: length * 10,
+    maxTimestampMs: length,
+  });
+  const unusable = (nodeId: string): FenceReply => ({ kind: 'unusable', nodeId });
+  const three = { replicas: 3, ackQuorum: 2 };
+  const one = { replicas: 1, ackQuorum: 1 };
+
+  it.each([
+    ['alone', one, [usable('a', 5)], { kind: 'end', length: 5, fullNodeIds: ['a'] }],
+    ['alone and empty', one, [usable('a', 0)], { kind: 'end', length: 0 }],
+    ['alone without a manifest', one, [unusable('a')], { kind: 'too-few', usable: 0, needed: 1 }],
+    ['nobody answers', one, [], { kind: 'too-few', usable: 0, needed: 1 }],
+    [
+      'all equal',
+      three,
+      [usable('a', 5), usable('b', 5), usable('c', 5)],
+      { kind: 'end', length: 5, fullNodeIds: ['a', 'b', 'c'], sizeBytes: 50, maxTimestampMs: 5 },
+    ],
+    [
+      'the longest wins',
+      three,
+      [usable('a', 4), usable('b', 5), usable('c', 5)],
+      { kind: 'end', length: 5, fullNodeIds: ['b', 'c'] },
+    ],
+    [
+      'two of three are enough',
+      three,
+      [usable('a', 5), usable('b', 5)],
+      { kind: 'end', length: 5 },
+    ],
+    ['one of three is not', three, [usable('a', 5)], { kind: 'too-few', usable: 1, needed: 2 }],
+    [
+      'a lost replica is no answer',
+      three,
+      [usable('a', 5), unusable('b')],
+      { kind: 'too-few', usable: 1, needed: 2 },
+    ],
+    [
+      'the end needs copies first',
+      three,
+      [usable('a', 5), usable('b', 4)],
+      { kind: 'copies-needed', length: 5, full: ['a'] },
+    ],
+    [
+      'with two replicas one is enough to know the end, and copies are needed',
+      { replicas: 2, ackQuorum: 2 },
+      [usable('a', 5)],
+      { kind: 'copies-needed', length: 5, full: ['a'] },
+    ],
+    [
+      'two logs of one length that differ',
+      three,
+      [usable('a', 5, 1), usable('b', 5, 2)],
+      { kind: 'diverged', nodeIds: ['a', 'b'] },
+    ],
+    [
+      'a higher epoch was there',
+      three,
+      [usable('a', 5), usable('b', 5), { kind: 'stale', nodeId: 'c', epoch: 9 } as FenceReply],
+      { kind: 'stale', epoch: 9 },
+    ],
+  ])('%s', (_, quorum, replies, expected) => {
+    expect(decideSeal(quorum, replies)).toMatchObject(expected);
+  });
+
+  it('never ends below what a quorum had durably, whoever answers (I1)', () => {
+    const lengths = fc.array(fc.nat(6), { minLength: 3, maxLength: 3 });
+    const answers = fc.subarray([0, 1, 2]);
+    fc.assert(
+      fc.property(lengths, answers, (durable, answering) => {
+        const committed = durable.toSorted((a, b) => b - a)[1] ?? 0;
+        const replies = answering.map((at) => usable(`n${at}`, durable[at] ?? 0, 0));
+        const decision = decideSeal(three, replies);
+        if (decision.kind === 'end') expect(decision.length).toBeGreaterThanOrEqual(committed);
+        if (decision.kind === 'end' && decision.length > 0) {
+          expect(decision.fullNodeIds.length).toBeGreaterThanOrEqual(2);
+        }
+      }),
+    );
+  });
+});
+
+describe('replica choice', () => {
+  const journal = (nodeId: string, change: Partial<JournalCandidate> = {}): JournalCandidate => ({
+    nodeId,
+    incarnation: 1,
+    zone: '',
+    freeBytes: 1_000,
+    ledSegments: 0,
+    ...change,
+  });
+  const choose = (journals: JournalCandidate[], wanted: number, times = 1) => {
+    const chooser = new ReplicaChooser(journals, seededRandom(3));
+    return Array.from({ length: times }, () => chooser.choose(wanted));
+  };
+
+  it.each([
+    [1, 1, 1],
+    [1, 3, 1],
+    [2, 3, 2],
+    [3, 3, 2],
+    [5, 3, 2],
+    [5, 5, 3],
+  ])('of %i journals, wanting %i: ack quorum %i', (count, wanted, ackQuorum) => {
+    const journals = Array.from({ length: count }, (_, at) => journal(`j${at}`));
+    const [set] = choose(journals, wanted);
+    expect(set?.ackQuorum).toBe(ackQuorum);
+    expect(new Set(set?.replicaNodeIds).size).toBe(Math.min(count, wanted));
+    expect(set?.replicaNodeIds[0]).toBe(set?.leaderNodeId);
+  });
+
+  it('gives none when there are fewer than must be', () => {
+    expect(new ReplicaChooser([], seededRandom(1)).choose(3)).toBeUndefined();
+    expect(new ReplicaChooser([journal('a')], seededRandom(1)).choose(3, 2)).toBeUndefined();
+  });
+
+  it('spreads a batch evenly', () => {
+    const counts = new Map<string, number>();
+    for (const set of choose([journal('a'), journal('b'), journal('c')], 1, 300)) {
+      counts.set(set?.leaderNodeId ?? '', (counts.get(set?.leaderNodeId ?? '') ?? 0) + 1);
+    }
+    expect([...counts.values()]).toEqual([100, 100, 100]);
+  });
+
+  it('gives by free space, and still a little to the nearly full', () => {
+    const journals = [journal('big', { freeBytes: 3_000 }), journal('small', { freeBytes: 1_000 })];
+    const leaders = choose(journals, 1, 400).map((set) => set?.leaderNodeId);
+    expect(leaders.filter((leader) => leader === 'small')).toHaveLength(100);
+    const full = [journal('big'), journal('full', { freeBytes: 0 })];
+    const some = choose(full, 1, 210).filter((set) => set?.leaderNodeId === 'full');
+    expect(some.length).toBeGreaterThan(5);
+    expect(some.length).toBeLessThan(15);
+  });
+
+  it('prefers who leads less', () => {
+    const [set] = choose([journal('a', { ledSegments: 9 }), journal('b', { ledSegments: 2 })], 1);
+    expect(set?.leaderNodeId).toBe('b');
+  });
+
+  it('spreads over zones first', () => {
+    const journals = [
+      journal('a1', { zone: 'a' }),
+      journal('a2', { zone: 'a' }),
+      journal('b1', { zone: 'b', ledSegments: 50 }),
+    ];
+    for (const set of choose(journals, 2, 20)) expect(set?.replicaNodeIds).toContain('b1');
+    expect(new Set(choose(journals, 3)[0]?.replicaNodeIds).size).toBe(3);
+  });
+});
+
+describe('coordinator assignment', () => {
+  const broker = (nodeId: string, change: Partial<LiveBroker> = {}): LiveBroker => ({
+    nodeId,
+    incarnation: 1,
+    draining: false,
+    kinds: new Set(['k']),
+    ...change,
+  });
+  const fresh = Array.from({ length: 16 }, (_, index) =>
+    Coordinator.create({ kind: 'k', index, shardId: index + 1 }),
+  );
+  const apply = (before: Coordinator[], changes: Coordinator[]): Coordinator[] =>
+    before.map((now) => changes.find((change) => change.index === now.index) ?? now);
+  const counts = (coordinators: Coordinator[]): Record<string, number> => {
+    const found: Record<string, number> = {};
+    for (const { ownerNodeId } of coordinators) found[ownerNodeId] = (found[ownerNodeId] ?? 0) + 1;
+    return found;
+  };
+
+  it('gives all to one broker, and spreads them over several', () => {
+    expect(counts(assignOwners(fresh, [broker('a')]))).toEqual({ a: 16 });
+    const three = counts(assignOwners(fresh, [broker('a'), broker('b'), broker('c')]));
+    expect(Object.values(three).every((count) => count >= 4 && count <= 6)).toBe(true);
+    expect(assignOwners(fresh, [])).toEqual([]);
+    expect(assignOwners(fresh, [broker('x', { kinds: new Set() })])).toEqual([]);
+  });
+
+  it('moves only those of a broker that is gone, each with the next epoch', () => {
+    const both = apply(fresh, assignOwners(fresh, [broker('a'), broker('b')]));
+    expect(both.every((coordinator) => coordinator.epoch === 1)).toBe(true);
+    const moves = assignOwners(both, [broker('a')]);
+    expect(moves.map((move) => move.index)).toEqual(
+      both.filter(({ ownerNodeId }) => ownerNodeId === 'b').map(({ index }) => index),
+    );
+    expect(moves.every((move) => move.epoch === 2 && move.ownerNodeId === 'a')).toBe(true);
+    expect(assignOwners(apply(both, moves), [broker('a')])).toEqual([]);
+  });
+
+  it('a new incarnation does not own what the old one did', () => {
+    const owned = apply(fresh, assignOwners(fresh, [broker('a')]));
+    const moves = assignOwners(owned, [broker('a', { incarnation: 2 })]);
+    expect(moves).toHaveLength(16);
+    expect(moves[0]).toMatchObject({ ownerNodeId: 'a', ownerIncarnation: 2, epoch: 2 });
+  });
+
+  it('says that nobody owns them when nobody is there, once', () => {
+    const owned = apply(fresh, assignOwners(fresh, [broker('a')]));
+    const orphans = assignOwners(owned, []);
+    expect(orphans).toHaveLength(16);
+    expect(orphans[0]).toMatchObject({ ownerNodeId: '', ownerIncarnation: 0, epoch: 2 });
+    expect(assignOwners(apply(owned, orphans), [])).toEqual([]);
+  });
+
+  it('takes them from a broker that leaves, unless it is the last', () => {
+    const owned = apply(fresh, assignOwners(fresh, [broker('a')]));
+    const leaving = broker('a', { draining: true });
+    expect(assignOwners(owned, [leaving])).toEqual([]);
+    expect(counts(assignOwners(owned, [leaving, broker('b')]))).toEqual({ b: 16 });
+  });
+
+  it('evens out with as few moves as it takes', () => {
+    const owned = apply(fresh, assignOwners(fresh, [broker('a')]));
+    const brokers = [broker('a'), broker('b'), broker('c')];
+    expect(assignOwners(owned, brokers)).toEqual([]);
+    const moves = evenOut(owned, brokers);
+    expect(moves).toHaveLength(10);
+    const even = apply(owned, moves);
+    expect(Object.values(counts(even)).toSorted()).toEqual([5, 5, 6]);
+    expect(evenOut(even, brokers)).toEqual([]);
+    expect(evenOut(even, [...brokers, broker('d', { draining: true })])).toEqual([]);
+  });
+
+  it('settles whatever brokers come and go', () => {
+    const change = fc.record({ name: fc.constantFrom('a', 'b', 'c', 'd'), up: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
+        const live = new Map<string, LiveBroker>();
+        let incarnation = 0;
+        let coordinators = fresh;
+        for (const { name, up } of changes) {
+          if (up) live.set(name, broker(name, { incarnation: ++incarnation }));
+          else live.delete(name);
+          const brokers = [...live.values()];
+          coordinators = apply(coordinators, assignOwners(coordinators, brokers));
+          coordinators = apply(coordinators, evenOut(coordinators, brokers));
+          const owners = new Set(coordinators.map(({ ownerNodeId }) => ownerNodeId));
+          expect(owners).toEqual(new Set(brokers.length === 0 ? [''] : live.keys()));
+          const spread = Object.values(counts(coordinators));
+          expect(Math.max(...spread) - Math.min(...spread)).toBeLessThanOrEqual(1);
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('retention decision', () => {
+  const segment = (base: number, change: Partial<Segment> = {}): Segment => ({
+    ...Segment.create({ shardId: 1, baseOffset: base, endOffset: base + 10, sizeBytes: 100 }),
+    state: SegmentState.SEALED,
+    maxTimestampMs: base,
+    sealedAtMs: 1_000,
+    ...change,
+  });
+  const front = [segment(0), segment(10), segment(20)];
+  const limits: RetentionLimits = {
+    deletes: true,
+    retentionMs: undefined,
+    retentionBytes: undefined,
+    holdBytes: 1_000_000,
+  };
+  const decide = (change: {
+    limits?: Partial<RetentionLimits>;
+    nowMs?: number;
+    holdOffset?: number;
+    trimOffset?: number;
+    topic?: string;
+    front?: Segment[];
+  }): { due: number; holdOverridden: boolean } => {
+    const { nowMs = 500, holdOffset, trimOffset = 0, topic = 't' } = change;
+    const view = {
+      shard: { ...newChain(1, topic, 0), endOffset: 30, trimOffset },
+      front: change.front ?? front,
+      sealedBytes: 300,
+      holdOffset,
+      nowMs,
+    };
+    const { due, holdOverridden } = decideRetention(view, { ...limits, ...change.limits });
+    return { due: due.length, holdOverridden };
+  };
+
+  it.each<[string, Parameters<typeof decide>[0], number]>([
+    ['nothing without limits', { nowMs: 1e9 }, 0],
+    ['what is too old', { limits: { retentionMs: 495 }, nowMs: 500 }, 1],
+    ['what is too old, all of it', { limits: { retentionMs: 100 }, nowMs: 1_000 }, 3],
+    ['nothing that is as old as allowed', { limits: { retentionMs: 500 }, nowMs: 500 }, 0],
+    [
+      'by the time of sealing when the record times lie in the future',
+      {
+        limits: { retentionMs: 100 },
+        nowMs: 1_101,
+        front: [segment(0, { maxTimestampMs: 1e12 })],
+      },
+      1,
+    ],
+    [
+      'only from the front',
+      {
+        limits: { retentionMs: 100 },
+        nowMs: 120,
+        front: [segment(0, { maxTimestampMs: 50 }), segment(10, { maxTimestampMs: 1 })],
+      },
+      0,
+    ],
+    ['down to the bytes that must stay', { limits: { retentionBytes: 200 } }, 1],
+    ['not below them', { limits: { retentionBytes: 201 } }, 0],
+    ['all when nothing must stay', { limits: { retentionBytes: 0 } }, 3],
+    ['nothing when the policy is to compact', { limits: { retentionBytes: 0, deletes: false } }, 0],
+    ['what was trimmed, whatever the limits', { trimOffset: 25, limits: { deletes: false } }, 2],
+    [
+      'of an internal shard only what was trimmed',
+      {
+        topic: '$k',
+        trimOffset: 10,
+        limits: { retentionBytes: 0 },
+      },
+      1,
+    ],
+    ['not the end of an internal shard', { topic: '$k', trimOffset: 30 }, 2],
+    ['nothing that is held', { limits: { retentionBytes: 0 }, holdOffset: 5 }, 0],
+    ['what lies below the hold', { limits: { retentionBytes: 0 }, holdOffset: 20 }, 2],
+    ['what was trimmed although it is held', { trimOffset: 20, holdOffset: 0 }, 2],
+  ])('takes %s', (_, change, due) => {
+    expect(decide(change)).toEqual({ due, holdOverridden: false });
+  });
+
+  it('overrides a hold once its bytes are used up, and says so', () => {
+    const change = { limits: { retentionBytes: 0, holdBytes: 150 }, holdOffset: 0 };
+    expect(decide(change)).toEqual({ due: 2, holdOverridden: true });
+  });
+});
+
+describe('lease table', () => {
+  it('ends a lease that was not renewed in time', () => {
+    const leases = new LeaseTable(3_000, 500);
+    leases.pass(0);
+    leases.renew('a', 0);
+    leases.renew('b', 0);
+    for (let now = 500; now <= 2_500; now += 500) {
+      leases.renew('b', now);
+      expect(leases.pass(now)).toEqual([]);
+    }
+    expect(leases.pass(3_000)).toEqual(['a']);
+    expect(leases.has('a')).toBe(false);
+    expect(leases.pass(3_500)).toEqual([]);
+  });
+
+  it('adds the lateness of a pass to every deadline', () => {
+    const leases = new LeaseTable(3_000, 500);
+    leases.pass(0);
+    leases.renew('a', 0);
+    expect(leases.pass(500)).toEqual([]);
+    // The process stood still for 10 s.
+    expect(leases.pass(11_000)).toEqual([]);
+    expect(leases.pass(11_500)).toEqual([]);
+    for (let now = 12_000; now < 13_000; now += 500) expect(leases.pass(now)).toEqual([]);
+    expect(leases.pass(13_000)).toEqual(['a']);
+  });
+
+  it('forgets a lease that was ended', () => {
+    const leases = new LeaseTable(3_000, 500);
+    leases.renew('a', 0);
+    leases.end('a');
+    expect(leases.pass(10_000)).toEqual([]);
+  });
+});
