@@ -29,3 +29,21 @@ export {
   valuesIn,
   valuesOf,
 } from './journal-fixture.ts';
+export {
+  type MemoryAppend,
+  type MemoryAppended,
+  MemoryLog,
+  MemoryLogClient,
+  MemoryLogs,
+  type MemoryRead,
+  type MemoryStep,
+} from './memory-log.ts';
+export {
+  brokerNode,
+  CounterBroker,
+  type CounterBrokerOptions,
+  CounterCluster,
+  CounterScript,
+  counterShard,
+} from './counter-cluster.ts';
+export { type CounterCommand, CounterMachine } from './counter-machine.ts';

@@ -119,9 +119,14 @@ export class ServingCoordinator implements ServingContext, CoordinatorLogOwner, 
 
   /** Resolves when everything is committed and a snapshot that was due is made, or it was stopped. */
   async flush(): Promise<void> {
-    await this.#snapshots.idle();
     this.confirmNow();
-    await new Promise<void>((resolve) => {
+    await this.#allCommitted();
+    await this.#snapshots.idle();
+    await this.#allCommitted();
+  }
+
+  #allCommitted(): Promise<void> {
+    return new Promise((resolve) => {
       this.#log.afterCommit({ committed: () => resolve(), abandoned: () => resolve() });
     });
   }
