@@ -17,8 +17,8 @@ export interface DiskFaults {
 /**
  * A disk in memory that loses what was not synced. A file has a durable image and what readers see;
  * unsynced sectors of 4 KiB survive a crash each for itself, in any order, or not at all. Names that
- * were not synced in their folder may vanish, the latest first. Fits journal-server's `Disk`; the
- * same seed gives the same losses.
+ * were not synced in their folder may vanish, the latest first. What {@link mount}
+ * gives fits journal-server's `Disk`. The same seed gives the same losses.
  */
 export class MemoryDisk {
   readonly faults: DiskFaults = { failingSyncs: 0, failingWrites: 0, holdSyncs: false };
@@ -28,18 +28,13 @@ export class MemoryDisk {
   #names = new Map<string, MemoryFile>();
   /** Changes of names that are not synced yet, oldest first. */
   #nameChanges: NameChange[] = [];
-  #folders = new Set<string>(['']);
-  /** Handles of an older generation belong to a process that has crashed. */
+  /** Mounts of an older generation belong to a process that is gone. */
   #generation = 0;
   #isLocked = false;
   #held: (() => void)[] = [];
 
   constructor(capacityBytes = Number.MAX_SAFE_INTEGER) {
     this.capacityBytes = capacityBytes;
-  }
-
-  get generation(): number {
-    return this.#generation;
   }
 
   get usedBytes(): number {
@@ -79,7 +74,6 @@ export class MemoryDisk {
   clone(): MemoryDisk {
     const copy = new MemoryDisk(this.capacityBytes);
     for (const [path, file] of this.#names) copy.#names.set(path, file.clone());
-    copy.#folders = new Set(this.#folders);
     return copy;
   }
 
@@ -114,78 +108,48 @@ export class MemoryDisk {
     for (const held of this.#held.splice(0)) held();
   }
 
-  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<MemoryHandle> {
-    const generation = this.#generation;
-    await this.turn(generation);
-    let file = this.#names.get(path);
-    if (file === undefined) {
-      if (mode !== 'create') throw systemError('ENOENT', path);
-      file = new MemoryFile();
-      this.#change([[path, file]]);
+  /** The disk as one process sees it, until {@link kill} or {@link crash}. */
+  mount(): MountedDisk {
+    return new MountedDisk(this, this.#generation);
+  }
+
+  /** Whether the process of that generation still runs. */
+  isAlive(generation: number): boolean {
+    return generation === this.#generation;
+  }
+
+  file(path: string): MemoryFile | undefined {
+    return this.#names.get(path);
+  }
+
+  names(): IterableIterator<string> {
+    return this.#names.keys();
+  }
+
+  /** Names get new meanings, all at once: one change, made or lost as a whole. */
+  rename(after: readonly (readonly [string, MemoryFile | undefined])[]): void {
+    const before = new Map<string, MemoryFile | undefined>();
+    for (const [path, file] of after) {
+      before.set(path, this.#names.get(path));
+      if (file === undefined) this.#names.delete(path);
+      else this.#names.set(path, file);
     }
-    return new MemoryHandle(this, file, generation);
+    this.#nameChanges.push({ before });
   }
 
-  async exists(path: string): Promise<boolean> {
-    await this.turn(this.#generation);
-    return this.#names.has(path);
-  }
-
-  async rename(from: string, to: string): Promise<void> {
-    await this.turn(this.#generation);
-    const file = this.#file(from);
-    this.#change([
-      [from, undefined],
-      [to, file],
-    ]);
-  }
-
-  async unlink(path: string): Promise<void> {
-    await this.turn(this.#generation);
-    if (this.#names.has(path)) this.#change([[path, undefined]]);
-  }
-
-  async list(folder: string): Promise<string[]> {
-    await this.turn(this.#generation);
-    const prefix = folder === '' ? '' : `${folder}/`;
-    const names = [...this.#names.keys()].filter((path) => path.startsWith(prefix));
-    return names.map((path) => path.slice(prefix.length)).filter((name) => !name.includes('/'));
-  }
-
-  async makeFolder(folder: string): Promise<void> {
-    this.#folders.add(folder);
-  }
-
-  async syncFolder(folder: string): Promise<void> {
-    await this.turn(this.#generation);
+  syncNames(folder: string): void {
     this.#nameChanges = this.#nameChanges.filter((change) =>
       [...change.before.keys()].every((path) => folderOf(path) !== folder),
     );
   }
 
-  async freeSpace(): Promise<{ freeBytes: number; totalBytes: number }> {
-    await this.turn(this.#generation);
-    return {
-      freeBytes: Math.max(0, this.capacityBytes - this.usedBytes),
-      totalBytes: this.capacityBytes,
-    };
-  }
-
-  async lock(): Promise<() => void> {
+  lock(): () => void {
     if (this.#isLocked) throw new Error('the data folder is in use');
     this.#isLocked = true;
+    const generation = this.#generation;
     return () => {
-      this.#isLocked = false;
+      if (this.isAlive(generation)) this.#isLocked = false;
     };
-  }
-
-  /** Resolves in a later turn, unless the process that asks has crashed by then. */
-  turn(generation: number): Promise<void> {
-    return new Promise((resolve) => {
-      setImmediate(() => {
-        if (generation === this.#generation) resolve();
-      });
-    });
   }
 
   /** Runs `sync` now, or when syncs are let go. */
@@ -199,15 +163,92 @@ export class MemoryDisk {
     if (file === undefined) throw systemError('ENOENT', path);
     return file;
   }
+}
 
-  #change(after: readonly (readonly [string, MemoryFile | undefined])[]): void {
-    const before = new Map<string, MemoryFile | undefined>();
-    for (const [path, file] of after) {
-      before.set(path, this.#names.get(path));
-      if (file === undefined) this.#names.delete(path);
-      else this.#names.set(path, file);
+/** What a process does with the disk. Once it is gone nothing that it does happens, ends or fails. */
+export class MountedDisk {
+  readonly #disk: MemoryDisk;
+  readonly #generation: number;
+
+  constructor(disk: MemoryDisk, generation: number) {
+    this.#disk = disk;
+    this.#generation = generation;
+  }
+
+  async open(path: string, mode: 'read' | 'write' | 'create'): Promise<MemoryHandle> {
+    await this.turn();
+    let file = this.#disk.file(path);
+    if (file === undefined) {
+      if (mode !== 'create') throw systemError('ENOENT', path);
+      file = new MemoryFile();
+      this.#disk.rename([[path, file]]);
     }
-    this.#nameChanges.push({ before });
+    return new MemoryHandle(this, this.#disk, file);
+  }
+
+  async exists(path: string): Promise<boolean> {
+    await this.turn();
+    return this.#disk.file(path) !== undefined;
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.turn();
+    const file = this.#disk.file(from);
+    if (file === undefined) throw systemError('ENOENT', from);
+    this.#disk.rename([
+      [from, undefined],
+      [to, file],
+    ]);
+  }
+
+  async unlink(path: string): Promise<void> {
+    await this.turn();
+    if (this.#disk.file(path) !== undefined) this.#disk.rename([[path, undefined]]);
+  }
+
+  async list(folder: string): Promise<string[]> {
+    await this.turn();
+    const prefix = folder === '' ? '' : `${folder}/`;
+    const names: string[] = [];
+    for (const path of this.#disk.names()) {
+      const name = path.slice(prefix.length);
+      if (path.startsWith(prefix) && !name.includes('/')) names.push(name);
+    }
+    return names;
+  }
+
+  /** Folders need not be made: a name says where it is. */
+  async makeFolder(_folder: string): Promise<void> {
+    await Promise.resolve();
+  }
+
+  async syncFolder(folder: string): Promise<void> {
+    await this.turn();
+    this.#disk.syncNames(folder);
+  }
+
+  async freeSpace(): Promise<{ freeBytes: number; totalBytes: number }> {
+    await this.turn();
+    const { capacityBytes, usedBytes } = this.#disk;
+    return { freeBytes: Math.max(0, capacityBytes - usedBytes), totalBytes: capacityBytes };
+  }
+
+  async lock(): Promise<() => void> {
+    await this.turn();
+    return this.#disk.lock();
+  }
+
+  get isAlive(): boolean {
+    return this.#disk.isAlive(this.#generation);
+  }
+
+  /** Resolves in a later turn, unless the process is gone by then. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        if (this.isAlive) resolve();
+      });
+    });
   }
 }
 
@@ -289,14 +330,14 @@ class MemoryFile {
 }
 
 class MemoryHandle {
+  readonly #mounted: MountedDisk;
   readonly #disk: MemoryDisk;
   readonly #file: MemoryFile;
-  readonly #generation: number;
 
-  constructor(disk: MemoryDisk, file: MemoryFile, generation: number) {
+  constructor(mounted: MountedDisk, disk: MemoryDisk, file: MemoryFile) {
+    this.#mounted = mounted;
     this.#disk = disk;
     this.#file = file;
-    this.#generation = generation;
   }
 
   write(buffers: readonly Buffer[], position: number, done: Done): void {
@@ -329,7 +370,7 @@ class MemoryHandle {
   sync(done: Done): void {
     this.#later(() => {
       this.#disk.whenSyncing(() => {
-        if (this.#generation !== this.#disk.generation) return;
+        if (!this.#mounted.isAlive) return;
         this.#disk.syncs++;
         const { faults } = this.#disk;
         if (faults.failingSyncs > 0) {
@@ -346,26 +387,26 @@ class MemoryHandle {
   }
 
   async read(target: Buffer, position: number): Promise<number> {
-    await this.#disk.turn(this.#generation);
+    await this.#mounted.turn();
     return this.#file.content.copy(target, 0, position);
   }
 
   async truncate(length: number): Promise<void> {
-    await this.#disk.turn(this.#generation);
+    await this.#mounted.turn();
     this.#file.truncate(length);
   }
 
   async size(): Promise<number> {
-    await this.#disk.turn(this.#generation);
+    await this.#mounted.turn();
     return this.#file.content.length;
   }
 
   async close(): Promise<void> {
-    await this.#disk.turn(this.#generation);
+    await this.#mounted.turn();
   }
 
   #later(work: () => void): void {
-    void this.#disk.turn(this.#generation).then(work);
+    void this.#mounted.turn().then(work);
   }
 }
 

@@ -14,8 +14,8 @@ import { segmentFolder, segmentPath } from './segment-file.ts';
 import type { Flusher } from './flusher.ts';
 import type { BootRecord, NodeCookie } from './node-identity.ts';
 import { writeBoot, writeCookie } from './node-identity.ts';
-import type { PartHooks } from './open-storage.ts';
-import { lacksFooter, type Recovered } from './recovery.ts';
+import type { PartHooks } from './part-hooks.ts';
+import type { Recovered } from './recovery.ts';
 import { Replica, type Mark } from './replica.ts';
 import { cutReplica, noteFrame } from './replica-change.ts';
 import { type ReadRange, ReplicaReader, throwIfDamaged } from './replica-reader.ts';
@@ -134,6 +134,7 @@ export class FileStorage implements JournalStorage {
     );
     this.stats = makeStats(parts, this.#writer);
     parts.hooks.onFatal = (error) => this.#die(error);
+    parts.hooks.onIndexed = (replica) => this.#settleSealed(replica);
     parts.hooks.onDamage = (replica, reason) => this.#noteDamage(replica, reason);
   }
 
@@ -146,7 +147,7 @@ export class FileStorage implements JournalStorage {
     debt.bytes = 0;
     for (const replica of this.#replicas.values()) {
       debt.bytes += replica.unwrittenBytes;
-      if (lacksFooter(replica) || this.#hasEnough(replica)) flusher.request(replica);
+      if (this.#hasEnough(replica)) flusher.request(replica);
     }
     for (const id of recovered.replay.deleted) this.#removeFile(id);
     // Damage that was found now must be known even when the log that showed it is gone.
@@ -292,7 +293,9 @@ export class FileStorage implements JournalStorage {
   /** The file is written once it is worth it; a small one waits until its log file is emptied. */
   #settleSealed(replica: Replica): void {
     const isLarge = replica.written.bytes > 0 || this.#hasEnough(replica);
-    if (replica.isComplete && !replica.isDeleted && isLarge) this.#parts.flusher.request(replica);
+    if (replica.isComplete && !replica.isDeleted && !replica.hasFooter && isLarge) {
+      this.#parts.flusher.request(replica);
+    }
   }
 
   /** Cuts a replica to `length` records, which end a batch, and seals it there. */
@@ -301,16 +304,15 @@ export class FileStorage implements JournalStorage {
     // No group in flight may still raise what the cut lowers.
     await this.sync();
     const mark = await this.#markAt(replica, length);
-    let isFileCut = false;
     await flusher.onFile(replica, async () => {
       const before = replica.unwrittenBytes;
-      isFileCut = replica.written.bytes > mark.bytes;
+      replica.isCutPending = replica.written.bytes > mark.bytes;
       cutReplica(replica, mark);
       debt.bytes += replica.unwrittenBytes - before;
       this.#logSeal(replica, length);
     });
     await this.sync();
-    if (!isFileCut) return;
+    if (!replica.isCutPending) return;
     // Only now: until the seal is durable, the log would ask for the bytes.
     await flusher.onFile(replica, async () => {
       const file = await options.disk.open(segmentPath(replica.manifest.segmentId), 'write');
@@ -319,6 +321,7 @@ export class FileStorage implements JournalStorage {
       } finally {
         await file.close();
       }
+      replica.isCutPending = false;
     });
   }
 

@@ -36,6 +36,8 @@ export interface FlusherOptions {
 export class Flusher {
   readonly #options: FlusherOptions;
   readonly #gate = new Gate(FILES_AT_ONCE_MAX);
+  /** Buffers to gather in; one at most for each file at work. */
+  readonly #scratch: Buffer[] = [];
   readonly #running = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   #isStopped = false;
@@ -116,8 +118,10 @@ export class Flusher {
     if (replica.written.bytes >= replica.durableBytes) return;
     await this.#withFile(replica, async (file) => {
       while (replica.written.bytes < replica.durableBytes && !replica.isDeleted) {
-        const batch = gather(replica);
-        await writeAll(file, batch.buffers, replica.written.bytes);
+        const scratch = this.#scratch.pop() ?? Buffer.allocUnsafeSlow(WRITE_BYTES_MAX);
+        const batch = gather(replica, scratch);
+        await writeAll(file, [batch.bytes], replica.written.bytes);
+        this.#scratch.push(scratch);
         this.#noteWritten(replica, batch);
       }
     });
@@ -141,18 +145,17 @@ export class Flusher {
   /** Syncs what is written, with the footer behind it if that is all there will be. */
   async #syncFile(replica: Replica): Promise<SyncedFile> {
     const mark = replica.written;
-    const isLast = replica.isComplete && mark.bytes === replica.sizeBytes && !replica.damaged;
-    const needsFooter = isLast && !replica.hasFooter;
+    const needsFooter = isReadyForFooter(replica);
     if (!needsFooter && mark.bytes <= replica.synced.bytes) {
       return { replica, mark, hasFooter: replica.hasFooter };
     }
-    const index = needsFooter ? await this.#options.reader.index(replica) : undefined;
+    const index = needsFooter ? replica.index : undefined;
     await this.#withFile(replica, async (file) => {
       if (index !== undefined) await writeFooter(file, replica, index);
       await syncOnce(file);
     });
     if (needsFooter) this.#options.reader.forgetIndex(replica);
-    return { replica, mark, hasFooter: isLast };
+    return { replica, mark, hasFooter: replica.hasFooter || needsFooter };
   }
 
   async #withFile(replica: Replica, work: (file: DiskFile) => Promise<void>): Promise<void> {
@@ -194,38 +197,47 @@ interface SyncedFile {
 }
 
 interface Gathered {
-  readonly buffers: Buffer[];
+  readonly bytes: Buffer;
   readonly endOrdinal: number;
   readonly mark: Mark;
 }
 
-/** The next frames that are durable in the log and not in the file, about {@link WRITE_BYTES_MAX}. */
-function gather(replica: Replica): Gathered {
+/**
+ * The next frames that are durable in the log and not in the file: as many as `scratch` holds, copied
+ * to it since a write costs per buffer, or one that is larger, as it is.
+ */
+function gather(replica: Replica, scratch: Buffer): Gathered {
   const { memory, written } = replica;
   let at = memory.writtenOrdinal;
   let bytes = 0;
   while (at < memory.endOrdinal && written.bytes + bytes < replica.durableBytes) {
-    const frame = memory.bytesOf(at);
-    if (bytes > 0 && bytes + frame > WRITE_BYTES_MAX) break;
-    bytes += frame;
+    const frameBytes = memory.bytesOf(at);
+    if (bytes + frameBytes > scratch.length) break;
+    const position = memory.positionOf(at);
+    memory.bufferOf(at).copy(scratch, bytes, position, position + frameBytes);
+    bytes += frameBytes;
     at++;
   }
-  const buffers = collect(replica, at, bytes);
-  const records = at < memory.endOrdinal ? memory.indexOf(at) : replica.length;
-  const chain = chainAt(memory.frame(at - 1), 0);
-  return { buffers, endOrdinal: at, mark: { records, bytes: written.bytes + bytes, chain } };
+  if (bytes > 0) return gathered(replica, at, scratch.subarray(0, bytes));
+  return gathered(replica, at + 1, memory.frame(at));
 }
 
-/** Small frames as one copy, since a write costs per buffer; a large one as it is. */
-function collect(replica: Replica, endOrdinal: number, bytes: number): Buffer[] {
-  const { memory } = replica;
-  if (endOrdinal === memory.writtenOrdinal + 1) return [memory.frame(memory.writtenOrdinal)];
-  const copy = Buffer.allocUnsafeSlow(bytes);
-  let position = 0;
-  for (let at = memory.writtenOrdinal; at < endOrdinal; at++) {
-    position += memory.frame(at).copy(copy, position);
-  }
-  return [copy];
+function gathered(replica: Replica, endOrdinal: number, bytes: Buffer): Gathered {
+  const { memory, written } = replica;
+  const records = endOrdinal < memory.endOrdinal ? memory.indexOf(endOrdinal) : replica.length;
+  const chain = chainAt(memory.frame(endOrdinal - 1), 0);
+  return { bytes, endOrdinal, mark: { records, bytes: written.bytes + bytes.length, chain } };
+}
+
+/**
+ * A footer stands behind all there will ever be. While a cut is not durable the bytes that it would
+ * overwrite may still be wanted. Without its index, after a start, a file gets its footer when somebody
+ * has read it through.
+ */
+function isReadyForFooter(replica: Replica): boolean {
+  if (replica.hasFooter || replica.damaged || replica.isCutPending) return false;
+  const isLast = replica.isComplete && replica.written.bytes === replica.sizeBytes;
+  return isLast && replica.index !== undefined;
 }
 
 /** A sync that failed is never repeated: the kernel takes the lost pages for clean. */
@@ -246,8 +258,10 @@ async function writeFooter(file: DiskFile, replica: Replica, index: SparseIndex)
 /** A file up to `mark` is on the disk, and its name is durable. */
 function noteSynced({ replica, mark, hasFooter }: SyncedFile): void {
   replica.isNamed = true;
-  replica.hasFooter = hasFooter;
-  if (mark.bytes > replica.synced.bytes) replica.synced = mark;
+  if (hasFooter) replica.hasFooter = true;
+  // A seal may have cut the replica since.
+  const synced = mark.bytes > replica.written.bytes ? replica.written : mark;
+  if (synced.bytes > replica.synced.bytes) replica.synced = synced;
   if (replica.written.bytes > replica.synced.bytes) return;
   replica.firstUnsyncedLsn = replica.memory.firstUnwrittenLsn() ?? NOTHING;
 }

@@ -7,12 +7,18 @@ import type { Slab } from './slab.ts';
  * process started; the ones up to {@link writtenOrdinal} are in the segment file too and may be evicted.
  */
 export class FrameTable {
-  #firstOrdinal = 0;
+  #firstOrdinal: number;
   #indexes: number[] = [];
   #slabs: Slab[] = [];
   #positions: number[] = [];
   /** Frames below this ordinal are in the segment file. */
-  writtenOrdinal = 0;
+  writtenOrdinal: number;
+
+  /** `firstOrdinal` is above 0 when there are frames before those that will be pushed. */
+  constructor(firstOrdinal = 0) {
+    this.#firstOrdinal = firstOrdinal;
+    this.writtenOrdinal = firstOrdinal;
+  }
 
   get firstOrdinal(): number {
     return this.#firstOrdinal;
@@ -82,6 +88,8 @@ export class FrameTable {
     // before it is not the start of anything.
     const isStart = this.#indexes[low] === index;
     const at = isStart ? low : low - 1;
+    // A frame without records may stand before it, which memory has let go.
+    if (at === 0 && isStart && this.#firstOrdinal > 0) return undefined;
     if (at < 0 || this.#slabs[at]?.buffer === undefined) return undefined;
     return this.#firstOrdinal + at;
   }

@@ -98,7 +98,7 @@ describe('openStorage', () => {
     const { openStorage } = await import('./open-storage.ts');
     const { silentLogger, systemClock } = await import('@robustmq/core');
     const options = {
-      disk,
+      disk: disk.mount(),
       clock: systemClock(),
       random: seededRandom(1),
       logger: silentLogger(),

@@ -13,6 +13,7 @@ import {
   writeBoot,
   writeCookie,
 } from './node-identity.ts';
+import type { PartHooks } from './part-hooks.ts';
 import { recover } from './recovery.ts';
 import { makeSegmentFolders } from './segment-file.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -101,6 +102,7 @@ function makeParts(
   const { disk, clock, logger } = options;
   const hooks: PartHooks = {
     onDamage: () => {},
+    onIndexed: () => {},
     onFatal: options.onFatal,
     segmentBytesWritten: 0,
   };
@@ -119,6 +121,7 @@ function makeParts(
     openFilesMax: limits.openFilesMax,
     readsAtOnceMax: limits.readsAtOnceMax,
     onDamage: (replica, reason) => hooks.onDamage(replica, reason),
+    onIndexed: (replica) => hooks.onIndexed(replica),
   });
   const flusher = new Flusher({
     disk,
@@ -139,13 +142,6 @@ function makeParts(
 function reportSpace(logger: Logger, readOnly: boolean): void {
   if (readOnly) logger.warn({}, 'the disk is full: appends are refused, reads go on');
   else logger.info({}, 'the disk has space again: appends go on');
-}
-
-/** What the running storage puts in once it exists. */
-export interface PartHooks {
-  onDamage: ConstructorParameters<typeof SegmentReader>[0]['onDamage'];
-  onFatal: (error: Error) => void;
-  segmentBytesWritten: number;
 }
 
 /** Makes a new folder; its cookie comes last and says that the rest is there. */

@@ -162,8 +162,3 @@ function openFile(file: ScannedFile, handle: DiskFile, capacity: number): OpenWa
     lastLsn: file.lastLsn,
   };
 }
-
-/** Replicas of a recovered node that may still get a footer. */
-export function lacksFooter(replica: Replica): boolean {
-  return replica.isComplete && !replica.hasFooter && replica.sizeBytes > 0;
-}

@@ -27,23 +27,27 @@ export class ReplicaReader {
     const gathered = new Gathering({ ...range, limitIndex });
     if (range.fromIndex >= limitIndex) return gathered;
     const ordinal = replica.memory.find(range.fromIndex);
-    if (ordinal === undefined) return this.#readFile(replica, range.fromIndex, gathered);
-    fromMemory(replica, ordinal, gathered);
-    return gathered;
+    const isFull = ordinal !== undefined && fromMemory(replica, ordinal, gathered);
+    if (isFull || gathered.hasBatch) return gathered;
+    return this.#readFile(replica, { ...range, limitIndex });
   }
 
-  async #readFile(replica: Replica, fromIndex: number, gathered: Gathering): Promise<StorageRead> {
+  async #readFile(replica: Replica, range: ReadRange): Promise<StorageRead> {
     const index = await this.#files.index(replica);
-    const entry = index.entryBefore(fromIndex);
+    const entry = index.entryBefore(range.fromIndex);
     const from = { position: index.positionAt(entry), index: index.indexAt(entry) };
+    const gathered = new Gathering(range);
+    const { writtenOrdinal } = replica.memory;
+    let isFull = false;
     await this.#files.walk(replica, from, replica.written.bytes, (frame) => {
       if (!gathered.wants(frame.index, frame.records)) return true;
-      return (
-        gathered.fits(frame.index, frame.records, frame.bytes) &&
-        gathered.take(frame.view(), frame.index, frame.records)
-      );
+      isFull = !gathered.fits(frame.index, frame.records, frame.bytes);
+      if (!isFull) gathered.take(frame.view(), frame.index, frame.records);
+      return !isFull;
     });
-    return gathered;
+    if (!isFull && !gathered.hasBatch) isFull = fromMemory(replica, writtenOrdinal, gathered);
+    // What stood behind the file may have been written to it and let go meanwhile.
+    return isFull || gathered.hasBatch ? gathered : this.#readFile(replica, range);
   }
 
   /** Index of the first frame whose largest time stamp is at least `timestampMs`. */
@@ -136,9 +140,11 @@ export class ReplicaReader {
 class Gathering implements StorageRead {
   readonly frames: Buffer[] = [];
   nextIndex: number;
+  hasBatch = false;
   readonly #range: ReadRange;
+  /** Frames without records, given with the batch behind them so that no two reads give them. */
+  readonly #snapshots: Buffer[] = [];
   #bytes = 0;
-  #hasBatch = false;
 
   constructor(range: ReadRange) {
     this.#range = range;
@@ -155,26 +161,31 @@ class Gathering implements StorageRead {
   fits(index: number, records: number, bytes: number): boolean {
     const { limitIndex, bytesMax } = this.#range;
     if (index >= limitIndex || index + records > limitIndex) return false;
-    return !this.#hasBatch || this.#bytes + bytes <= bytesMax;
+    return !this.hasBatch || this.#bytes + bytes <= bytesMax;
   }
 
-  take(frame: Buffer, index: number, records: number): boolean {
-    this.frames.push(frame);
+  take(frame: Buffer, index: number, records: number): void {
     this.#bytes += frame.length;
-    this.#hasBatch ||= records > 0;
     this.nextIndex = index + records;
-    return true;
+    if (records === 0) {
+      this.#snapshots.push(frame);
+      return;
+    }
+    this.frames.push(...this.#snapshots.splice(0), frame);
+    this.hasBatch = true;
   }
 }
 
-function fromMemory(replica: Replica, ordinal: number, gathered: Gathering): void {
+/** Takes frames from memory; true when one did not fit. */
+function fromMemory(replica: Replica, ordinal: number, gathered: Gathering): boolean {
   const { memory } = replica;
   for (let at = ordinal; at < memory.endOrdinal && memory.isInMemory(at); at++) {
     const index = memory.indexOf(at);
     const next = at + 1 < memory.endOrdinal ? memory.indexOf(at + 1) : replica.length;
-    if (!gathered.fits(index, next - index, memory.bytesOf(at))) return;
+    if (!gathered.fits(index, next - index, memory.bytesOf(at))) return true;
     gathered.take(memory.frame(at), index, next - index);
   }
+  return false;
 }
 
 function timeInMemory(replica: Replica, timestampMs: number): number | undefined {

@@ -46,11 +46,13 @@ export class Replica implements StoredReplica {
   firstUnsyncedLsn: number = NOTHING;
   /** Byte position of the last producer snapshot; -1 when there is none or nobody knows. */
   lastSnapshotBytes = -1;
-  readonly memory = new FrameTable();
+  memory = new FrameTable();
   /** Covers exactly `written`; undefined while nobody needs it after a start. */
   index: SparseIndex | undefined = new SparseIndex();
   /** The segment file ends with a footer. */
   hasFooter = false;
+  /** A seal has cut it, and its file is still as it was: the seal is not durable yet. */
+  isCutPending = false;
   isDeleted = false;
   /** The file's name is durable in its folder. */
   isNamed = false;
@@ -87,7 +89,9 @@ export class Replica implements StoredReplica {
     this.durableBytes = mark.bytes;
     this.chain = mark.chain;
     this.isNamed = mark.bytes > 0;
-    if (mark.bytes > 0) this.index = undefined;
+    if (mark.bytes === 0) return;
+    this.index = undefined;
+    this.memory = new FrameTable(1);
   }
 
   /** Sealed with everything that belongs to it. */

@@ -40,6 +40,8 @@ export interface SegmentReaderOptions {
   readonly readsAtOnceMax: number;
   /** A checksum failed below what was written: the replica is unusable from now on. */
   readonly onDamage: (replica: Replica, reason: string) => void;
+  /** A file without a footer was read through: the index could be put behind it. */
+  readonly onIndexed: (replica: Replica) => void;
 }
 
 /** Reads segment files. Every frame is verified before anybody sees it. */
@@ -93,8 +95,10 @@ export class SegmentReader {
       this.#indexed.set(replica, entries);
     }
     if (replica.index !== undefined) return replica.index;
-    const index = (await this.#fromFooter(replica)) ?? (await this.#fromFrames(replica));
+    const fromFooter = await this.#fromFooter(replica);
+    const index = fromFooter ?? (await this.#fromFrames(replica));
     this.#keepIndex(replica, index);
+    if (fromFooter === undefined) this.#options.onIndexed(replica);
     return index;
   }
 

@@ -40,7 +40,7 @@ export async function openOn(
 ): Promise<OpenedStorage> {
   const fatal: Error[] = [];
   const storage = await openStorage({
-    disk,
+    disk: disk.mount(),
     clock,
     random: seededRandom(7),
     logger: silentLogger(),
