@@ -225,6 +225,46 @@ describe('a coordinator', () => {
     );
   });
 
+  it('shows one moment in a snapshot, although records are applied while it is written', async () => {
+    const cluster = new CounterCluster();
+    const log = cluster.logs.log(counterShard);
+    const owner = await takeOver(cluster, { snapshotPolicy: never });
+    // 40 entities of 64 KiB: a chunk each, eight of them in a slice.
+    const names = Array.from({ length: 40 }, (_, i) => `${i}`.padEnd(64 * 1024, 'x'));
+    for (const [i, name] of names.entries()) {
+      await cluster.settle(owner.command(add(name, 2, `first-${i}`)));
+    }
+    owner.machine?.context.requestSnapshot();
+    await turns(1);
+    let changes = 0;
+    for (; owner.trims.length === 0; changes++) {
+      const at = (changes * 7) % names.length;
+      void owner.command(add(names[at] ?? '', 2, `change-${changes}`));
+      void owner.command({ op: 'send', target: targetShard, text: 'x', id: `send-${changes}` });
+      await turns(1);
+    }
+    await cluster.clock.advance(3000);
+    expect(changes).toBeGreaterThan(5);
+    expect(log.trimOffset).toBeGreaterThan(40);
+    await expectRestorable(cluster, owner);
+    // The chunks alone hold nothing of what came after the beginning.
+    const chunks = valuesOf(cluster, counterShard).filter((value) => value.startsWith('\u0001'));
+    expect(chunks.length).toBeGreaterThanOrEqual(names.length);
+    expect(chunks.join('')).not.toContain('change-');
+  });
+
+  it('begins a snapshot between two batches', async () => {
+    const cluster = new CounterCluster();
+    const owner = await takeOver(cluster, { snapshotPolicy: never });
+    owner.machine?.context.requestSnapshot();
+    const sent = owner.command({ op: 'send', target: targetShard, text: 'x', id: '1' });
+    await cluster.settle(sent);
+    await cluster.clock.advance(50);
+    expect(owner.trims).toHaveLength(1);
+    await expectRestorable(cluster, owner);
+    expect(valuesOf(cluster, targetShard)).toEqual(['x']);
+  });
+
   it('reads on from placement when the catalog is old and what it shows is trimmed', async () => {
     const cluster = new CounterCluster();
     const first = await takeOver(cluster, { snapshotPolicy: { bytesMin: 200, recordsMax: 1e6 } });

@@ -72,9 +72,6 @@ export class Restoration<State extends RestoredState> implements ReplayVisitor {
       case 'snapshot-begin':
         this.#begin(offset);
         return;
-      case 'takeover': // Whoever was writing a snapshot is gone.
-        this.#begin(-1);
-        return;
       case 'snapshot-chunk':
       case 'outbox-chunk':
         this.#chunk(kind, value);
