@@ -34,9 +34,13 @@ export interface StoredMessage {
   readonly topic: string;
   /** Null value: an empty retained publish. */
   readonly value: Buffer | null;
-  /** Header block as record-batch's writer takes it. */
-  readonly headerCount: number;
-  readonly headerBytes: Buffer;
+  /** Headers of the record, the user's first, then the reserved ones. */
+  readonly headers: readonly StoredHeader[];
+}
+
+export interface StoredHeader {
+  readonly name: Buffer;
+  readonly value: Buffer | null;
 }
 
 export interface WillToStore extends StoredMessage {
@@ -126,8 +130,7 @@ export interface RetainedMessage {
   readonly offset: Offset;
   readonly appendTimeMs: number;
   readonly value: Buffer;
-  readonly headerCount: number;
-  readonly headerBytes: Buffer;
+  readonly headers: readonly StoredHeader[];
 }
 
 export interface RetainedGateway {
