@@ -59,6 +59,8 @@ export interface NodeRegistrationOptions {
 const renewEachMs = 1_000;
 /** A placement that does not answer for so long is given up, and the next is tried. */
 const silenceMaxMs = 3_000;
+/** How long the end of the stream may take when the node leaves. */
+const endMaxMs = 500;
 
 /**
  * Keeps a node registered: one heartbeat stream on connections of its own, renewed each second, for
@@ -72,6 +74,7 @@ export class NodeRegistration implements AsyncDisposable {
   #stream: MessageStream<HeartbeatRequest> | undefined;
   #client: RpcClient | undefined;
   #cancelTimer: CancelTimer | undefined;
+  #whenClosed: (() => void) | undefined;
   #lastAnswerMs = 0;
   #clusterId: string;
   #placementEpoch: number;
@@ -129,8 +132,18 @@ export class NodeRegistration implements AsyncDisposable {
   /** Ends the stream in order, so that the lease ends at once. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end();
-    this.#stream?.end();
+    if (this.#stream !== undefined) await this.#endInOrder(this.#stream);
     await this.#servers[Symbol.asyncDispose]();
+  }
+
+  /** Placement has to see the end before the connection goes; it is not waited for very long. */
+  async #endInOrder(stream: MessageStream<HeartbeatRequest>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#whenClosed = resolve;
+    stream.end();
+    const cancelTimer = this.#options.clock.setTimer(endMaxMs, resolve);
+    await promise;
+    cancelTimer();
   }
 
   #beat(node: Node | undefined): void {
@@ -195,7 +208,12 @@ export class NodeRegistration implements AsyncDisposable {
   }
 
   #onClosed(client: RpcClient, error: OperatingError | undefined): void {
-    if (this.#ended || client !== this.#client) return;
+    if (client !== this.#client) return;
+    if (this.#ended) {
+      this.#stream = undefined;
+      this.#whenClosed?.();
+      return;
+    }
     if (this.#registered) {
       this.#logger.warn({ placement: client.address, error: error?.message }, 'placement lost');
     }

@@ -35,7 +35,7 @@ export interface ClusterOptions {
 export class Cluster implements AsyncDisposable {
   readonly clock = new VirtualClock();
   readonly random: Random = seededRandom(7);
-  readonly transport: Transport = inProcessTransport({ clock: this.clock, graceMs: 0 });
+  readonly transport: Transport = inProcessTransport({ graceMs: 0 });
   readonly store: MetadataStore;
   readonly journals: FakeJournal[] = [];
   registry = new Registry();

@@ -22,7 +22,7 @@ export class VirtualClock implements Clock {
   }
 
   wallMs(): number {
-    return this.#wallOffsetMs + this.#nowMs;
+    return Math.floor(this.#wallOffsetMs + this.#nowMs);
   }
 
   monotonicMs(): number {

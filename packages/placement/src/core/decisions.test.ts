@@ -7,7 +7,7 @@ import { assignOwners, evenOut, type LiveBroker } from './coordinator-assignment
 import { LeaseTable } from './lease-table.ts';
 import { type JournalCandidate, ReplicaChooser } from './replica-choice.ts';
 import { decideRetention, type RetentionLimits } from './retention-decision.ts';
-import { decideSeal, type FenceReply } from './seal-decision.ts';
+import { decideSeal, type FenceReply, type SealQuorum } from './seal-decision.ts';
 
 describe('seal decision', () => {
   const usable = (nodeId: string, length: number, chain = length): FenceReply => ({
@@ -22,7 +22,7 @@ describe('seal decision', () => {
   const three = { replicas: 3, ackQuorum: 2 };
   const one = { replicas: 1, ackQuorum: 1 };
 
-  it.each([
+  it.each<[string, SealQuorum, FenceReply[], object]>([
     ['alone', one, [usable('a', 5)], { kind: 'end', length: 5, fullNodeIds: ['a'] }],
     ['alone and empty', one, [usable('a', 0)], { kind: 'end', length: 0 }],
     ['alone without a manifest', one, [unusable('a')], { kind: 'too-few', usable: 0, needed: 1 }],
@@ -73,7 +73,7 @@ describe('seal decision', () => {
     [
       'a higher epoch was there',
       three,
-      [usable('a', 5), usable('b', 5), { kind: 'stale', nodeId: 'c', epoch: 9 } as FenceReply],
+      [usable('a', 5), usable('b', 5), { kind: 'stale', nodeId: 'c', epoch: 9 }],
       { kind: 'stale', epoch: 9 },
     ],
   ])('%s', (_, quorum, replies, expected) => {
@@ -232,7 +232,7 @@ describe('coordinator assignment', () => {
     const moves = evenOut(owned, brokers);
     expect(moves).toHaveLength(10);
     const even = apply(owned, moves);
-    expect(Object.values(counts(even)).toSorted()).toEqual([5, 5, 6]);
+    expect(Object.values(counts(even)).toSorted((a, b) => a - b)).toEqual([5, 5, 6]);
     expect(evenOut(even, brokers)).toEqual([]);
     expect(evenOut(even, [...brokers, broker('d', { draining: true })])).toEqual([]);
   });

@@ -1,0 +1,232 @@
+import { seededRandom } from '@robustmq/core';
+import { NodeRegistration } from '@robustmq/placement-client';
+import { Coordinator, Node, NodeRole, NodeState } from '@robustmq/rpc';
+import { FakeJournal, VirtualClock } from '@robustmq/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chainOf, Cluster, placementAddress } from './cluster.fixture.ts';
+
+describe('nodes', () => {
+  let cluster: Cluster;
+  beforeEach(async () => {
+    cluster = await Cluster.start();
+  });
+  afterEach(() => cluster[Symbol.asyncDispose]());
+
+  const stateOf = (nodeId: string): number | undefined =>
+    cluster.client.catalog.node(nodeId)?.state;
+
+  /** A journal whose own time stands still: it never renews, but its address answers. */
+  async function silentJournal(): Promise<FakeJournal> {
+    const { transport } = cluster;
+    const placement = [placementAddress];
+    const clock = new VirtualClock();
+    const journal = new FakeJournal({ transport, clock, placement, nodeId: 'j1' });
+    cluster.journals.push(journal);
+    await journal.start();
+    return journal;
+  }
+
+  it('keeps a lease that is renewed', async () => {
+    await cluster.journal('j1');
+    await cluster.settle(20_000);
+    expect(stateOf('j1')).toBe(NodeState.UP);
+  });
+
+  it('ends the lease of a node that is silent for 3 s, not earlier', async () => {
+    await silentJournal();
+    await cluster.settle(2_900);
+    expect(stateOf('j1')).toBe(NodeState.UP);
+    await cluster.settle(700);
+    expect(stateOf('j1')).toBe(NodeState.DOWN);
+  });
+
+  it('adds its own pause to every lease', async () => {
+    await silentJournal();
+    await cluster.settle(500);
+    await cluster.clock.skip(60_000);
+    await cluster.settle(1_000);
+    expect(stateOf('j1')).toBe(NodeState.UP);
+    await cluster.settle(2_500);
+    expect(stateOf('j1')).toBe(NodeState.DOWN);
+  });
+
+  it('takes back a node whose lease had ended, with what it leads', async () => {
+    const { transport } = cluster;
+    const clock = new VirtualClock();
+    const journal = new FakeJournal({
+      transport,
+      clock,
+      placement: [placementAddress],
+      nodeId: 'j1',
+    });
+    cluster.journals.push(journal);
+    await journal.start();
+    await cluster.settle();
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    await cluster.settle(5_000);
+    expect(stateOf('j1')).toBe(NodeState.DOWN);
+    await clock.advance(1_000);
+    await cluster.settle();
+    expect(stateOf('j1')).toBe(NodeState.UP);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+    expect(journal.led()).toEqual([shardId]);
+  });
+
+  it('ends the lease at once when the node leaves, and when its address refuses', async () => {
+    const journal = await cluster.journal('j1');
+    await journal.registration?.[Symbol.asyncDispose]();
+    await cluster.settle();
+    expect(stateOf('j1')).toBe(NodeState.DOWN);
+    const silent = await cluster.journal('j2');
+    await silent.kill();
+    await cluster.client.reportUnreachable('j2', 1);
+    await cluster.settle();
+    expect(stateOf('j2')).toBe(NodeState.DOWN);
+  });
+
+  it('does not believe that a node which answers is gone', async () => {
+    await cluster.journal('j1');
+    await cluster.client.reportUnreachable('j1', 1);
+    await cluster.client.reportUnreachable('j1', 7);
+    await cluster.client.reportUnreachable('nobody', 7);
+    await cluster.settle();
+    expect(stateOf('j1')).toBe(NodeState.UP);
+  });
+
+  it('refuses an older incarnation, and a name in use by another role', async () => {
+    await cluster.broker('n1', [], 5);
+    const refusals: string[] = [];
+    const register = async (role: NodeRole, incarnation: number): Promise<void> => {
+      const { transport, clock } = cluster;
+      const node = Node.create({ nodeId: 'n1', role, address: 'x:1', incarnation });
+      await using registration = new NodeRegistration({
+        placement: [placementAddress],
+        transport,
+        clock,
+        random: seededRandom(1),
+        node,
+        clusterId: '',
+        placementEpoch: 0,
+        onRefused: (error) => refusals.push(error.code),
+      });
+      registration.start();
+      await cluster.settle();
+    };
+    await register(NodeRole.BROKER, 4);
+    await register(NodeRole.JOURNAL, 6);
+    expect(refusals).toEqual(['FENCED', 'ALREADY_EXISTS']);
+    expect(stateOf('n1')).toBe(NodeState.UP);
+  });
+
+  it('refuses a node of another cluster, and one that has seen a newer placement', async () => {
+    const { transport, clock } = cluster;
+    const refusals: string[] = [];
+    for (const known of [
+      { clusterId: 'another', placementEpoch: 0 },
+      { clusterId: cluster.placement.clusterId, placementEpoch: 99 },
+    ]) {
+      await using registration = new NodeRegistration({
+        placement: [placementAddress],
+        transport,
+        clock,
+        random: seededRandom(1),
+        node: Node.create({
+          nodeId: 'n1',
+          role: NodeRole.BROKER,
+          address: 'x:1',
+          incarnation: 1,
+        }),
+        onRefused: (error) => refusals.push(error.code),
+        ...known,
+      });
+      registration.start();
+      await cluster.settle();
+    }
+    expect(refusals).toEqual(['WRONG_CLUSTER', 'CONFLICT']);
+  });
+
+  it('gives a draining or read-only journal nothing new', async () => {
+    const draining = await cluster.journal('j1');
+    await cluster.journal('j2');
+    const readOnly = await cluster.journal('j3');
+    draining.registration?.drain();
+    readOnly.registration?.update({ ...readOnly.health, readOnly: true });
+    await cluster.settle(1_000);
+    expect(stateOf('j1')).toBe(NodeState.DRAINING);
+    const shardIds = await cluster.topic('t', 10, { 'replication.factor': '1' });
+    for (const shardId of shardIds) {
+      const shard = await cluster.client.openSegments(shardId);
+      expect(shard.segments[0]?.leaderNodeId).toBe('j2');
+    }
+  });
+
+  describe('coordinators', () => {
+    const kinds = [{ kind: 'mqtt-session', shards: 8 }];
+    const owners = (): Record<string, number> => {
+      const counts: Record<string, number> = {};
+      for (const { ownerNodeId } of cluster.client.catalog.coordinators('mqtt-session')) {
+        counts[ownerNodeId] = (counts[ownerNodeId] ?? 0) + 1;
+      }
+      return counts;
+    };
+
+    it('makes the internal topic when a broker announces the kind first', async () => {
+      await cluster.broker('b1', kinds);
+      await cluster.settle();
+      const topic = cluster.client.catalog.topic('$mqtt-session');
+      expect(topic?.shardIds).toHaveLength(8);
+      expect(owners()).toEqual({ b1: 8 });
+      const found = cluster.client.catalog.coordinator('mqtt-session', 3);
+      expect(found).toEqual(
+        Coordinator.create({
+          kind: 'mqtt-session',
+          index: 3,
+          shardId: topic?.shardIds[3] ?? 0,
+          ownerNodeId: 'b1',
+          ownerIncarnation: 1,
+          epoch: 1,
+        }),
+      );
+      // The number of shards is fixed by the first.
+      await cluster.broker('b2', [{ kind: 'mqtt-session', shards: 99 }]);
+      await cluster.settle();
+      expect(cluster.client.catalog.coordinators('mqtt-session')).toHaveLength(8);
+    });
+
+    it('gives those of a killed broker to another at once', async () => {
+      const first = await cluster.broker('b1', kinds);
+      await cluster.broker('b2', kinds);
+      await first.kill();
+      await cluster.settle();
+      expect(owners()).toEqual({ b2: 8 });
+      expect(cluster.client.catalog.coordinator('mqtt-session', 0)?.epoch).toBe(2);
+    });
+
+    it('evens out when a broker has joined, one pass later', async () => {
+      await cluster.broker('b1', kinds);
+      await cluster.broker('b2', kinds);
+      await cluster.settle(5_000);
+      expect(owners()).toEqual({ b1: 8 });
+      await cluster.settle(5_000);
+      expect(owners()).toEqual({ b1: 4, b2: 4 });
+    });
+
+    it('takes those of a broker that drains', async () => {
+      const first = await cluster.broker('b1', kinds);
+      await cluster.broker('b2', kinds);
+      first.registration.drain();
+      await cluster.settle(0);
+      expect(owners()).toEqual({ b2: 8 });
+    });
+
+    it('keeps owners over a restart of placement', async () => {
+      await cluster.broker('b1', kinds);
+      await cluster.settle();
+      await cluster.restartPlacement();
+      await cluster.settle(10_000);
+      expect(owners()).toEqual({ b1: 8 });
+      expect(cluster.client.catalog.coordinator('mqtt-session', 0)?.epoch).toBe(1);
+    });
+  });
+});

@@ -1,0 +1,245 @@
+import { OperatingError } from '@robustmq/core';
+import { MemoryMetadataStore, turns } from '@robustmq/testkit';
+import { describe, expect, it } from 'vitest';
+import { chainOf, Cluster } from './cluster.fixture.ts';
+import type { MetadataStore, TransactionResult } from './store/metadata-store.ts';
+
+/** A store through which one placement works until it is cut off, as by SIGKILL. */
+class Tether implements MetadataStore {
+  readonly #store: MetadataStore;
+  #stopBefore: ((keys: string[]) => boolean) | undefined;
+  #cut = false;
+
+  constructor(store: MetadataStore) {
+    this.#store = store;
+  }
+
+  /** Cuts it off just before the next transaction that writes such keys; it never answers again. */
+  cutBefore(matches: (keys: string[]) => boolean): void {
+    this.#stopBefore = matches;
+  }
+
+  get cut(): boolean {
+    return this.#cut;
+  }
+
+  get = (key: string): ReturnType<MetadataStore['get']> => this.#store.get(key);
+  range: MetadataStore['range'] = (prefix, options) => this.#store.range(prefix, options);
+  watch: MetadataStore['watch'] = (after, signal) => this.#store.watch(after, signal);
+
+  transact: MetadataStore['transact'] = (conditions, operations) => {
+    const keys = operations.map((operation) => operation.key);
+    this.#cut ||= this.#stopBefore?.(keys) === true;
+    if (this.#cut) return new Promise<TransactionResult>(() => {});
+    return this.#store.transact(conditions, operations);
+  };
+
+  // Whoever was killed holds no leadership.
+  lead = async (): ReturnType<MetadataStore['lead']> => ({
+    lost: new AbortController().signal,
+    [Symbol.asyncDispose]: async () => {},
+  });
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+const writesShard = (keys: string[]): boolean => keys.some((key) => key.startsWith('shard/'));
+
+describe('a placement that is killed', () => {
+  async function setUp(): Promise<{ cluster: Cluster; tether: Tether; data: MetadataStore }> {
+    const data = new MemoryMetadataStore();
+    const tether = new Tether(data);
+    return { cluster: await Cluster.start({ store: tether }), tether, data };
+  }
+
+  /** The old one is gone with everything in flight; a new one starts on what the store has. */
+  async function replace(cluster: Cluster, data: MetadataStore): Promise<Tether> {
+    const old = cluster.placement;
+    const next = new Tether(data);
+    void old[Symbol.asyncDispose]();
+    await turns(20);
+    await cluster.startPlacement(next);
+    await cluster.settle(3_000);
+    return next;
+  }
+
+  it('between preparing and recording: the replica goes, the next attempt succeeds', async () => {
+    const { cluster, tether, data } = await setUp();
+    await using _ = cluster;
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    tether.cutBefore(writesShard);
+    const lost = cluster.client.openSegments(shardId).catch((error: unknown) => error);
+    await turns(30);
+    expect(tether.cut).toBe(true);
+    expect(journal.replicas.size).toBe(1);
+    await replace(cluster, data);
+    expect(await lost).toBeInstanceOf(OperatingError);
+    expect(journal.replicas.size).toBe(0);
+    expect(chainOf(await cluster.client.openSegments(shardId))).toBe('0-open');
+    expect(journal.led()).toEqual([shardId]);
+  });
+
+  it('between recording and activating: the next one activates', async () => {
+    const { cluster, data } = await setUp();
+    await using _ = cluster;
+    let isDeaf = true;
+    const journal = await cluster.journal('j1', {
+      onOrder: (order) =>
+        order === 'activate' && isDeaf ? new Promise<void>(() => {}) : undefined,
+    });
+    const [shardId = 0] = await cluster.topic('t');
+    const lost = cluster.client.openSegments(shardId).catch((error: unknown) => error);
+    await turns(30);
+    expect(journal.led()).toEqual([]);
+    isDeaf = false;
+    await replace(cluster, data);
+    expect(await lost).toBeInstanceOf(OperatingError);
+    expect(journal.led()).toEqual([shardId]);
+    expect(chainOf(await cluster.client.openSegments(shardId))).toBe('0-open');
+    expect(journal.obeyed.get('prepare')).toBe(1);
+  });
+
+  it('in the middle of a seal: the next one begins again, with a higher epoch', async () => {
+    const { cluster, tether, data } = await setUp();
+    await using _ = cluster;
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    journal.append(shardId, 6);
+    await journal.kill();
+    await cluster.settle();
+    // The first write begins the seal, the second would record the end.
+    let writes = 0;
+    tether.cutBefore((keys) => writesShard(keys) && ++writes === 2);
+    await journal.start();
+    await cluster.settle();
+    expect(tether.cut).toBe(true);
+    await replace(cluster, data);
+    const shard = await cluster.shard(shardId);
+    expect(chainOf(shard)).toBe('0-6');
+    expect(shard.segments[0]?.sealEpoch).toBeGreaterThan(2);
+    expect(journal.replicas.size).toBe(1);
+  });
+
+  it('in the middle of creating a large topic: nothing is left of it', async () => {
+    const { cluster, tether, data } = await setUp();
+    await using _ = cluster;
+    let writes = 0;
+    tether.cutBefore((keys) => writesShard(keys) && ++writes === 3);
+    void cluster.topic('t', 1_000).catch(() => {});
+    await turns(30);
+    expect(tether.cut).toBe(true);
+    const before = (await data.range('shard/', { limit: 2_000 })).entries.length;
+    expect(before).toBe(16 + 300);
+    await replace(cluster, data);
+    expect((await data.range('shard/', { limit: 2_000 })).entries).toHaveLength(16);
+    expect(await cluster.topic('t', 1_000)).toHaveLength(1_000);
+  });
+
+  it('loses a seal notice, which is made up for', async () => {
+    const { cluster, data } = await setUp();
+    await using _ = cluster;
+    let isDeaf = true;
+    const journal = await cluster.journal('j1', {
+      onOrder: (order) =>
+        order === 'sealNotify' && isDeaf ? new Promise<void>(() => {}) : undefined,
+    });
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    journal.append(shardId, 6);
+    await journal.kill();
+    await journal.start();
+    await cluster.settle();
+    expect([...journal.replicas.values()][0]?.sealed).toBe(false);
+    isDeaf = false;
+    await replace(cluster, data);
+    expect([...journal.replicas.values()][0]).toMatchObject({ sealed: true, length: 6 });
+  });
+
+  it('reports replicas that no chain knows, and never deletes them', async () => {
+    const { cluster, data } = await setUp();
+    await using _ = cluster;
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    journal.append(shardId, 6);
+    const [id = '', replica] = [...journal.replicas][0] ?? [];
+    if (replica === undefined) throw new Error('no replica');
+    const stray = { ...replica, order: { ...replica.order, segmentId: Buffer.alloc(16, 9) } };
+    journal.replicas.set(Buffer.alloc(16, 9).toString('hex'), stray);
+    await replace(cluster, data);
+    expect([...journal.replicas.keys()]).toContain(id);
+    expect(journal.replicas.size).toBe(2);
+    expect(await cluster.registry.metrics()).toContain(
+      'robustmq_placement_unknown_replicas{node="j1"} 1',
+    );
+  });
+
+  it('grants every lease its full time again, and raises its epoch', async () => {
+    const { cluster, data } = await setUp();
+    await using _ = cluster;
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    await cluster.settle(2_000);
+    await replace(cluster, data);
+    expect(journal.registered).toBe(true);
+    expect(journal.registration?.placementEpoch).toBe(2);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+  });
+});
+
+describe('the watch', () => {
+  it('resumes behind what it has seen, over a restart, without a full list', async () => {
+    await using cluster = await Cluster.start();
+    const seen: string[] = [];
+    cluster.client.catalog.onChange((change) => {
+      seen.push(`${change.kind} ${change.after === undefined ? 'removed' : 'set'}`);
+    });
+    await cluster.placement[Symbol.asyncDispose]();
+    await cluster.settle(100);
+    expect(cluster.client.connected).toBe(false);
+    await cluster.startPlacement();
+    await cluster.settle(2_000);
+    expect(cluster.client.connected).toBe(true);
+    expect(seen).toEqual([]);
+    await cluster.topic('t');
+    await cluster.settle();
+    expect(seen).toEqual(['shard set', 'topic set']);
+  });
+
+  it('takes the full list when its revision is compacted, and drops what is gone', async () => {
+    const store = new MemoryMetadataStore(20);
+    await using cluster = await Cluster.start({ store });
+    await cluster.topic('gone');
+    await cluster.settle();
+    expect(cluster.client.catalog.topic('gone')).toBeDefined();
+    await cluster.placement[Symbol.asyncDispose]();
+    await cluster.settle(100);
+    // Another client does all this while the first one cannot see it.
+    await cluster.startPlacement();
+    const { topics } = await cluster.client.describeCluster();
+    expect(topics).toHaveLength(2);
+    await cluster.client.deleteTopics(['gone']);
+    for (let at = 0; at < 20; at++) await cluster.topic(`t${at}`);
+    await cluster.settle(3_000);
+    expect(cluster.client.catalog.topic('gone')).toBeUndefined();
+    expect([...cluster.client.catalog.topics()]).toHaveLength(21);
+    const fresh = await cluster.newClient('fresh');
+    const names = (topicsOf: typeof fresh): string[] =>
+      [...topicsOf.catalog.topics()].map((topic) => topic.name).toSorted();
+    expect(names(fresh)).toEqual(names(cluster.client));
+    expect(fresh.catalog.revision).toBe(cluster.client.catalog.revision);
+  });
+
+  it('sends a long list in chunks', async () => {
+    await using cluster = await Cluster.start();
+    await cluster.topic('large', 4_000);
+    const fresh = await cluster.newClient('fresh');
+    expect(fresh.catalog.topic('large')?.shardIds).toHaveLength(4_000);
+    for (const shardId of fresh.catalog.topic('large')?.shardIds ?? []) {
+      expect(fresh.catalog.shard(shardId)).toBeDefined();
+    }
+  });
+});
