@@ -45,9 +45,10 @@ export class VirtualClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
-  /** Lets `byMs` pass: fires the timers that become due, in order, each followed by some turns. */
+  /** Lets `byMs` pass: fires the timers that become due, in order, each after some turns. */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;
+    await turns(turnsPerTimer);
     for (;;) {
       const next = this.#next();
       if (next === undefined || next.dueMs > untilMs) break;
