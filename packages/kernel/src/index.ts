@@ -1,8 +1,12 @@
 export type { CatchUp, CatchUpCursor } from './fan-out/catch-up.ts';
+export { CatchUpReads, type CatchUpReadsOptions } from './fan-out/catch-up-reads.ts';
+export { DirectFanOut, type DirectFanOutOptions } from './fan-out/direct-fan-out.ts';
 export type { Attachment, AttachOptions, FanOut, FanOutReader } from './fan-out/fan-out.ts';
 export type { BrokenBatch, BrokenBatchListener, DecodedBatch } from './log/decoded-batch.ts';
 export type { BatchVisitor, LogReader, LogReadOptions, LogReadStep } from './log/log-reader.ts';
 export type { LogWriter } from './log/log-writer.ts';
+export { PartitionWriter, type PartitionWriterOptions } from './log/partition-writer.ts';
+export { RecordReader, type RecordReaderOptions } from './log/record-reader.ts';
 export { BrokerPeer } from './coordinator/broker-peer.ts';
 export type {
   CallCoordinatorOptions,

@@ -9,7 +9,10 @@ export interface FanOutReader {
    * returned. False: the reader is behind; nobody waits for it, it is detached at that frontier.
    */
   batch(batch: DecodedBatch): boolean;
-  /** Everything below `frontier` was given or did not concern the reader. Not called for batches. */
+  /**
+   * Everything below `frontier` was given or did not concern the reader. Not called for batches. Also
+   * called once with the start when that was not known at {@link FanOut.attach}.
+   */
   frontier(frontier: Offset): void;
   /**
    * The attachment has ended at its frontier: `undefined` when `batch` returned false; else why

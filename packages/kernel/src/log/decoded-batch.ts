@@ -13,15 +13,14 @@ export interface DecodedBatch {
   readonly nextOffset: Offset;
   /** When the leader appended it, ms since 1970 on the leader's clock. */
   readonly appendTimeMs: number;
-  /** Time stamp to which the cursor's `timestampDelta` is relative, ms since 1970. */
-  readonly baseTimestampMs: number;
   /** -1 without a producer id. */
   readonly producerId: number;
   /** Writer epoch it was appended with; 0 in shards with many writers. */
   readonly writerEpoch: number;
   /**
    * Stands before the first record that concerns the reader: `while (cursor.next())` reads exactly
-   * those, in the order of their offsets (with gaps where compaction removed some).
+   * those, in the order of their offsets (with gaps where compaction removed some). `cursor.timestampMs`
+   * is the record's own time.
    */
   readonly cursor: RecordCursor;
 }
