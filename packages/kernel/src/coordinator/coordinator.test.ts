@@ -159,6 +159,21 @@ describe('a coordinator', () => {
     expect(cluster.logs.log(counterShard).batches.length - before).toBe(1);
   });
 
+  it('keeps what one command proposes in one batch, also when batches are cut by size', async () => {
+    const cluster = new CounterCluster();
+    const broker = await takeOver(cluster, { snapshotPolicy: never });
+    const name = 'x'.repeat(90 * 1024);
+    const adds = Array.from({ length: 9 }, (_, i) =>
+      broker.command(add(`${name}-${i}`, 2, `${i}`)),
+    );
+    await cluster.settle(Promise.all(adds));
+    const batches = cluster.logs
+      .log(counterShard)
+      .batches.filter(({ batch }) => batch.length > 1e5);
+    expect(batches.length).toBeGreaterThan(2);
+    for (const { baseOffset, endOffset } of batches) expect((endOffset - baseOffset) % 2).toBe(0);
+  });
+
   it('is served exactly once whatever append its owner dies around', async () => {
     for (let step = 0; ; step++) {
       const killed = await runKilling([step]);
