@@ -45,6 +45,8 @@ export interface FakeJournalOptions {
   readonly placement: readonly string[];
   readonly nodeId: string;
   readonly zone?: string;
+  /** HOST:PORT; a name of its own when it is not given. */
+  readonly listen?: string;
   readonly random?: Random;
   /**
    * Called before each order is carried out, with its number of items: may throw to refuse it, or
@@ -78,7 +80,7 @@ export class FakeJournal implements AsyncDisposable {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.onOrder = options.onOrder;
-    this.#address = `${options.nodeId}:0`;
+    this.#address = options.listen ?? `${options.nodeId}:0`;
   }
 
   get address(): string {

@@ -68,6 +68,7 @@ export class Activator {
       open.map((item) => item.order),
     );
     const refused: number[] = [];
+    let example: OperatingError | undefined;
     open.forEach(({ shardId, segment }, at) => {
       const error = outcomes[at];
       if (!this.#isStillOpen(shardId, segment)) return;
@@ -75,10 +76,13 @@ export class Activator {
       else if (finalRefusals.has(error.code)) {
         this.#unconfirmed.delete(shardId);
         refused.push(shardId);
-        this.#logRefusal(nodeId, shardId, error);
+        example = error;
       }
     });
-    if (refused.length > 0) this.#options.onRefused(refused);
+    if (refused.length === 0) return;
+    const fields = { nodeId, segments: refused.length, example: example?.message };
+    this.#options.logger.warn(fields, 'a journal refuses to lead open segments: sealing them');
+    this.#options.onRefused(refused);
   }
 
   /** The leader of the open segment, while it lives in the incarnation that was chosen. */
@@ -118,11 +122,6 @@ export class Activator {
     const shard = this.#options.image.shards.get(shardId)?.value.shard;
     const segment = shard && unsealedSegment(shard);
     return segment?.state === SegmentState.OPEN ? segment : undefined;
-  }
-
-  #logRefusal(nodeId: string, shardId: number, error: OperatingError): void {
-    const fields = { nodeId, shardId, code: error.code, error: error.message };
-    this.#options.logger.warn(fields, 'a journal refuses to lead the open segment: sealing it');
   }
 }
 

@@ -174,8 +174,7 @@ export class Controller implements AsyncDisposable {
       sealer: this.#sealer,
       activator: this.#activator,
       random,
-      onAbandoned: (segmentId, replicas) =>
-        this.#background('abandon', () => this.#deleter.abandon(segmentId, replicas)),
+      onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
       onOpened: (count) => metrics.segmentsOpened.inc(count),
     });
     this.roller = new Roller({
@@ -197,7 +196,6 @@ export class Controller implements AsyncDisposable {
       onHoldOverridden: () => metrics.holdsOverridden.inc(),
     });
     this.topics = new Topics({
-      store,
       ledger,
       sealer: this.#sealer,
       retention: this.retention,

@@ -24,6 +24,8 @@ export class Deleter {
   readonly #options: DeleterOptions;
   /** Journals that have obeyed, by segment id in hex. Lost with the process: orders may be repeated. */
   readonly #obeyed = new Map<string, Set<string>>();
+  /** Not in the store yet. */
+  #abandoned: Segment[] = [];
   #running: Promise<void> | undefined;
   #again = false;
 
@@ -31,14 +33,12 @@ export class Deleter {
     this.#options = options;
   }
 
-  /** Notes replicas of a segment that never was in a chain, and deletes them. */
-  async abandon(segmentId: Buffer, replicaNodeIds: readonly string[]): Promise<void> {
-    const segment: Segment = {
+  /** Deletes replicas of a segment that never was in a chain. */
+  abandon(segmentId: Buffer, replicaNodeIds: readonly string[]): void {
+    this.#abandoned.push({
       ...Segment.create({ segmentId, state: SegmentState.DELETING }),
       replicaNodeIds: [...replicaNodeIds],
-    };
-    const key = deletingKey(segmentId);
-    await this.#options.ledger.transact([], [put(key, Segment.encode(segment))]);
+    });
     this.schedule();
   }
 
@@ -63,12 +63,24 @@ export class Deleter {
 
   async #run(): Promise<void> {
     try {
+      await this.#note();
       await this.#order();
       await this.#forget();
     } catch (thrown) {
       const error = toOperatingError(thrown);
       if (error.code === 'INTERNAL') throw thrown;
       this.#options.logger.warn({ error: error.message }, 'deleting segments: trying again later');
+    }
+  }
+
+  async #note(): Promise<void> {
+    while (this.#abandoned.length > 0) {
+      const chunk = this.#abandoned.slice(0, operationsMax);
+      const rows = chunk.map((segment) =>
+        put(deletingKey(segment.segmentId), Segment.encode(segment)),
+      );
+      await this.#options.ledger.transact([], rows);
+      this.#abandoned = this.#abandoned.slice(chunk.length);
     }
   }
 
@@ -84,12 +96,12 @@ export class Deleter {
     await byNode.forEach(async (nodeId, segmentIds) => {
       const outcomes = await orders.delete(nodeId, segmentIds);
       segmentIds.forEach((segmentId, at) => {
-        if (isGone(outcomes[at])) this.#note(segmentId.toString('hex'), nodeId);
+        if (isGone(outcomes[at])) this.#noteObeyed(segmentId.toString('hex'), nodeId);
       });
     });
   }
 
-  #note(hex: string, nodeId: string): void {
+  #noteObeyed(hex: string, nodeId: string): void {
     const nodes = this.#obeyed.get(hex);
     if (nodes === undefined) this.#obeyed.set(hex, new Set([nodeId]));
     else nodes.add(nodeId);

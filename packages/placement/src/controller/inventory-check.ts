@@ -4,8 +4,7 @@ import type { MetadataStore } from '../store/metadata-store.ts';
 import { nextTurn } from '../store/next-turn.ts';
 import type { Image } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
-import { beforeOffset } from './keys.ts';
-import { segmentsPrefix } from './keys.ts';
+import { beforeOffset, segmentsPrefix } from './keys.ts';
 import { noticeOf } from './seal-notices.ts';
 
 export interface InventoryCheckOptions {
@@ -16,7 +15,7 @@ export interface InventoryCheckOptions {
   /** Whether an attempt to open that segment still runs. */
   readonly isPending: (segmentIdHex: string) => boolean;
   /** Orders the deletion of a replica that never was part of a chain. */
-  readonly abandon: (segmentId: Buffer, nodeId: string) => Promise<void>;
+  readonly abandon: (segmentId: Buffer, nodeId: string) => void;
   /** Told how many replicas with records a journal has that no chain knows. */
   readonly onUnknown: (nodeId: string, count: number) => void;
 }
@@ -50,7 +49,7 @@ export class InventoryCheck {
       else if (found !== 'known' && !replica.sealed) unsealed.push(found);
     }
     await orders.sealNotify(nodeId, unsealed.map(noticeOf));
-    for (const segmentId of neverOpened) await abandon(segmentId, nodeId);
+    for (const segmentId of neverOpened) abandon(segmentId, nodeId);
     onUnknown(nodeId, unknown);
     if (unknown > 0) {
       logger.error({ nodeId, replicas: unknown }, 'a journal has replicas that no chain knows');

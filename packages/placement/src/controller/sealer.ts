@@ -139,6 +139,7 @@ export class Sealer {
     outcomes: Map<number, SealOutcome>,
   ): Map<number, Sealing> {
     const ends = new Map<number, Sealing>();
+    const failures = new Map<SealDecision['kind'], OperatingError[]>();
     const sealedAtMs = this.#options.clock.wallMs();
     for (const [shardId, { segment, replies }] of attempts) {
       const quorum = { replicas: segment.replicaNodeIds.length, ackQuorum: segment.ackQuorum };
@@ -151,8 +152,14 @@ export class Sealer {
         continue;
       }
       const error = explain(segment, decision);
-      this.#options.logger.error({ shardId, decision: decision.kind }, error.message);
+      const alike = failures.get(decision.kind);
+      if (alike === undefined) failures.set(decision.kind, [error]);
+      else alike.push(error);
       outcomes.set(shardId, error);
+    }
+    for (const [decision, errors] of failures) {
+      const fields = { decision, segments: errors.length, example: errors[0]?.message };
+      this.#options.logger.error(fields, 'segments could not be sealed: trying again');
     }
     return ends;
   }

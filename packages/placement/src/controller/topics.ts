@@ -3,8 +3,7 @@ import { type AlterTopicRequest, type NewTopic, Topic } from '@robustmq/rpc';
 import { unsealedSegment } from '../core/chain.ts';
 import { checkSettingName, checkTopicConfig, readTopicConfig } from '../core/topic-config.ts';
 import { checkTopicName, isInternal } from '../core/topic-name.ts';
-import type { Condition, MetadataStore, Operation } from '../store/metadata-store.ts';
-import { operationsMax } from '../store/metadata-store.ts';
+import { type Condition, type Operation, operationsMax } from '../store/metadata-store.ts';
 import { holdKey, mqttPrefixKey, shardKey, topicDeletionKey, topicKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
 import type { Retention } from './retention.ts';
@@ -12,7 +11,6 @@ import type { Sealer } from './sealer.ts';
 import { checkPrefix, planShards, planTopic } from './topic-plan.ts';
 
 export interface TopicsOptions {
-  readonly store: MetadataStore;
   readonly ledger: Ledger;
   readonly sealer: Sealer;
   readonly retention: Retention;
@@ -47,11 +45,16 @@ export class Topics {
     let topic = planTopic(ledger.image, random, { name, partitions, config }).topic;
     if (validateOnly) return { ...topic, shardIds: [] };
     const madeShardIds = await this.#makeShards(name, 0, partitions);
-    await ledger.change(() => {
-      const plan = planTopic(ledger.image, random, { name, partitions, config, madeShardIds });
-      topic = plan.topic;
-      return plan;
-    });
+    try {
+      await ledger.change(() => {
+        const plan = planTopic(ledger.image, random, { name, partitions, config, madeShardIds });
+        topic = plan.topic;
+        return plan;
+      });
+    } catch (error) {
+      await this.#removeRows(madeShardIds);
+      throw error;
+    }
     logger.info({ topic: name, partitions }, 'topic created');
     return topic;
   }

@@ -1,4 +1,4 @@
-import { OperatingError } from '@robustmq/core';
+import { AssertionFailure, OperatingError } from '@robustmq/core';
 import Database from 'better-sqlite3';
 
 /** Marks the file as ours (SQLite's application_id): the bytes `RMQp`. */
@@ -55,8 +55,18 @@ function prepareTables(db: Database.Database, path: string): void {
   }
 }
 
-function explained(error: unknown, path: string): unknown {
+/**
+ * SQLite's error as ours. A full disk is an operating error: there may be space later. A disk that fails
+ * to write or sync is the end of the process: nobody knows what it has kept.
+ */
+export function explained(error: unknown, path: string): unknown {
   if (!(error instanceof Database.SqliteError)) return error;
+  if (error.code.startsWith('SQLITE_FULL')) {
+    return new OperatingError('DISK_FULL', `no space left for ${path}: make some`);
+  }
+  if (error.code.startsWith('SQLITE_IOERR')) {
+    return new AssertionFailure(`the disk of ${path} fails: ${error.code} ${error.message}`);
+  }
   if (error.code.startsWith('SQLITE_BUSY')) {
     return new OperatingError(
       'CONFLICT',

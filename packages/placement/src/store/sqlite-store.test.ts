@@ -74,6 +74,20 @@ describe('SQLite store', () => {
     await expect(store.transact([], [])).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
+  it('refuses to write on a full disk, and goes on when there is space', async () => {
+    const dataDir = newFolder();
+    const store = open(dataDir);
+    const put = (value: Buffer) => store.transact([], [{ kind: 'put', key: 'a', value }]);
+    await put(Buffer.from('1'));
+    store.limitPages(20);
+    await expect(put(Buffer.alloc(1_000_000))).rejects.toMatchObject({ code: 'DISK_FULL' });
+    expect((await store.get('a'))?.value.toString()).toBe('1');
+    store.limitPages(1_000_000);
+    await put(Buffer.alloc(1_000_000));
+    expect((await store.range('')).revision).toBe(2);
+    await store[Symbol.asyncDispose]();
+  });
+
   it('survives SIGKILL: everything acknowledged is there, nothing is half', async () => {
     const dataDir = newFolder();
     for (let round = 0; round < 6; round++) {

@@ -19,7 +19,7 @@ import {
   type TransactionResult,
 } from './metadata-store.ts';
 import { nextTurn } from './next-turn.ts';
-import { openDatabase } from './sqlite-file.ts';
+import { explained, openDatabase } from './sqlite-file.ts';
 
 export interface SqliteStoreOptions {
   /** Folder of the file `placement.db`; made when it is not there. */
@@ -80,6 +80,11 @@ export class SqliteStore implements MetadataStore {
     mkdirSync(options.dataDir, { recursive: true });
     const db = openDatabase(join(options.dataDir, 'placement.db'));
     return new SqliteStore(db, options.changesKept ?? 100_000);
+  }
+
+  /** Lets the file grow to so many pages of 4 KiB at most; beyond it, it is as if the disk were full. */
+  limitPages(count: number): void {
+    this.#db.pragma(`max_page_count = ${Math.floor(count)}`);
   }
 
   async get(key: string): Promise<StoredValue | undefined> {
@@ -158,7 +163,7 @@ export class SqliteStore implements MetadataStore {
       return this.#apply(operations);
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
-      throw error;
+      throw explained(error, this.#db.name);
     }
   }
 
