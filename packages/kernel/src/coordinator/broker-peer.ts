@@ -20,14 +20,17 @@ const messageBytesMax = 4 * 1024 * 1024;
 const noticeBytesMax = 8 * 1024 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
+/** What a broker's peers may use of its host. */
+export type PeerHost = Pick<CoordinatorHost, 'self' | 'command' | 'onNotice'>;
+
 /** Serves the calls that other brokers make to this broker's coordinators, and carries notices to them. */
 export class BrokerPeer {
-  readonly #host: CoordinatorHost;
+  readonly #host: PeerHost;
   /** The newest stream of each broker. */
   readonly #streams = new Map<string, PeerStream>();
   #onLocalNotice: (notice: OutgoingNotice) => void = () => {};
 
-  constructor(host: CoordinatorHost) {
+  constructor(host: PeerHost) {
     this.#host = host;
     host.onNotice((nodeId, notice) => this.#notify(nodeId, notice));
   }
@@ -73,7 +76,7 @@ export class BrokerPeer {
 class PeerStream {
   caller: Caller = { nodeId: '', incarnation: 0 };
   readonly #stream: MessageStream<CoordinateResponse>;
-  readonly #host: CoordinatorHost;
+  readonly #host: PeerHost;
   readonly #turn = new TurnTask(() => this.#flush());
   #replies: CoordinatorReply[] = [];
   #notices: CoordinatorNotice[] = [];
@@ -81,7 +84,7 @@ class PeerStream {
   #isBlocked = false;
   #isClosed = false;
 
-  constructor(stream: MessageStream<CoordinateResponse>, host: CoordinatorHost) {
+  constructor(stream: MessageStream<CoordinateResponse>, host: PeerHost) {
     this.#stream = stream;
     this.#host = host;
   }

@@ -174,6 +174,15 @@ describe('a coordinator', () => {
     for (const { baseOffset, endOffset } of batches) expect((endOffset - baseOffset) % 2).toBe(0);
   });
 
+  it('gives a large record a batch of its own', async () => {
+    const cluster = new CounterCluster();
+    const broker = await takeOver(cluster, { snapshotPolicy: never });
+    const small = broker.command(add('x'.repeat(100 * 1024), 2, '1'));
+    const text = 'x'.repeat(8_200_000);
+    const large = broker.command({ op: 'send', target: targetShard, text, id: '2' });
+    expect(await cluster.settle(Promise.all([small, large]))).toEqual(['2', 'committed']);
+  });
+
   it('is served exactly once whatever append its owner dies around', async () => {
     for (let step = 0; ; step++) {
       const killed = await runKilling([step]);
