@@ -30,9 +30,13 @@ export function encodeProducerSnapshot(state: ProducerState): Buffer {
   return out;
 }
 
-/** So that decoding begins the open transactions in the order of their offsets. */
+/**
+ * So that decoding begins the open transactions in the order of their offsets; and that equal states
+ * have equal bytes.
+ */
 function byTransaction(left: ProducerEntry, right: ProducerEntry): number {
-  return (left.transactionOffset ?? -1) - (right.transactionOffset ?? -1);
+  const order = (left.transactionOffset ?? -1) - (right.transactionOffset ?? -1);
+  return order === 0 ? left.producerId - right.producerId : order;
 }
 
 function writeEntry(out: Buffer, start: number, entry: ProducerEntry): number {

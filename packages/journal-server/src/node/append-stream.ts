@@ -55,8 +55,10 @@ export class AppendStream implements StreamHandlers<AppendRequest>, AppendOwner,
     if (this.#results.length > 0 || this.#creditBytes > 0) this.#schedule();
   }
 
+  /** The client wants no more answers, whether it ended in order or not. */
   closed(): void {
     this.#isClosed = true;
+    this.#stream.end();
     this.#results = [];
     this.#suspended.clear();
   }

@@ -1,3 +1,4 @@
+import type { OperatingError } from '@robustmq/core';
 import {
   type InventoryRequest,
   type InventoryResponse,
@@ -50,7 +51,9 @@ export class InventoryStream implements StreamHandlers<InventoryRequest> {
     this.#stream.end();
   }
 
-  closed(): void {
+  /** The client ends its side as soon as it has asked, and still waits for the list. */
+  closed(error: OperatingError | undefined): void {
+    if (error === undefined) return;
     this.#left = [];
     this.#isListing = false;
   }

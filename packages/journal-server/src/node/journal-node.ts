@@ -19,6 +19,7 @@ import { JournalCounters } from './journal-counters.ts';
 import type { JournalLimits } from './journal-limits.ts';
 import { LocalShard } from './local-shard.ts';
 import type { OffsetPort } from './offset-queries.ts';
+import { operatingErrorOf } from './operating-error.ts';
 import type { PlacementPort } from './placement-port.ts';
 import { ProducerTakeover } from './producer-takeover.ts';
 import { Replica } from './replica.ts';
@@ -159,8 +160,17 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     if (before === undefined || !before.isLeader) return;
     // The roll of the segment before was carried out: what waited for it goes on here, in order.
     const length = replica.baseOffset - before.baseOffset;
-    if (length === before.state.length) this.driver.run(before, { kind: 'sealed', length });
+    if (length === before.state.length) this.#sealedBy(before, length);
     else this.driver.run(before, { kind: 'close' });
+  }
+
+  #sealedBy(replica: Replica, length: number): void {
+    this.driver.run(replica, { kind: 'sealed', length });
+    // Placement tells it once more if this is lost.
+    this.#roller.sealStored([{ replica, length }]).catch((thrown: unknown) => {
+      const { code, message } = operatingErrorOf(thrown);
+      this.logger.warn({ code, message }, 'the end of a segment could not be stored');
+    });
   }
 
   closed(replica: Replica): void {
@@ -181,7 +191,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   /** Amendment 7: who waits at an old leader is told at once. */
   #chainChanged(shard: Shard): void {
     const led = this.#shards.get(shard.shardId)?.led;
-    if (led !== undefined) void this.#roller.chainChanged(led, shard);
+    if (led !== undefined) this.#roller.chainChanged(led, shard);
   }
 
   notLeader(shardId: number): OperatingError {

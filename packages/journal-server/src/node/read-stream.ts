@@ -83,8 +83,10 @@ export class ReadStream implements StreamHandlers<ReadRequest>, ReadScheduler, F
     this.#schedule();
   }
 
+  /** The client wants no more answers, whether it ended in order or not. */
   closed(): void {
     this.#isClosed = true;
+    this.#stream.end();
     for (const read of this.#reads.values()) read.end();
     this.#reads.clear();
     this.#ready = [];

@@ -41,6 +41,7 @@ export function verdictOfError(error: OperatingError): RollVerdict {
     case 'UNAVAILABLE':
     case 'RESOURCE_EXHAUSTED':
     case 'DISK_FULL':
+    case 'INVALID_ARGUMENT':
       return OPEN;
     case 'FENCED':
     case 'NOT_LEADER':

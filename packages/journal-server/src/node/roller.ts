@@ -141,10 +141,11 @@ export class Roller {
     replicas.forEach((replica, index) => this.#conclude(replica, verdicts[index]));
   }
 
-  /** Remembers ends durably, where the replica is long enough. */
+  /** Remembers ends durably, where the replica is long enough and does not know it yet. */
   async sealStored(items: readonly { replica: Replica; length: number }[]): Promise<void> {
     const whole = items.filter(
-      ({ replica, length }) => !replica.isSealed && replica.stored.length >= length,
+      ({ replica: { stored }, length }) =>
+        stored.sealedLength === undefined && stored.length >= length,
     );
     if (whole.length === 0) return;
     const { storage } = this.#options;
@@ -174,17 +175,16 @@ export class Roller {
     }
   }
 
-  /** The catalog shows the end of a chain, perhaps before the answer comes. */
-  async chainChanged(replica: Replica, shard: Shard): Promise<void> {
+  /**
+   * The catalog shows the end of a chain. A roll that is under way is concluded by its own answer,
+   * which comes when the next leader is there.
+   */
+  chainChanged(replica: Replica, shard: Shard): void {
     const { segmentId, epoch } = replica.state.identity;
     const verdict = verdictOfShard(shard, segmentId, epoch);
-    if (verdict.kind === 'open') return;
-    if (verdict.kind === 'sealed' && replica.isRolling) {
-      await this.#apply([replica], [verdict]);
-    } else if (replica.isLeader) {
-      replica.isRolling = false;
-      this.#options.driver.run(replica, { kind: 'close' });
-    }
+    if (verdict.kind === 'open' || (verdict.kind === 'sealed' && replica.isRolling)) return;
+    replica.isRolling = false;
+    this.#options.driver.run(replica, { kind: 'close' });
   }
 }
 

@@ -23,7 +23,10 @@ export async function sealReplicas(
   await port.storage.seal(
     wanted.map(({ replica, length }) => ({ replica: replica.stored, length })),
   );
-  for (const { replica, length } of wanted) port.driver.run(replica, { kind: 'sealed', length });
+  for (const { replica, length } of wanted) {
+    // A roll that is under way is concluded by its answer: what waits goes on in the next segment.
+    if (!replica.isRolling) port.driver.run(replica, { kind: 'sealed', length });
+  }
   return items.map((item) => ('replica' in item ? okStatus : item));
 }
 

@@ -93,8 +93,10 @@ export class TailStream implements StreamHandlers<TailRequest>, TailScheduler, F
     this.#schedule();
   }
 
+  /** The client wants no more answers, whether it ended in order or not. */
   closed(): void {
     this.#isClosed = true;
+    this.#stream.end();
     for (const tail of this.#tails.values()) tail.end();
     this.#tails.clear();
     this.#parked.clear();

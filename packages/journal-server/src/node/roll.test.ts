@@ -1,0 +1,191 @@
+import { OperatingError } from '@robustmq/core';
+import { SegmentState } from '@robustmq/rpc';
+import { describe, expect, it } from 'vitest';
+import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node-fixture.ts';
+import { codeOf } from './stream-clients.ts';
+
+const smallSegments = { segmentBytes: 400, segmentMs: 60_000 };
+
+async function startSmall(): Promise<NodeFixture> {
+  const journal = await NodeFixture.start();
+  journal.chains.policy = smallSegments;
+  await journal.open(1);
+  return journal;
+}
+
+describe('rolls (docs/journal.md 2.6)', () => {
+  it('by size: every batch is there once, in order, over many segments', async () => {
+    await using journal = await startSmall();
+    const client = journal.appends();
+    const entries = Array.from({ length: 60 }, (_, sequence) => entry(1, producerBatch(sequence)));
+    for (let at = 0; at < 60; at += 5) await client.codes(...entries.slice(at, at + 5));
+    const offsets = entries.map(({ appendId }) => client.results.get(appendId)?.baseOffset);
+    expect(offsets).toEqual(Array.from({ length: 60 }, (_, index) => index));
+    const { segments } = journal.chains.shard(1);
+    expect(segments.length).toBeGreaterThan(5);
+    const values: string[] = [];
+    for (const { baseOffset } of segments) {
+      const { frames } = await journal.reads().read(1, baseOffset);
+      values.push(...valuesIn(frames));
+    }
+    expect(values).toEqual(Array.from({ length: 60 }, (_, index) => `${index}:7/${index}`));
+  });
+
+  it('recognise a retry of a batch of the segment before', async () => {
+    await using journal = await startSmall();
+    const client = journal.appends();
+    for (let sequence = 0; journal.chains.rolls.length === 0; sequence++) {
+      await client.codes(entry(1, producerBatch(sequence)));
+    }
+    await until(() => journal.chains.shard(1).segments.length === 2);
+    const last = journal.chains.shard(1).endOffset - 1;
+    const again = entry(1, producerBatch(last));
+    client.send(again);
+    expect(await client.answer(again)).toMatchObject({ duplicate: true, baseOffset: last });
+  });
+
+  it('by age', async () => {
+    await using journal = await startSmall();
+    await journal.appends().codes(entry(1, batchOf(['a'])));
+    await journal.clock.advance(50_000);
+    expect(journal.chains.rolls).toHaveLength(0);
+    await journal.clock.advance(20_000);
+    expect(journal.chains.shard(1).segments.map(({ state }) => state)).toEqual([
+      SegmentState.SEALED,
+      SegmentState.OPEN,
+    ]);
+  });
+
+  it('freeze nothing while placement is away', async () => {
+    await using journal = await startSmall();
+    journal.chains.connected = false;
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
+    }
+    expect(journal.chains.rolls).toHaveLength(0);
+  });
+
+  it('that placement refuses for now leave the segment open', async () => {
+    await using journal = await startSmall();
+    journal.chains.rollErrors.push(new OperatingError('UNAVAILABLE', 'no journal'));
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
+    }
+    expect(journal.chains.rolls).toHaveLength(1);
+    expect(journal.chains.shard(1).segments).toHaveLength(1);
+    await journal.clock.advance(6_000);
+    await client.codes(entry(1, producerBatch(20)));
+    await until(() => journal.chains.shard(1).segments.length === 2);
+  });
+
+  it('without an answer keep the segment frozen, and what waits goes on in the next one', async () => {
+    await using journal = await startSmall();
+    journal.chains.rollErrors.push(new OperatingError('INDETERMINATE', 'no answer'));
+    const client = journal.appends();
+    let sequence = 0;
+    while (journal.chains.rolls.length === 0) {
+      await client.codes(entry(1, producerBatch(sequence++)));
+    }
+    const after = entry(1, producerBatch(sequence));
+    client.send(after);
+    await journal.clock.advance(200);
+    expect(client.results.has(after.appendId)).toBe(false);
+    await journal.clock.advance(200);
+    expect((await client.answer(after)).baseOffset).toBe(sequence);
+    expect(journal.chains.shard(1).segments).toHaveLength(2);
+  });
+
+  it('whose answer is lost need none: the next segment is led here already', async () => {
+    await using journal = await startSmall();
+    journal.chains.losesAnswers = true;
+    const client = journal.appends();
+    let sequence = 0;
+    while (journal.chains.rolls.length === 0) {
+      await client.codes(entry(1, producerBatch(sequence++)));
+    }
+    const { segments } = journal.chains.shard(1);
+    await until(() => segments.length === 2);
+    expect(await client.offset(entry(1, producerBatch(sequence)))).toBe(sequence);
+    await journal.clock.advance(1_000);
+    expect(journal.chains.rolls).toHaveLength(1);
+    const [before] = segments;
+    expect(before && journal.replica(before).stored.sealedLength).toBe(sequence);
+  });
+
+  it('that lose the segment to somebody else close its leader', async () => {
+    await using journal = await startSmall();
+    journal.chains.rollErrors.push(new OperatingError('FENCED', 'somebody seals it'));
+    const client = journal.appends();
+    const entries = Array.from({ length: 10 }, (_, sequence) => entry(1, producerBatch(sequence)));
+    const codes = new Set(await client.codes(...entries));
+    const more = entry(1, producerBatch(10), { resume: true });
+    expect(codes.has('OK')).toBe(true);
+    expect(await client.codes(more)).toEqual(['NOT_LEADER']);
+    expect(journal.node.ledSegments).toBe(0);
+  });
+});
+
+describe('the end of a journal', () => {
+  it('seals what it leads with known ends and opens nothing', async () => {
+    await using journal = await NodeFixture.start();
+    for (const shardId of [1, 2, 3]) await journal.open(shardId);
+    const client = journal.appends();
+    await client.codes(...[1, 2, 3].map((shardId) => entry(shardId, batchOf(['x']))));
+    await journal.node.drain();
+    expect(journal.chains.rolls.flatMap(({ segments }) => segments)).toHaveLength(3);
+    for (const shardId of [1, 2, 3]) {
+      const { segments, endOffset } = journal.chains.shard(shardId);
+      expect(segments.map(({ state }) => state)).toEqual([SegmentState.SEALED]);
+      expect(endOffset).toBe(1);
+    }
+    expect(await client.codes(entry(1, batchOf(['y'])))).toEqual(['UNAVAILABLE']);
+  });
+
+  it('does not wait for a placement that is away, nor for ever for one that does not answer', async () => {
+    await using journal = await NodeFixture.start();
+    await journal.open(1);
+    journal.chains.connected = false;
+    await journal.node.drain();
+    expect(journal.node.ledSegments).toBe(0);
+    await using other = await NodeFixture.start();
+    await other.open(1);
+    other.chains.rollErrors.push(new OperatingError('INDETERMINATE', 'no answer'));
+    for (let times = 0; times < 100; times++) {
+      other.chains.rollErrors.push(new OperatingError('INDETERMINATE', 'no answer'));
+    }
+    const drained = other.node.drain();
+    await other.clock.advance(20_000);
+    await drained;
+    expect(other.node.ledSegments).toBe(0);
+  });
+});
+
+describe('a change of the chain', () => {
+  it('ends what waits at the old leader', async () => {
+    await using journal = await NodeFixture.start();
+    const segment = await journal.open(1);
+    const client = journal.appends();
+    journal.disk.faults.holdSyncs = true;
+    const waiting = entry(1, batchOf(['x']));
+    client.send(waiting);
+    await until(() => journal.node.inFlightBytes > 0);
+    segment.state = SegmentState.SEALING;
+    journal.chains.tell(1);
+    expect(codeOf((await client.answer(waiting)).status)).toBe('INDETERMINATE');
+    expect(journal.node.ledSegments).toBe(0);
+  });
+
+  it('that is older than the led segment changes nothing', async () => {
+    await using journal = await NodeFixture.start();
+    await journal.open(1);
+    const shard = journal.chains.shard(1);
+    const { segments } = shard;
+    shard.segments = [];
+    shard.epoch--;
+    journal.chains.tell(1);
+    shard.segments = segments;
+    expect(journal.node.ledSegments).toBe(1);
+  });
+});
