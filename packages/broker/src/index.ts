@@ -1,1 +1,1 @@
-export {};
+export { type BrokerOptions, type BrokerServer, startBroker } from './broker-server.ts';

@@ -1,11 +1,11 @@
-import { type BrokerServer, startBroker } from '@robustmq/broker';
+import { startBroker } from '@robustmq/broker';
 import { OperatingError, systemClock, systemRandom } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
-import { startPlacement } from '@robustmq/placement';
+import { type PlacementServer, startPlacement } from '@robustmq/placement';
 import { grpcTransport } from '@robustmq/rpc';
 import { Registry } from 'prom-client';
 
-import { type Health, startHttpServer } from '../http-server.ts';
+import { type Health, type HttpServer, startHttpServer } from '../http-server.ts';
 import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
 import { requireLoopback } from '../exposure.ts';
@@ -72,7 +72,7 @@ export async function runPlacement(options: Options): Promise<void> {
     logger,
     registry,
   });
-  await using http = await serveHttp(options, registry, healthOf(placement));
+  await using http = await serveHttp(options, registry, healthOf(asServer(placement)));
   readyLine('placement', { grpc: placement.address, http: http?.address });
   await runUntilSignal(logger);
 }
@@ -135,7 +135,7 @@ export async function serveHttp(
   options: Options,
   registry: Registry,
   health: Health,
-): ReturnType<typeof startHttpServer> | Promise<undefined> {
+): Promise<HttpServer | undefined> {
   const listen = options['http-listen'];
   if (listen === undefined || listen === 'off') return undefined;
   return startHttpServer(listen, registry, health);
@@ -146,7 +146,12 @@ interface Server {
   notReady(): string | undefined;
 }
 
-export function healthOf(...servers: readonly (Server | BrokerServer)[]): Health {
+/** Placement either serves or is not there. */
+export function asServer(placement: PlacementServer): Server {
+  return { notReady: () => (placement.ready ? undefined : 'placement is starting or stopping') };
+}
+
+export function healthOf(...servers: readonly Server[]): Health {
   return {
     live: () => undefined,
     ready: () => servers.map((server) => server.notReady()).find((reason) => reason !== undefined),

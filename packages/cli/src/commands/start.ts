@@ -13,6 +13,7 @@ import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
 import { processMetrics, runUntilSignal } from '../service.ts';
 import {
+  asServer,
   brokerOptions,
   healthOf,
   journalOptions,
@@ -58,7 +59,11 @@ export async function runStart(options: Options): Promise<void> {
     transport: inProcess,
     logger: logger.child({ role: 'broker' }),
   });
-  await using http = await serveHttp(options, registry, healthOf(placement, journal, broker));
+  await using http = await serveHttp(
+    options,
+    registry,
+    healthOf(asServer(placement), journal, broker),
+  );
   const mqtt = broker.addresses.mqtt;
   readyLine('start', { grpc: placement.address, mqtt, http: http?.address });
   if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));

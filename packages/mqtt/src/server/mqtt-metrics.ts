@@ -5,6 +5,8 @@ export interface MetricFamily {
   readonly name: string;
   readonly help: string;
   readonly kind: 'counter' | 'gauge';
+  /** Needed when there may be no values at first. */
+  readonly labelNames?: readonly string[];
   /** Values now, each with its labels. */
   read(): readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
 }
@@ -64,6 +66,7 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     },
     {
       name: 'robustmq_mqtt_faults_total',
+      labelNames: ['reason_code'],
       help: 'Connections ended for a fault of the client, by reason code.',
       kind: 'counter',
       read: () =>

@@ -1,0 +1,100 @@
+import type { JournalClient } from '@robustmq/journal-client';
+import type { CoordinatorHost } from '@robustmq/kernel';
+import type { MetricFamily } from '@robustmq/mqtt';
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+/** Puts what the broker counts into the registry; it is read when the metrics are scraped. */
+export function registerMetrics(
+  registry: Registry,
+  from: { mqtt: readonly MetricFamily[]; journal: JournalClient; host: CoordinatorHost },
+): void {
+  for (const family of [...from.mqtt, ...journalFamilies(from.journal), coordinators(from.host)]) {
+    register(registry, family);
+  }
+}
+
+function register(registry: Registry, family: MetricFamily): void {
+  const { name, help, kind } = family;
+  const labelNames = [...new Set(family.read().flatMap(({ labels }) => Object.keys(labels)))];
+  const names = labelNames.length > 0 ? labelNames : (family.labelNames ?? []);
+  const common = { name, help, labelNames: names, registers: [registry] };
+  if (kind === 'gauge') {
+    new Gauge({
+      ...common,
+      collect() {
+        this.reset();
+        for (const { labels, value } of family.read()) this.set({ ...labels }, value);
+      },
+    });
+    return;
+  }
+  new Counter({
+    ...common,
+    collect() {
+      this.reset();
+      for (const { labels, value } of family.read()) this.inc({ ...labels }, value);
+    },
+  });
+}
+
+function journalFamilies(journal: JournalClient): MetricFamily[] {
+  const one = (
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    value: () => number,
+  ): MetricFamily => ({
+    name: `robustmq_broker_${name}`,
+    help,
+    kind,
+    read: () => [{ labels: {}, value: value() }],
+  });
+  return [
+    one(
+      'counter',
+      'appended_records_total',
+      'Records appended.',
+      () => journal.stats.appendedRecords,
+    ),
+    one(
+      'counter',
+      'appended_batches_total',
+      'Batches appended.',
+      () => journal.stats.appendedBatches,
+    ),
+    one(
+      'gauge',
+      'append_in_flight_bytes',
+      'Bytes of appends without an answer.',
+      () => journal.stats.inFlightBytes,
+    ),
+    {
+      name: 'robustmq_broker_append_retries_total',
+      help: 'Appends sent again, by reason.',
+      kind: 'counter',
+      labelNames: ['code'],
+      read: () =>
+        Object.entries(journal.stats.retries).map(([code, value]) => ({ labels: { code }, value })),
+    },
+  ];
+}
+
+function coordinators(host: CoordinatorHost): MetricFamily {
+  return {
+    name: 'robustmq_broker_coordinators',
+    help: 'Coordinators that this broker owns, by kind and phase.',
+    kind: 'gauge',
+    labelNames: ['kind', 'phase'],
+    read: () => {
+      const counts = new Map<string, number>();
+      for (const { kind, phase } of host.coordinators()) {
+        const key = `${kind} ${phase}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
+      return [...counts].map(([key, value]) => {
+        const [kind = '', phase = ''] = key.split(' ');
+        return { labels: { kind, phase }, value };
+      });
+    },
+  };
+}

@@ -1,0 +1,260 @@
+import { type Clock, type Logger, OperatingError, type Random } from '@robustmq/core';
+import { createJournalClient, type JournalClient } from '@robustmq/journal-client';
+import {
+  BrokerPeer,
+  CatchUpReads,
+  CoordinatorClient,
+  CoordinatorHost,
+  DirectFanOut,
+  PartitionWriter,
+  RecordReader,
+} from '@robustmq/kernel';
+import {
+  CoordinatorSessionGateway,
+  createSessionKind,
+  type MqttLimits,
+  MqttServer,
+  mqttMetrics,
+} from '@robustmq/mqtt';
+import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
+import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
+import type { Registry } from 'prom-client';
+
+import { registerMetrics } from './broker-metrics.ts';
+
+export interface BrokerOptions {
+  /** Unique in the cluster; made from random bytes when absent, since a broker keeps nothing. */
+  readonly nodeId?: string;
+  readonly zone?: string;
+  /** Host under which clients and the other tiers reach it; that of the listeners when absent. */
+  readonly advertiseHost?: string;
+  /** gRPC HOST:PORT for the other brokers; port 0 takes a free one. */
+  readonly listen: string;
+  readonly placement: readonly string[];
+  /** HOST:PORT, or `off`. */
+  readonly mqttListen: string;
+  readonly mqttConnectionsMax?: number;
+  readonly mqttPacketBytesMax?: number;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly registry: Registry;
+}
+
+export interface BrokerServer extends AsyncDisposable {
+  readonly nodeId: string;
+  readonly addresses: { readonly grpc: string; readonly mqtt: string | undefined };
+  /** Undefined when it can serve; else why not. */
+  notReady(): string | undefined;
+}
+
+/** Time for clients, sessions and coordinators to be put away in order. */
+const drainMs = 10_000;
+
+/**
+ * Starts a broker: registers with placement, follows the catalog, runs the coordinators that it is
+ * given, and listens for clients. Resolves when it serves; waits for placement as long as it takes.
+ */
+export async function startBroker(options: BrokerOptions): Promise<BrokerServer> {
+  const broker = new Broker(options);
+  try {
+    await broker.start();
+    return broker;
+  } catch (error) {
+    await broker[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class Broker implements BrokerServer {
+  readonly nodeId: string;
+  readonly #incarnation: number;
+  readonly #options: BrokerOptions;
+  readonly #placement: PlacementClient;
+  readonly #journal: JournalClient;
+  readonly #host: CoordinatorHost;
+  readonly #peer: BrokerPeer;
+  readonly #coordinators: CoordinatorClient;
+  readonly #fanOut: DirectFanOut;
+  readonly #reader: RecordReader;
+  #server: RpcServer | undefined;
+  #mqtt: MqttServer | undefined;
+  #registration: NodeRegistration | undefined;
+  #refused: OperatingError | undefined;
+  #stopping = false;
+
+  constructor(options: BrokerOptions) {
+    this.#options = options;
+    const { transport, clock, random, logger, placement } = options;
+    this.nodeId = options.nodeId ?? `broker-${random.bytes(4).toString('hex')}`;
+    // A restart of the same node has to come later than its last start, on whatever machine.
+    this.#incarnation = clock.wallMs();
+    const common = { transport, clock, random };
+    this.#placement = new PlacementClient({ ...common, placement, nodeId: this.nodeId, logger });
+    const { catalog } = this.#placement;
+    this.#journal = createJournalClient({ ...common, catalog, placement: this.#placement });
+    const self = { nodeId: this.nodeId, incarnation: this.#incarnation };
+    this.#host = new CoordinatorHost({
+      self,
+      catalog,
+      journal: this.#journal,
+      placement: this.#placement,
+      clock,
+      logger,
+    });
+    this.#peer = new BrokerPeer(this.#host);
+    this.#coordinators = new CoordinatorClient({
+      catalog,
+      host: this.#host,
+      peer: this.#peer,
+      transport,
+      clock,
+    });
+    this.#reader = new RecordReader({ journal: this.#journal, logger });
+    this.#fanOut = new DirectFanOut({ journal: this.#journal, clock, logger });
+  }
+
+  get addresses(): { grpc: string; mqtt: string | undefined } {
+    return { grpc: this.#server?.address ?? this.#options.listen, mqtt: this.#mqtt?.address };
+  }
+
+  async start(): Promise<void> {
+    const { transport, listen, mqttListen } = this.#options;
+    this.#placement.start();
+    this.#server = await transport.listen(listen, (registry) => this.#peer.register(registry));
+    await this.#placement.catalog.ready();
+    if (mqttListen !== 'off') this.#mqtt = await this.#startMqtt(mqttListen);
+    registerMetrics(this.#options.registry, {
+      mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
+      journal: this.#journal,
+      host: this.#host,
+    });
+    this.#register();
+    await this.#registered();
+  }
+
+  #startMqtt(listen: string): Promise<MqttServer> {
+    const { clock, random, logger } = this.#options;
+    const { catalog } = this.#placement;
+    const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
+    const retained = { lookup: () => Promise.resolve(undefined) };
+    this.#host.register(createSessionKind({ catalog }));
+    this.#host.start();
+    return MqttServer.start({
+      listen,
+      catalog,
+      journal: this.#journal,
+      fanOut: this.#fanOut,
+      log: this.#reader,
+      logWriter: new PartitionWriter({ catalog, journal: this.#journal }),
+      catchUp: new CatchUpReads({ reader: this.#reader }),
+      sessions,
+      retained,
+      brokerId: `${this.nodeId}-${this.#incarnation}`,
+      clock,
+      random,
+      logger,
+      limits: mqttLimits(this.#options),
+    });
+  }
+
+  #register(): void {
+    const { placement, transport, clock, random, logger } = this.#options;
+    this.#registration = new NodeRegistration({
+      placement,
+      transport,
+      clock,
+      random,
+      logger,
+      node: this.#node(),
+      coordinatorKinds: this.#host.kinds(),
+      clusterId: '',
+      placementEpoch: 0,
+      onRefused: (error) => {
+        this.#refused = error;
+      },
+    });
+    this.#registration.start();
+  }
+
+  #node(): Node {
+    const { grpc, mqtt } = this.addresses;
+    return {
+      nodeId: this.nodeId,
+      role: NodeRole.BROKER,
+      address: this.#advertised(grpc),
+      zone: this.#options.zone ?? '',
+      incarnation: this.#incarnation,
+      state: NodeState.UP,
+      listeners: mqtt === undefined ? [] : [{ protocol: 'mqtt', address: this.#advertised(mqtt) }],
+      diskUuid: '',
+    };
+  }
+
+  #advertised(address: string): string {
+    const { advertiseHost } = this.#options;
+    return advertiseHost === undefined
+      ? address
+      : `${advertiseHost}${address.slice(address.lastIndexOf(':'))}`;
+  }
+
+  /** Resolves once placement has this broker in the catalog; rejects when it refuses it for good. */
+  async #registered(): Promise<void> {
+    const { catalog } = this.#placement;
+    const known = (): boolean =>
+      this.#refused !== undefined || catalog.node(this.nodeId)?.incarnation === this.#incarnation;
+    await catalog.waitFor(known, {});
+    if (this.#refused !== undefined) throw this.#refused;
+  }
+
+  notReady(): string | undefined {
+    if (this.#stopping) return 'this broker is draining';
+    if (this.#server === undefined) return 'this broker is starting';
+    const journals = [...this.#placement.catalog.nodes()].filter(
+      (node) => node.role === NodeRole.JOURNAL && node.state === NodeState.UP,
+    );
+    return journals.length === 0 ? 'no journal is up: nothing can be written or read' : undefined;
+  }
+
+  /** Drains: clients are told to go, sessions stored, coordinators released, then the rest is closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#registration?.drain();
+    await this.#withinDrainTime(async () => {
+      await this.#mqtt?.[Symbol.asyncDispose]();
+      await this.#coordinators[Symbol.asyncDispose]();
+      await this.#host[Symbol.asyncDispose]();
+    });
+    await this.#registration?.[Symbol.asyncDispose]();
+    await this.#fanOut[Symbol.asyncDispose]();
+    await this.#journal[Symbol.asyncDispose]();
+    await this.#placement[Symbol.asyncDispose]();
+    await this.#server?.[Symbol.asyncDispose]();
+  }
+
+  async #withinDrainTime(work: () => Promise<void>): Promise<void> {
+    const { clock, logger } = this.#options;
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = clock.setTimer(drainMs, () => {
+        logger.warn(
+          { drainMs },
+          'not everything could be put away in time; it is taken up elsewhere',
+        );
+        resolve();
+      });
+    });
+    await Promise.race([work(), late]);
+    cancel();
+  }
+}
+
+function mqttLimits(options: BrokerOptions): Partial<MqttLimits> {
+  const { mqttConnectionsMax, mqttPacketBytesMax } = options;
+  return {
+    ...(mqttConnectionsMax === undefined ? {} : { connectionsMax: mqttConnectionsMax }),
+    ...(mqttPacketBytesMax === undefined ? {} : { packetBytesMax: mqttPacketBytesMax }),
+  };
+}
