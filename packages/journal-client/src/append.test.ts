@@ -188,6 +188,23 @@ describe('appender', () => {
     expect(valuesIn(fake.require(shardId))).toEqual(['a', 'b', 'c']);
   });
 
+  it('opens segments for many shards at once when the journals are back', async () => {
+    const { fake, client } = await start();
+    const shardIds = fake.createTopic('many', 300);
+    const appendAll = (value: string): Promise<PendingBatch[]> =>
+      Promise.all(
+        shardIds.map((id) => settled(client.appender(id).append(recordOf(value), 'quorum'))),
+      );
+    await appendAll('a');
+    await fake.kill('journal-1');
+    await fake.kill('journal-2');
+    const waiting = appendAll('b');
+    await turns(20);
+    await fake.startNode('journal-2');
+    await waiting;
+    for (const id of shardIds) expect(valuesIn(fake.require(id))).toEqual(['a', 'b']);
+  });
+
   it('asks placement when an answer takes long and the watch is silent', async () => {
     const { fake, client, shardId } = await start();
     const appender = client.appender(shardId);

@@ -6,7 +6,7 @@ import {
   type Random,
   type ShardId,
 } from '@robustmq/core';
-import type { Catalog } from '@robustmq/placement-client';
+import type { Catalog, CatalogChange } from '@robustmq/placement-client';
 import { ScratchPool } from '@robustmq/record-batch';
 import type { Transport } from '@robustmq/rpc';
 import { BatchingAppender } from './batching-appender.ts';
@@ -66,6 +66,7 @@ class RoutingJournalClient implements JournalClient {
   readonly #reader: ShardReader;
   readonly #endOffsets: EndOffsets;
   readonly #lookup: OffsetLookup;
+  readonly #endWatch: () => void;
 
   constructor(options: JournalClientOptions) {
     const usage = new ClientUsage();
@@ -76,6 +77,7 @@ class RoutingJournalClient implements JournalClient {
     this.#reader = new ShardReader(this.#context, this.#finder);
     this.#endOffsets = new EndOffsets(this.#context);
     this.#lookup = new OffsetLookup(this.#context);
+    this.#endWatch = catalog.onChange((change) => this.#onCatalogChange(change));
   }
 
   get stats(): JournalClientStats {
@@ -138,6 +140,7 @@ class RoutingJournalClient implements JournalClient {
     const error = new OperatingError('CANCELLED', 'the journal client is closed');
     this.#closed.abort(error);
     const { watch, busyWriters, connections, producerIds } = this.#context;
+    this.#endWatch();
     for (const tail of this.#tails) tail.close();
     for (const writer of this.#writers.values()) writer.close(error);
     for (const appender of this.#appenders.values()) appender.close(error);
@@ -145,6 +148,13 @@ class RoutingJournalClient implements JournalClient {
     busyWriters.close();
     producerIds.close();
     await connections[Symbol.asyncDispose]();
+  }
+
+  /** A journal that has moved or gone for good leaves a connection behind. */
+  #onCatalogChange(change: CatalogChange): void {
+    if (change.kind !== 'node' || change.before === undefined) return;
+    const { address } = change.before;
+    if (change.after?.address !== address) void this.#context.connections.drop(address);
   }
 
   #writer(shardId: ShardId): ShardWriter {

@@ -60,13 +60,18 @@ export class JournalConnections implements AsyncDisposable {
     return connected;
   }
 
+  /** Closes the connection to an address that no journal has any more; its users are told. */
+  async drop(address: string): Promise<void> {
+    const connected = this.#byAddress.get(address);
+    if (connected === undefined) return;
+    this.#byAddress.delete(address);
+    closeStreams(connected);
+    await connected.client[Symbol.asyncDispose]();
+  }
+
   /** Closes all streams; their users are told. */
   close(): void {
-    for (const { appends, reads, tails } of this.#byAddress.values()) {
-      appends.close();
-      reads.close();
-      tails.close();
-    }
+    for (const connected of this.#byAddress.values()) closeStreams(connected);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -104,4 +109,10 @@ export class JournalConnections implements AsyncDisposable {
     const { nodeId, incarnation } = connected.place;
     void this.#options.placement.reportUnreachable(nodeId, incarnation);
   }
+}
+
+function closeStreams({ appends, reads, tails }: JournalConnection): void {
+  appends.close();
+  reads.close();
+  tails.close();
 }

@@ -12,6 +12,7 @@ import type { AppendStream, JobOwner } from './append-stream.ts';
 import type { ClientContext } from './client-context.ts';
 import { type LeaderRoute, leaderRoute, sameLeader } from './leader-route.ts';
 import { retryDelayMs } from './retry-delay.ts';
+import { isSealed } from './segment-finder.ts';
 import { restampBatch, ShardProducer } from './shard-producer.ts';
 
 /**
@@ -22,6 +23,9 @@ import { restampBatch, ShardProducer } from './shard-producer.ts';
  * - waiting: nothing is under way; placement or a timer is awaited.
  */
 type WriterState = 'flowing' | 'draining' | 'waiting';
+
+/** Retries of many shards begin at multiples of it, so that they ask placement together. */
+const retryGridMs = 20;
 
 /** Attempts in a row without an answer after which each further one waits. */
 const quickAttemptsMax = 3;
@@ -115,6 +119,7 @@ export class ShardWriter implements JobOwner {
     }
     if (this.#state === 'waiting') {
       if (route !== undefined) this.#flow(route);
+      else if (this.#cancelTimer !== undefined && this.#isSealed()) void this.#askPlacement();
     } else if (this.#inFlight === 0) {
       this.#stream = undefined;
     } else if (!this.#hasUnrepeatable()) {
@@ -149,6 +154,12 @@ export class ShardWriter implements JobOwner {
     if (route === undefined || this.#route === undefined || !sameLeader(route, this.#route)) {
       this.#leaveLeader(route);
     }
+  }
+
+  /** The chain is ready for its next segment: there is nothing to wait for. */
+  #isSealed(): boolean {
+    const last = this.#context.catalog.shard(this.shardId)?.segments.at(-1);
+    return last === undefined || isSealed(last);
   }
 
   #leaveLeader(route: LeaderRoute | undefined): void {
@@ -256,6 +267,8 @@ export class ShardWriter implements JobOwner {
   async #askPlacement(): Promise<void> {
     this.#state = 'waiting';
     this.#stream = undefined;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
     const wait = ++this.#wait;
     try {
       await this.#context.placement.openSegments(this.shardId);
@@ -289,8 +302,10 @@ export class ShardWriter implements JobOwner {
     this.#wait++;
     this.#attempts = Math.max(this.#attempts, 1);
     const delayMs = atLeastMs + retryDelayMs(this.#attempts++, this.#context.random);
+    const nowMs = this.#context.clock.monotonicMs();
+    const atMs = Math.ceil((nowMs + delayMs) / retryGridMs) * retryGridMs;
     this.#cancelTimer?.();
-    this.#cancelTimer = this.#context.clock.setTimer(delayMs, () => {
+    this.#cancelTimer = this.#context.clock.setTimer(atMs - nowMs, () => {
       this.#cancelTimer = undefined;
       this.#start();
     });
