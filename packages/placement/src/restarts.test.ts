@@ -1,5 +1,7 @@
 import { OperatingError } from '@robustmq/core';
-import { MemoryMetadataStore, turns } from '@robustmq/testkit';
+import { RollSegment, SegmentState } from '@robustmq/rpc';
+import { type FakeJournal, MemoryMetadataStore, turns } from '@robustmq/testkit';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
 import type { MetadataStore, TransactionResult } from './store/metadata-store.ts';
@@ -45,22 +47,22 @@ class Tether implements MetadataStore {
 
 const writesShard = (keys: string[]): boolean => keys.some((key) => key.startsWith('shard/'));
 
+/** The old one is gone with everything in flight; a new one starts on what the store has. */
+async function replace(cluster: Cluster, data: MetadataStore): Promise<Tether> {
+  const old = cluster.placement;
+  const next = new Tether(data);
+  void old[Symbol.asyncDispose]();
+  await turns(20);
+  await cluster.startPlacement(next);
+  await cluster.settle(3_000);
+  return next;
+}
+
 describe('a placement that is killed', () => {
   async function setUp(): Promise<{ cluster: Cluster; tether: Tether; data: MetadataStore }> {
     const data = new MemoryMetadataStore();
     const tether = new Tether(data);
     return { cluster: await Cluster.start({ store: tether }), tether, data };
-  }
-
-  /** The old one is gone with everything in flight; a new one starts on what the store has. */
-  async function replace(cluster: Cluster, data: MetadataStore): Promise<Tether> {
-    const old = cluster.placement;
-    const next = new Tether(data);
-    void old[Symbol.asyncDispose]();
-    await turns(20);
-    await cluster.startPlacement(next);
-    await cluster.settle(3_000);
-    return next;
   }
 
   it('between preparing and recording: the replica goes, the next attempt succeeds', async () => {
@@ -188,6 +190,84 @@ describe('a placement that is killed', () => {
     expect(journal.registration?.placementEpoch).toBe(2);
     expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
   });
+});
+
+describe('whatever is killed when', () => {
+  const action = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('open' as const), at: fc.nat(2) }) },
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('append' as const), at: fc.nat(2) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('roll' as const), at: fc.nat(2) }) },
+    // Placement dies just before its n-th next transaction.
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('cut' as const), after: fc.nat(6) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('replace' as const) }) },
+  );
+
+  it('every record stays at its offset, and no replica is left over', async () => {
+    const property = fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
+      const data = new MemoryMetadataStore();
+      let tether = new Tether(data);
+      await using cluster = await Cluster.start({ store: tether });
+      const journal = await cluster.journal('j1');
+      const shardIds = await cluster.topic('t', 3);
+      const appended = new Map<number, number>();
+      const ask = (work: Promise<unknown>): Promise<unknown> =>
+        Promise.race([work.catch(() => undefined), turns(60)]);
+      for (const step of actions) {
+        const shardId = 'at' in step ? (shardIds[step.at] ?? 0) : 0;
+        if (step.kind === 'open') await ask(cluster.client.openSegments(shardId));
+        else if (step.kind === 'append') {
+          const done = journal.append(shardId, 2);
+          appended.set(shardId, (appended.get(shardId) ?? 0) + (done ? 2 : 0));
+        } else if (step.kind === 'restart') {
+          await journal.kill();
+          await ask(journal.start());
+        } else if (step.kind === 'roll') await ask(roll(cluster, journal, shardId));
+        else if (step.kind === 'cut') {
+          let left = step.after;
+          tether.cutBefore(() => left-- === 0);
+        } else tether = await replace(cluster, data);
+        await turns(5);
+      }
+      await replace(cluster, data);
+      await journal.kill();
+      await journal.start();
+      await cluster.settle(70_000);
+      const segmentIds = new Set<string>();
+      for (const shardId of shardIds) {
+        const shard = await cluster.shard(shardId);
+        expect(shard.endOffset).toBe(appended.get(shardId) ?? 0);
+        let end = 0;
+        for (const segment of await cluster.client.listSegments(shardId, 0, 1_000)) {
+          expect(segment).toMatchObject({ baseOffset: end, state: SegmentState.SEALED });
+          end = segment.endOffset;
+          segmentIds.add(segment.segmentId.toString('hex'));
+        }
+        expect(end).toBe(shard.endOffset);
+      }
+      expect(new Set(journal.replicas.keys())).toEqual(segmentIds);
+    });
+    await fc.assert(property, { numRuns: 40 });
+  });
+
+  /** What a leader does that drains one shard. */
+  async function roll(cluster: Cluster, journal: FakeJournal, shardId: number): Promise<void> {
+    for (const [hex, replica] of journal.replicas) {
+      const { order, role, baseOffset = 0, length } = replica;
+      if (order.shardId !== shardId || role !== 'leader') continue;
+      replica.role = 'closed';
+      const item = RollSegment.create({
+        segmentId: Buffer.from(hex, 'hex'),
+        shardId,
+        epoch: order.epoch,
+        endOffset: baseOffset + length,
+        fullNodeIds: ['j1'],
+        openNext: true,
+      });
+      const { incarnation } = journal;
+      await cluster.client.rollSegments({ nodeId: 'j1', incarnation, segments: [item] });
+    }
+  }
 });
 
 describe('the watch', () => {

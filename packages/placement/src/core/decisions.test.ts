@@ -265,7 +265,7 @@ describe('retention decision', () => {
   const segment = (base: number, change: Partial<Segment> = {}): Segment => ({
     ...Segment.create({ shardId: 1, baseOffset: base, endOffset: base + 10, sizeBytes: 100 }),
     state: SegmentState.SEALED,
-    maxTimestampMs: base,
+    maxTimestampMs: base + 1,
     sealedAtMs: 1_000,
     ...change,
   });
@@ -309,6 +309,15 @@ describe('retention decision', () => {
         front: [segment(0, { maxTimestampMs: 1e12 })],
       },
       1,
+    ],
+    [
+      'by the time of sealing when no record has a time',
+      {
+        limits: { retentionMs: 100 },
+        nowMs: 1_100,
+        front: [segment(0, { maxTimestampMs: 0 })],
+      },
+      0,
     ],
     [
       'only from the front',

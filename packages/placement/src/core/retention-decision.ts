@@ -65,7 +65,9 @@ function isDue(
   { deletes, retentionMs, retentionBytes }: RetentionLimits,
 ): boolean {
   if (!deletes) return false;
-  const bornMs = Math.min(segment.maxTimestampMs, segment.sealedAtMs);
+  // 0: no record had a time stamp.
+  const newestMs = segment.maxTimestampMs === 0 ? segment.sealedAtMs : segment.maxTimestampMs;
+  const bornMs = Math.min(newestMs, segment.sealedAtMs);
   if (retentionMs !== undefined && bornMs + retentionMs < nowMs) return true;
   return retentionBytes !== undefined && remainingBytes - segment.sizeBytes >= retentionBytes;
 }
