@@ -32,15 +32,16 @@ export interface StateMachine {
   stopped(): void;
   /**
    * A command. It may come again after it was carried out (its answer was lost): it is recognised by
-   * an id or an epoch of its own. Throwing an OperatingError answers with it. `payload` is the
-   * machine's.
+   * an id or an epoch of its own. Throwing an OperatingError answers with it; what was proposed before
+   * stays. `payload` may be sent again: it is not changed, and what stays is copied.
    */
   command(payload: Buffer, caller: Caller, reply: Reply): void;
   /** A broker has died or has been started anew: whatever that incarnation held is free. May be repeated. */
   nodeGone?(nodeId: string, incarnation: number): void;
   /**
    * An entry of the outbox is committed in its target, or refused for good: answers that wait for it
-   * may leave. Not a fold: it may come again after a takeover, until it is confirmed.
+   * may leave. Not a fold: it may come again after a takeover, until it is confirmed. Until then the
+   * machine remembers it in memory, for commands that are repeated.
    */
   outboxDelivered?(tag: Buffer, outcome: OutboxOutcome): void;
   /** A fold like {@link apply}: the delivery is in the log; the entry will not be heard of again. */
