@@ -17,24 +17,24 @@ function register(registry: Registry, family: MetricFamily): void {
   const { name, help, kind } = family;
   const labelNames = [...new Set(family.read().flatMap(({ labels }) => Object.keys(labels)))];
   const names = labelNames.length > 0 ? labelNames : (family.labelNames ?? []);
-  const common = { name, help, labelNames: names, registers: [registry] };
-  if (kind === 'gauge') {
-    new Gauge({
-      ...common,
-      collect() {
-        this.reset();
-        for (const { labels, value } of family.read()) this.set({ ...labels }, value);
-      },
-    });
-    return;
-  }
-  new Counter({
-    ...common,
-    collect() {
-      this.reset();
-      for (const { labels, value } of family.read()) this.inc({ ...labels }, value);
-    },
-  });
+  const common = { name, help, labelNames: names, registers: [] };
+  const metric =
+    kind === 'gauge'
+      ? new Gauge({
+          ...common,
+          collect() {
+            this.reset();
+            for (const { labels, value } of family.read()) this.set({ ...labels }, value);
+          },
+        })
+      : new Counter({
+          ...common,
+          collect() {
+            this.reset();
+            for (const { labels, value } of family.read()) this.inc({ ...labels }, value);
+          },
+        });
+  registry.registerMetric(metric);
 }
 
 function journalFamilies(journal: JournalClient): MetricFamily[] {

@@ -1,4 +1,4 @@
-import { type Clock, type Logger, OperatingError, type Random } from '@robustmq/core';
+import type { Clock, Logger, OperatingError, Random } from '@robustmq/core';
 import { createJournalClient, type JournalClient } from '@robustmq/journal-client';
 import {
   BrokerPeer,

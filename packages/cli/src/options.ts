@@ -229,7 +229,7 @@ export function resolveOptions(role: Role, sources: OptionSources): Options {
     }
     resolved[name] = parsed.data;
   }
-  return resolved as Options;
+  return resolved;
 }
 
 function rawValue(name: OptionName, role: Role, sources: OptionSources): [unknown, string] {

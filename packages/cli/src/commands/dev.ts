@@ -26,21 +26,29 @@ export async function runDev(options: Options): Promise<void> {
     return follow(child, name, colours[(children.length - 1) % colours.length] ?? 0);
   };
   try {
-    const placement = ['--placement', '127.0.0.1:7400'];
+    const listening = ['--listen', '127.0.0.1:0', '--placement', '127.0.0.1:7400'];
     await start('placement', ['placement', '--data-dir', join(dataDir, 'placement')]);
     await Promise.all(
       [1, 2, 3].map((n) =>
         start(`journal-${n}`, [
-          ...['journal', '--node-id', `journal-${n}`, '--listen', '127.0.0.1:0', ...placement],
-          ...['--data-dir', join(dataDir, `journal-${n}`)],
+          'journal',
+          '--node-id',
+          `journal-${n}`,
+          '--data-dir',
+          join(dataDir, `journal-${n}`),
+          ...listening,
         ]),
       ),
     );
     await Promise.all(
       [1, 2].map((n) =>
         start(`broker-${n}`, [
-          ...['broker', '--node-id', `broker-${n}`, '--listen', '127.0.0.1:0', ...placement],
-          ...['--mqtt-listen', `${hostOf(mqtt)}:${portOf(mqtt) && portOf(mqtt) + n - 1}`],
+          'broker',
+          '--node-id',
+          `broker-${n}`,
+          '--mqtt-listen',
+          `${hostOf(mqtt)}:${portOf(mqtt) && portOf(mqtt) + n - 1}`,
+          ...listening,
         ]),
       ),
     );
@@ -88,13 +96,13 @@ function readable(line: string): string {
 async function stopAll(children: readonly ChildProcess[]): Promise<void> {
   const tiers = [children.slice(4), children.slice(1, 4), children.slice(0, 1)];
   for (const tier of tiers) {
-    await Promise.all(
-      tier.map((child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return undefined;
-        const exited = new Promise((resolve) => child.once('exit', resolve));
-        child.kill('SIGTERM');
-        return exited;
-      }),
-    );
+    await Promise.all(tier.map(stop));
   }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  await exited;
 }

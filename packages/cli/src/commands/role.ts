@@ -3,7 +3,7 @@ import { OperatingError, systemClock, systemRandom } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
 import { type PlacementServer, startPlacement } from '@robustmq/placement';
 import { grpcTransport } from '@robustmq/rpc';
-import { Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 
 import { type Health, type HttpServer, startHttpServer } from '../http-server.ts';
 import { createLogger } from '../logger.ts';

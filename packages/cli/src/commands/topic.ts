@@ -1,5 +1,5 @@
 import { OperatingError } from '@robustmq/core';
-import { DescribeClusterRequest, type Shard, type Topic } from '@robustmq/rpc';
+import type { DescribeClusterRequest, DescribeClusterResponse, Shard, Topic } from '@robustmq/rpc';
 
 import { placementAdminMethods, table, throwStatus, withPlacement } from '../administration.ts';
 import type { Options } from '../options.ts';
@@ -97,7 +97,7 @@ export async function deleteTopics(options: Options, input: Input): Promise<void
 export function describe(
   options: Options,
   request: Partial<DescribeClusterRequest>,
-): ReturnType<typeof withPlacement<import('@robustmq/rpc').DescribeClusterResponse>> {
+): Promise<DescribeClusterResponse> {
   return withPlacement(options, (client) =>
     client.call(placementAdminMethods.describeCluster, {
       topic: request.topic ?? '',
