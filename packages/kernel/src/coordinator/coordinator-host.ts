@@ -95,7 +95,7 @@ export class CoordinatorHost implements AsyncDisposable {
     this.#notify = notify;
   }
 
-  /** Begins to watch the catalog. */
+  /** Begins to watch the catalog, which has its first full list. */
   start(): void {
     const { catalog } = this.#options;
     this.#unwatch = catalog.onChange((change) => this.#changed(change));
@@ -150,18 +150,15 @@ export class CoordinatorHost implements AsyncDisposable {
 
   #changed(change: CatalogChange): void {
     if (change.kind === 'coordinator' && change.after !== undefined) this.#follow(change.after);
-    if (change.kind === 'node' && change.before !== undefined) {
-      this.#nodeChanged(change.before, change.after);
-    }
+    if (change.kind === 'node') this.#nodeChanged(change.before, change.after);
   }
 
-  #nodeChanged(before: Node, after: Node | undefined): void {
-    if (before.role !== NodeRole.BROKER) return;
-    const isThere = after?.incarnation === before.incarnation && after.state !== NodeState.DOWN;
-    if (isThere) return;
-    for (const coordinator of this.#coordinators.values()) {
-      coordinator.nodeGone(before.nodeId, before.incarnation);
-    }
+  #nodeChanged(before: Node | undefined, after: Node | undefined): void {
+    const node = after ?? before;
+    if (node?.role !== NodeRole.BROKER) return;
+    const gone = goneIncarnation(before, after);
+    if (gone === 0) return;
+    for (const coordinator of this.#coordinators.values()) coordinator.nodeGone(node.nodeId, gone);
   }
 
   /** Begins or ends an ownership as the catalog says. */
@@ -216,11 +213,17 @@ export class CoordinatorHost implements AsyncDisposable {
     if (entry !== undefined) this.#follow(entry);
   }
 
+  /** A catalog that is behind does not know the newest brokers: they are alive. */
   #nodeAlive(nodeId: string, incarnation: number): boolean {
-    if (nodeId === this.self.nodeId && incarnation === this.self.incarnation) return true;
     const node = this.#options.catalog.node(nodeId);
-    return node?.incarnation === incarnation && node.state !== NodeState.DOWN;
+    return node === undefined || goneIncarnation(undefined, node) < incarnation;
   }
+}
+
+/** The highest incarnation of a node that is gone; 0 when none is. */
+function goneIncarnation(before: Node | undefined, after: Node | undefined): number {
+  if (after === undefined) return before?.incarnation ?? 0;
+  return after.state === NodeState.DOWN ? after.incarnation : after.incarnation - 1;
 }
 
 function nameOf({ kind, index }: { readonly kind: string; readonly index: number }): string {

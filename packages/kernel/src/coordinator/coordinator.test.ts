@@ -415,8 +415,14 @@ describe('an owner', () => {
     cluster.tell(broker, brokerNode('y', { incarnation: 2 }));
     cluster.tell(broker, brokerNode('z', { state: NodeState.DRAINING }));
     expect(broker.machine?.gone).toEqual(['x/1', 'y/1']);
+    cluster.tell(broker, brokerNode('unheard-of', { incarnation: 5, state: NodeState.DOWN }));
+    cluster.tell(broker, brokerNode('y', { incarnation: 9 }));
+    expect(broker.machine?.gone.slice(2)).toEqual(['unheard-of/5', 'y/8']);
+    expect(broker.machine?.context.nodeAlive('not-shown-yet', 1)).toBe(true);
+    expect(broker.machine?.context.nodeAlive('z', 2)).toBe(true);
     expect(broker.machine?.context.nodeAlive('x', 1)).toBe(false);
-    expect(broker.machine?.context.nodeAlive('y', 2)).toBe(true);
+    expect(broker.machine?.context.nodeAlive('y', 9)).toBe(true);
+    expect(broker.machine?.context.nodeAlive('y', 2)).toBe(false);
     expect(broker.machine?.context.nodeAlive('z', 1)).toBe(true);
   });
 

@@ -63,7 +63,7 @@ describe('EntityTable', () => {
         });
         expect(snapshot).toEqual(before);
       }),
-      { numRuns: 200 },
+      { numRuns: 80 },
     );
   });
 

@@ -36,7 +36,10 @@ export interface StateMachine {
    * stays. `payload` may be sent again: it is not changed, and what stays is copied.
    */
   command(payload: Buffer, caller: Caller, reply: Reply): void;
-  /** A broker has died or has been started anew: whatever that incarnation held is free. May be repeated. */
+  /**
+   * A broker has died or has been started anew: whatever that incarnation, or a lower one, held is
+   * free. May be repeated.
+   */
   nodeGone?(nodeId: string, incarnation: number): void;
   /**
    * An entry of the outbox is committed in its target, or refused for good: answers that wait for it
@@ -101,7 +104,10 @@ export interface CoordinatorContext {
   fresh(onFresh: () => void): void;
   /** Makes a timer; it does nothing before it is set, and never fires after the ownership has ended. */
   timer(fire: () => void): MachineTimer;
-  /** Whether that incarnation of the broker is alive as far as the catalog says. */
+  /**
+   * Whether that incarnation of the broker is alive as far as the catalog says. A broker that the catalog
+   * does not show yet is alive; {@link StateMachine.nodeGone} follows when it is not.
+   */
   nodeAlive(nodeId: string, incarnation: number): boolean;
   /** Makes a snapshot soon: for state that changes otherwise than by records. */
   requestSnapshot(): void;

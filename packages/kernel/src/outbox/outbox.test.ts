@@ -105,6 +105,26 @@ describe('an outbox', () => {
     expect(broker.machine?.sending.size).toBe(0);
   });
 
+  it('keeps what is not confirmed in a snapshot, byte for byte', async () => {
+    const cluster = new CounterCluster();
+    const broker = await takeOver(cluster);
+    await cluster.settle(send(broker, 'first'));
+    const log = cluster.logs.log(target);
+    log.refusal = new OperatingError('INTERNAL', 'not now');
+    for (const id of ids('x', 9)) {
+      send(broker, id).catch(() => {});
+      await turns(3);
+    }
+    broker.machine?.context.requestSnapshot();
+    for (let i = 0; i < 10; i++) await cluster.clock.advance(10);
+    expect(broker.trims).toHaveLength(1);
+    const next = await takeOver(cluster);
+    expect(next.machine?.context.outbox.bytes).toBe(broker.machine?.context.outbox.bytes);
+    log.refusal = undefined;
+    await cluster.settle(Promise.all(ids('x', 9).map((id) => send(next, id))));
+    expect(texts(cluster)).toEqual(['first', ...ids('x', 9)]);
+  });
+
   it('goes on after what the target refuses for good, without a gap and without a repeat', async () => {
     const cluster = new CounterCluster();
     const broker = await takeOver(cluster);
