@@ -50,6 +50,17 @@ describe('nodes', () => {
     expect(stateOf('j1')).toBe(NodeState.DOWN);
   });
 
+  it('grants a full lease after its own restart to nodes that it believed alive', async () => {
+    await silentJournal();
+    await cluster.settle(2_000);
+    await cluster.placement[Symbol.asyncDispose]();
+    await cluster.startPlacement();
+    await cluster.settle(2_500);
+    expect(stateOf('j1')).toBe(NodeState.UP);
+    await cluster.settle(1_000);
+    expect(stateOf('j1')).toBe(NodeState.DOWN);
+  });
+
   it('takes back a node whose lease had ended, with what it leads', async () => {
     const { transport } = cluster;
     const clock = new VirtualClock();

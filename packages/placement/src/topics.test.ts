@@ -176,6 +176,20 @@ describe('topics', () => {
       expect((await cluster.shard(shardId)).trimOffset).toBe(50);
     });
 
+    it('sees segments that come after a pass has found none', async () => {
+      const [shardId = 0] = await cluster.topic('u', 1, { 'retention.ms': '60000' });
+      await cluster.settle(31_000);
+      await cluster.client.openSegments(shardId);
+      journal.append(shardId, 5);
+      await journal.kill();
+      await journal.start();
+      await cluster.settle(31_000);
+      expect(chainOf(await cluster.shard(shardId))).toBe('0-5');
+      await cluster.settle(62_000);
+      expect(chainOf(await cluster.shard(shardId))).toBe('');
+      expect(await cluster.shard(shardId)).toMatchObject({ trimOffset: 5, endOffset: 5 });
+    });
+
     it('keeps as many bytes as it should', async () => {
       const shardId = await filled({ 'retention.bytes': '250' });
       await cluster.settle(31_000);
