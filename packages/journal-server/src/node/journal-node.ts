@@ -141,7 +141,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   remove(replica: Replica): void {
     const { shard } = replica;
     this.#led.delete(replica);
-    this.#replicas.delete(segmentIdOf(replica.state.identity.segmentId));
+    this.#replicas.delete(replica.stored.manifest.segmentId);
     shard.remove(replica);
     shard.replicaCount--;
     this.takeover.forget(replica);

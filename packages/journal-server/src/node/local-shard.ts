@@ -47,5 +47,5 @@ export class LocalShard {
 
 function isBefore(left: Replica, right: Replica): boolean {
   if (left.baseOffset !== right.baseOffset) return left.baseOffset < right.baseOffset;
-  return left.state.identity.epoch < right.state.identity.epoch;
+  return left.stored.manifest.epoch < right.stored.manifest.epoch;
 }

@@ -16,12 +16,13 @@ export interface RollPolicy {
   readonly segmentMs: number;
 }
 
-/** One replica on this node: what is stored, the state machine, and who follows it. */
+/**
+ * One replica on this node: what is stored, the state machine, and who follows it. A node may have a
+ * hundred thousand, most of them sealed and never asked for: what they do not need is made on first use.
+ */
 export class Replica {
   readonly stored: StoredReplica;
-  readonly state: ReplicaState;
   readonly shard: LocalShard;
-  readonly followers = new Set<ReplicaFollower>();
   policy: RollPolicy | undefined;
   /** A roll is under way: it is frozen or will be. */
   isRolling = false;
@@ -31,40 +32,36 @@ export class Replica {
   lastAppendMs = 0;
   /** Aborted transactions of this segment, once its producers were handed to the next one. */
   aborted: AbortedIndex | undefined;
+  readonly #self: NodeId;
+  readonly #limits: ReplicaLimits;
+  #state: ReplicaState | undefined;
+  #followers: Set<ReplicaFollower> | undefined;
 
   constructor(stored: StoredReplica, shard: LocalShard, self: NodeId, limits: ReplicaLimits) {
-    const { manifest } = stored;
     this.stored = stored;
     this.shard = shard;
-    this.state = replicaState(
-      {
-        shardId: manifest.shardId,
-        segmentId: manifest.segmentId,
-        epoch: manifest.epoch,
-        replicaCount: manifest.replicaNodeIds.length,
-        selfIndex: manifest.replicaNodeIds.indexOf(self),
-        ackQuorum: manifest.ackQuorum,
-      },
-      limits,
-      {
-        baseOffset: stored.baseOffset,
-        fencedEpoch: stored.fencedEpoch,
-        length: stored.length,
-        durableLength: stored.durableLength,
-        sealedLength: stored.sealedLength,
-        wasActivated: stored.activatedBy !== undefined,
-      },
-    );
+    this.#self = self;
+    this.#limits = limits;
+  }
+
+  get state(): ReplicaState {
+    this.#state ??= stateOf(this.stored, this.#self, this.#limits);
+    return this.#state;
+  }
+
+  get followers(): Set<ReplicaFollower> {
+    this.#followers ??= new Set();
+    return this.#followers;
   }
 
   get baseOffset(): number {
-    const base = this.state.baseOffset ?? this.stored.baseOffset;
+    const base = this.#state?.baseOffset ?? this.stored.baseOffset;
     assert(base !== undefined, 'only replicas with a known base are read');
     return base;
   }
 
   get isBaseKnown(): boolean {
-    return (this.state.baseOffset ?? this.stored.baseOffset) !== undefined;
+    return (this.#state?.baseOffset ?? this.stored.baseOffset) !== undefined;
   }
 
   get isLeader(): boolean {
@@ -93,6 +90,27 @@ export class Replica {
   }
 
   notifyFollowers(): void {
-    for (const follower of this.followers) follower.replicaChanged();
+    if (this.#followers === undefined) return;
+    for (const follower of this.#followers) follower.replicaChanged();
   }
+}
+
+function stateOf(stored: StoredReplica, self: NodeId, limits: ReplicaLimits): ReplicaState {
+  const { manifest } = stored;
+  const identity = {
+    shardId: manifest.shardId,
+    segmentId: manifest.segmentId,
+    epoch: manifest.epoch,
+    replicaCount: manifest.replicaNodeIds.length,
+    selfIndex: manifest.replicaNodeIds.indexOf(self),
+    ackQuorum: manifest.ackQuorum,
+  };
+  return replicaState(identity, limits, {
+    baseOffset: stored.baseOffset,
+    fencedEpoch: stored.fencedEpoch,
+    length: stored.length,
+    durableLength: stored.durableLength,
+    sealedLength: stored.sealedLength,
+    wasActivated: stored.activatedBy !== undefined,
+  });
 }
