@@ -1,4 +1,10 @@
-import { offset, type Offset, type OperatingError, type ShardId, silentLogger } from '@robustmq/core';
+import {
+  offset,
+  type Offset,
+  type OperatingError,
+  type ShardId,
+  silentLogger,
+} from '@robustmq/core';
 import { RecordBatchWriter } from '@robustmq/record-batch';
 import {
   fastClock,

@@ -16,7 +16,7 @@ export interface LogReadOptions {
 export interface LogReadStep {
   /** Where to go on. */
   readonly nextOffset: Offset;
-  /** First offset that was not committed when the journal answered. */
+  /** First offset that was not committed when the journal answered; that may have been a while ago. */
   readonly highWatermark: Offset;
   /** Readers stop before it: first offset of an open transaction, or the high watermark. */
   readonly lastStableOffset: Offset;

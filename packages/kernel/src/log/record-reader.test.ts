@@ -105,6 +105,7 @@ describe('RecordReader', () => {
     expect(await readAll(reader, 2)).toEqual(['2:c', '3:d']);
     expect(await readAll(reader, 0)).toEqual(['0:a', '1:b', '2:c', '3:d']);
     expect(asked[0]).toMatchObject({ fromOffset: 2, readCommitted: true, waitMs: 0 });
+    expect(asked[1]).toMatchObject({ fromOffset: 0 });
     const times: number[] = [];
     await reader.read(shard, { fromOffset: offset(0) }, ({ appendTimeMs }) => {
       times.push(appendTimeMs);
@@ -165,6 +166,21 @@ describe('RecordReader', () => {
       expect(values.at(-1)).toBe('5001:z');
     },
   );
+
+  it('reads a piece once, however often it is gone on within it', async () => {
+    const piece = new Piece()
+      .add(batchOf(['a']))
+      .add(batchOf(['b']))
+      .add(batchOf(['c']));
+    const { reader, asked } = readerOf(piece);
+    expect(await readAll(reader, 0)).toEqual(['0:a', '1:b', '2:c']);
+    expect(await readAll(reader, 2)).toEqual(['2:c']);
+    expect(asked).toHaveLength(1);
+    await reader.read(shardId(2), { fromOffset: offset(0) }, () => true);
+    await reader.read(shard, { fromOffset: offset(3) }, () => true);
+    await reader.read(shard, { fromOffset: offset(0), filterTokens: [1] }, () => true);
+    expect(asked).toHaveLength(4);
+  });
 
   it('stops in front of the batch that is not taken', async () => {
     const { reader } = readerOf(

@@ -3,6 +3,7 @@ import type { JournalClient, ReadResult } from '@robustmq/journal-client';
 import { BatchWalker } from './batch-walker.ts';
 import { BrokenBatches } from './broken-batches.ts';
 import { decompressLarge, hasLargeBatch, type PlainPiece } from './large-batches.ts';
+import { RecentReads } from './recent-reads.ts';
 import type { BatchVisitor, LogReader, LogReadOptions, LogReadStep } from './log-reader.ts';
 
 export interface RecordReaderOptions {
@@ -14,12 +15,12 @@ const defaultBytesMax = 1024 * 1024;
 
 /** Reads records through the journal client. */
 export class RecordReader implements LogReader {
-  readonly #journal: Pick<JournalClient, 'read'>;
+  readonly #reads: RecentReads;
   readonly #broken: BrokenBatches;
   readonly #walkers: BatchWalker[] = [];
 
   constructor(options: RecordReaderOptions) {
-    this.#journal = options.journal;
+    this.#reads = new RecentReads(options.journal);
     this.#broken = new BrokenBatches(options.logger);
   }
 
@@ -30,7 +31,7 @@ export class RecordReader implements LogReader {
 
   async read(shardId: ShardId, options: LogReadOptions, visit: BatchVisitor): Promise<LogReadStep> {
     const { fromOffset, bytesMax = defaultBytesMax, waitMs = 0, filterTokens, signal } = options;
-    const result = await this.#journal.read(shardId, {
+    const result = await this.#reads.read(shardId, {
       fromOffset,
       bytesMax,
       waitMs,
