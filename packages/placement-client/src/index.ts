@@ -13,4 +13,3 @@ export {
   type TopicChange,
   type TopicOutcome,
 } from './placement-client.ts';
-export { compareShards } from './shard-order.ts';

@@ -1,6 +1,14 @@
 import { seededRandom } from '@robustmq/core';
 import { NodeRegistration } from '@robustmq/placement-client';
-import { Coordinator, Node, NodeRole, NodeState } from '@robustmq/rpc';
+import {
+  Coordinator,
+  HeartbeatRequest,
+  journalControlMethods,
+  Node,
+  NodeRole,
+  NodeState,
+  placementNodeMethods,
+} from '@robustmq/rpc';
 import { FakeJournal, VirtualClock } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster, placementAddress } from './cluster.fixture.ts';
@@ -94,6 +102,35 @@ describe('nodes', () => {
     await cluster.client.reportUnreachable('j2', 1);
     await cluster.settle();
     expect(stateOf('j2')).toBe(NodeState.DOWN);
+  });
+
+  it('asks the address of a node whose stream breaks, and believes a refusal', async () => {
+    const { transport } = cluster;
+    const beat = (nodeId: string): void => {
+      const node = Node.create({
+        nodeId,
+        role: NodeRole.JOURNAL,
+        address: `${nodeId}:1`,
+        incarnation: 1,
+      });
+      const stream = transport
+        .connect(placementAddress, 'control')
+        .open(placementNodeMethods.heartbeat, { message: () => stream.cancel(), closed() {} });
+      stream.send(HeartbeatRequest.create({ node }));
+    };
+    await using _ = await transport.listen('j2:1', (registry) =>
+      registry.unary(journalControlMethods.probe, () => ({ nodeId: 'j2', incarnation: 1 })),
+    );
+    await using _other = await transport.listen('j3:1', (registry) =>
+      registry.unary(journalControlMethods.probe, () => ({ nodeId: 'j3', incarnation: 2 })),
+    );
+    for (const nodeId of ['j1', 'j2', 'j3']) beat(nodeId);
+    await cluster.settle();
+    expect([stateOf('j1'), stateOf('j2'), stateOf('j3')]).toEqual([
+      NodeState.DOWN,
+      NodeState.UP,
+      NodeState.DOWN,
+    ]);
   });
 
   it('does not believe that a node which answers is gone', async () => {

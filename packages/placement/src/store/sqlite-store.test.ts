@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { MemoryMetadataStore, metadataStoreContract } from '@robustmq/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -116,7 +117,7 @@ interface Writer {
 }
 
 function startWriter(dataDir: string): Writer {
-  const program = join(import.meta.dirname, 'sqlite-writer.fixture.ts');
+  const program = fileURLToPath(import.meta.resolve('./sqlite-writer.fixture.ts'));
   const child = spawn(process.execPath, [program, dataDir], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
