@@ -1,6 +1,6 @@
 import { encodePublish } from './control-packets.ts';
 import { type LoadPlan, topicOf } from './load-plan.ts';
-import { stampOffsets } from './message-stamp.ts';
+import { payloadBytesMin, stampOffsets } from './message-stamp.ts';
 
 /**
  * A publisher's packets, encoded beforehand: one slot for each message of the window, with its own
@@ -14,6 +14,9 @@ export class PublishRing {
   readonly #payloadAt: number;
 
   constructor(plan: LoadPlan, publisher: number) {
+    if (plan.payloadBytes < payloadBytesMin) {
+      throw new RangeError(`payloads of ${plan.payloadBytes} bytes: ${payloadBytesMin} are needed`);
+    }
     const payload = Buffer.alloc(plan.payloadBytes, 'x');
     payload.writeUInt32LE(plan.runId, stampOffsets.run);
     payload.writeUInt32LE(publisher, stampOffsets.publisher);

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 
 import type { BrokerSystem } from './broker-system.ts';
 
+const command = 'mosquitto';
 const host = '127.0.0.1';
 
 /** Debian installs it where only root looks. */
@@ -18,7 +19,7 @@ const environment = {
 
 /** Version of the installed Mosquitto; undefined where there is none. */
 export function mosquittoVersion(): string | undefined {
-  const help = spawnSync('mosquitto', ['-h'], { env: environment, encoding: 'utf8' });
+  const help = spawnSync(command, ['-h'], { env: environment, encoding: 'utf8' });
   return /mosquitto version (\S+)/.exec(help.stdout ?? '')?.[1];
 }
 
@@ -28,7 +29,7 @@ export async function startMosquitto(): Promise<BrokerSystem> {
   const port = await freePort();
   const config = join(folder, 'mosquitto.conf');
   writeFileSync(config, configuration(port));
-  const child = spawn('mosquitto', ['-c', config], {
+  const child = spawn(command, ['-c', config], {
     env: environment,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
