@@ -21,7 +21,7 @@ import { inProcessTransport, SegmentState, type Shard, type Transport } from '@r
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type JournalServer, startJournal } from './journal-server.ts';
-import { valuesIn } from './node/node-fixture.ts';
+import { valuesIn } from './node/node.fixture.ts';
 
 const clock = systemClock();
 const random = seededRandom(3);
@@ -122,7 +122,7 @@ function append(broker: Broker, shard: number, value: string): Promise<PendingBa
     if (batch === undefined) throw new Error('the appender is full');
     batch.addListener({
       batchSettled: (settled) =>
-        settled.state === 'acknowledged' ? resolve(settled) : reject(settled.error as Error),
+        settled.state === 'acknowledged' ? resolve(settled) : reject(settled.error),
     });
   });
 }

@@ -7,7 +7,7 @@ import {
 } from '@robustmq/record-batch';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CoreFixture, newProducers, pending, produced } from './core-fixture.ts';
+import { CoreFixture, newProducers, pending, produced } from './core.fixture.ts';
 import { FrameFolder } from './fold-frames.ts';
 import { decodeProducerSnapshot, encodeProducerSnapshot } from './producer-snapshot.ts';
 import type { ProducerState } from './producer-state.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { facts, newProducers, produced } from './core-fixture.ts';
+import { facts, newProducers, produced } from './core.fixture.ts';
 import type { ProducerState } from './producer-state.ts';
 
 const NOW = 0;

@@ -1,10 +1,10 @@
 import { OperatingError } from '@robustmq/core';
 import { describe, expect, it } from 'vitest';
-import { CoreFixture, facts, newProducers, pending, produced } from './core-fixture.ts';
+import { CoreFixture, facts, newProducers, pending, produced } from './core.fixture.ts';
 import type { AckLevel } from './pending-append.ts';
 import type { ReplicaEffect, ReplicaEvent } from './replica-event.ts';
 import { type ReplicaRole, replicaState, type StoredState } from './replica-state.ts';
-import { testReplicaLimits } from './core-fixture.ts';
+import { testReplicaLimits } from './core.fixture.ts';
 import { canActivate, step } from './replica-step.ts';
 
 const fresh: StoredState = {

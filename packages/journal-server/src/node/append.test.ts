@@ -1,8 +1,8 @@
 import { AckLevel } from '@robustmq/rpc';
 import { MemoryDisk } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
-import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node-fixture.ts';
-import { codeOf } from './stream-clients.ts';
+import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
 
 describe('appends', () => {
   it('get dense offsets and are answered once they are durable', async () => {

@@ -6,10 +6,10 @@ import {
   type Segment,
 } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
-import { newProducers } from '../core/core-fixture.ts';
+import { newProducers } from '../core/core.fixture.ts';
 import { decodeProducerSnapshot } from '../core/producer-snapshot.ts';
-import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node-fixture.ts';
-import { codeOf } from './stream-clients.ts';
+import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
 
 const { prepare, activate, fence, sealNotify, probe, inventory } = journalControlMethods;
 

@@ -178,6 +178,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     this.#led.delete(replica);
     if (replica.shard.led === replica) replica.shard.led = undefined;
     this.takeover.keep(replica);
+    this.#roller.closed();
   }
 
   drained(replica: Replica): void {

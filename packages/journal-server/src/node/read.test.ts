@@ -7,8 +7,8 @@ import {
 import { Isolation, OffsetSpec, journalBrokerMethods, type OffsetQuery } from '@robustmq/rpc';
 import { turns } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
-import { batchOf, entry, NodeFixture, until, valuesIn } from './node-fixture.ts';
-import { codeOf } from './stream-clients.ts';
+import { batchOf, entry, NodeFixture, until, valuesIn } from './node.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
 
 const READ_COMMITTED = { isolation: Isolation.READ_COMMITTED };
 

@@ -1,8 +1,8 @@
 import { OperatingError } from '@robustmq/core';
 import { SegmentState } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
-import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node-fixture.ts';
-import { codeOf } from './stream-clients.ts';
+import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
 
 const smallSegments = { segmentBytes: 400, segmentMs: 60_000 };
 

@@ -85,6 +85,11 @@ export class Roller {
     await promise;
   }
 
+  /** A segment is led no more, whoever ended it. */
+  closed(): void {
+    this.#onIdle?.();
+  }
+
   async #askAll(): Promise<void> {
     if (this.#isAsking) return;
     this.#isAsking = true;

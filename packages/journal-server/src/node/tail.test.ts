@@ -1,8 +1,8 @@
 import { Isolation } from '@robustmq/rpc';
 import { turns } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
-import { batchOf, entry, NodeFixture, until, valuesIn } from './node-fixture.ts';
-import { codeOf } from './stream-clients.ts';
+import { batchOf, entry, NodeFixture, until, valuesIn } from './node.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
 
 describe('tails', () => {
   it('give what is there, then what is committed, in order and once', async () => {

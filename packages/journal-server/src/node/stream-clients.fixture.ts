@@ -14,7 +14,7 @@ import {
   type TailOpen,
   type TailRequest,
 } from '@robustmq/rpc';
-import { until } from './node-fixture.ts';
+import { until } from './node.fixture.ts';
 
 /** The code of a status; OK when there is none. */
 export function codeOf(status: Status | undefined): string {

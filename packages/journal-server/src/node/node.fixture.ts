@@ -22,12 +22,12 @@ import { MemoryDisk, turns, VirtualClock } from '@robustmq/testkit';
 import type { JournalStorage } from '../storage/storage.ts';
 import { openOn } from '../storage/storage-fixture.ts';
 import type { StorageLimits } from '../storage/storage-options.ts';
-import { FakeChains } from './fake-chains.ts';
+import { FakeChains } from './fake-chains.fixture.ts';
 import { journalLimits, type JournalLimits } from './journal-limits.ts';
 import { JournalNode } from './journal-node.ts';
 import { registerJournal } from './journal-services.ts';
 import type { Replica } from './replica.ts';
-import { AppendClient, ReadClient, TailClient } from './stream-clients.ts';
+import { AppendClient, ReadClient, TailClient } from './stream-clients.fixture.ts';
 
 export interface NodeFixtureOptions {
   readonly disk?: MemoryDisk;
