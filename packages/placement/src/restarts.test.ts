@@ -192,6 +192,72 @@ describe('a placement that is killed', () => {
   });
 });
 
+describe('a store that fails in the middle of a batch', () => {
+  /** A store whose disk is full from the n-th transaction that writes shards, until there is space. */
+  async function setUp(): Promise<{ cluster: Cluster; fillAfter: (writes: number) => void }> {
+    const data = new MemoryMetadataStore();
+    let left = Number.POSITIVE_INFINITY;
+    const transact = data.transact.bind(data);
+    data.transact = async (conditions, operations) => {
+      const isShards = writesShard(operations.map(({ key }) => key));
+      if (isShards && left-- <= 0) throw new OperatingError('DISK_FULL', 'no space');
+      return transact(conditions, operations);
+    };
+    const fillAfter = (writes: number): void => {
+      left = writes;
+    };
+    return { cluster: await Cluster.start({ store: data }), fillAfter };
+  }
+  const outcomes = async (work: Promise<unknown>[]): Promise<Record<string, number>> => {
+    const counts: Record<string, number> = {};
+    for (const { status } of await Promise.allSettled(work)) {
+      counts[status] = (counts[status] ?? 0) + 1;
+    }
+    return counts;
+  };
+
+  it('opens, seals and rolls what was recorded, and nothing else', async () => {
+    const { cluster, fillAfter } = await setUp();
+    await using _ = cluster;
+    const journal = await cluster.journal('j1');
+    const shardIds = await cluster.topic('t', 500);
+    fillAfter(1);
+    const open = shardIds.map((shardId) => cluster.client.openSegments(shardId));
+    expect(await outcomes(open)).toEqual({ fulfilled: 200, rejected: 300 });
+    // Whoever was told that it is open finds a leader.
+    expect(journal.led()).toHaveLength(200);
+    fillAfter(Number.POSITIVE_INFINITY);
+    await Promise.all(shardIds.map((shardId) => cluster.client.openSegments(shardId)));
+    expect(journal.led()).toHaveLength(500);
+    await cluster.settle(1_000);
+    expect(journal.replicas.size).toBe(500);
+
+    const segments = [...journal.replicas.values()].map(({ order }) =>
+      RollSegment.create({ ...order, endOffset: 10, fullNodeIds: ['j1'], openNext: true }),
+    );
+    fillAfter(2);
+    const rolled = await cluster.client.rollSegments({ nodeId: 'j1', incarnation: 1, segments });
+    const refused = rolled.filter((outcome) => outcome instanceof OperatingError);
+    expect(refused.map(({ code }) => code)).toEqual(Array.from({ length: 300 }, () => 'DISK_FULL'));
+    for (const [at, outcome] of rolled.entries()) {
+      const shard = await cluster.shard(segments[at]?.shardId ?? 0);
+      expect(chainOf(shard)).toBe(outcome instanceof OperatingError ? '0-open' : '0-10 10-open');
+    }
+    fillAfter(Number.POSITIVE_INFINITY);
+
+    fillAfter(4);
+    await journal.kill();
+    await journal.start();
+    await cluster.settle();
+    fillAfter(Number.POSITIVE_INFINITY);
+    await cluster.settle(5_000);
+    for (const shardId of shardIds) {
+      expect(chainOf(await cluster.shard(shardId))).not.toContain('-open');
+      expect(chainOf(await cluster.shard(shardId))).not.toContain('-sealing');
+    }
+  });
+});
+
 describe('whatever is killed when', () => {
   const action = fc.oneof(
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('open' as const), at: fc.nat(2) }) },

@@ -1,4 +1,4 @@
-import { assert, OperatingError } from '@robustmq/core';
+import { assert, OperatingError, toOperatingError } from '@robustmq/core';
 import { StoredShard } from '@robustmq/rpc';
 import {
   type Condition,
@@ -11,10 +11,23 @@ import { nextTurn } from '../store/next-turn.ts';
 import type { Image } from './image.ts';
 import { shardKey } from './keys.ts';
 
+/** What is to be done at once, and what it was decided from. */
+interface Transaction {
+  readonly conditions: readonly Condition[];
+  readonly operations: readonly Operation[];
+}
+
 /** A change to one shard, with what has to happen in the same transaction. */
 export interface ShardChange {
   readonly stored: StoredShard;
   readonly operations?: readonly Operation[];
+}
+
+/** What became of a change to many shards. */
+export interface ShardsChanged {
+  readonly changed: ReadonlySet<number>;
+  /** Why the rest was not changed: some transactions may have been done before one failed. */
+  readonly error: OperatingError | undefined;
 }
 
 /** Conflicts after which a change is given up: somebody else always wins. */
@@ -62,11 +75,7 @@ export class Ledger {
    * Decides and transacts, again as long as somebody else was faster. `decide` looks at the image and
    * returns undefined when there is nothing to do; it may throw. Throws CONFLICT in the end.
    */
-  async change(
-    decide: () =>
-      | { readonly conditions: readonly Condition[]; readonly operations: readonly Operation[] }
-      | undefined,
-  ): Promise<boolean> {
+  async change(decide: () => Transaction | undefined): Promise<boolean> {
     for (let conflicts = 0; conflicts < conflictsMax; conflicts++) {
       const decided = decide();
       if (decided === undefined) return false;
@@ -79,7 +88,8 @@ export class Ledger {
 
   /**
    * Changes many shards in as few transactions as fit. `decide` gets each shard as it is now (again
-   * after a conflict) and returns undefined to leave it alone. Returns the ids that were changed.
+   * after a conflict) and returns undefined to leave it alone. An operating error ends it, and what was
+   * done before stays done: so it is told beside the ids that were changed, not thrown.
    *
    * @param operationsEach Most operations of one shard, its own row included.
    */
@@ -87,13 +97,13 @@ export class Ledger {
     shardIds: readonly number[],
     operationsEach: number,
     decide: (stored: StoredShard) => ShardChange | undefined,
-  ): Promise<Set<number>> {
+  ): Promise<ShardsChanged> {
     const changed = new Set<number>();
     const perTransaction = Math.floor(operationsMax / operationsEach);
     for (let at = 0; at < shardIds.length; at += perTransaction) {
       const chunk = shardIds.slice(at, at + perTransaction);
       let touched: number[] = [];
-      await this.change(() => {
+      const plan = (): Transaction | undefined => {
         const conditions: Condition[] = [];
         const operations: Operation[] = [];
         touched = [];
@@ -108,10 +118,17 @@ export class Ledger {
           operations.push(...own);
         }
         return touched.length === 0 ? undefined : { conditions, operations };
-      });
+      };
+      try {
+        await this.change(plan);
+      } catch (thrown) {
+        const error = toOperatingError(thrown);
+        if (error.code === 'INTERNAL') throw thrown;
+        return { changed, error };
+      }
       for (const shardId of touched) changed.add(shardId);
     }
-    return changed;
+    return { changed, error: undefined };
   }
 }
 

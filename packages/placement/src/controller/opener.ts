@@ -120,26 +120,28 @@ export class Opener {
   async #record(
     prepared: ReadonlyMap<number, Prepared | OperatingError>,
     outcomes: Map<number, OpenOutcome>,
-  ): Promise<Set<number>> {
+  ): Promise<ReadonlySet<number>> {
     const ready = new Map<number, Prepared>();
     for (const [shardId, outcome] of prepared) {
       if (outcome instanceof OperatingError) outcomes.set(shardId, outcome);
       else ready.set(shardId, outcome);
     }
-    const opened = await this.#options.ledger.changeShards([...ready.keys()], 1, (stored) => {
+    const { ledger } = this.#options;
+    const { changed, error } = await ledger.changeShards([...ready.keys()], 1, (stored) => {
       const shard = shardOf(stored);
       const next = ready.get(shard.shardId);
       if (next === undefined || !this.canOpen(shard, next)) return undefined;
       return { stored: { ...stored, shard: openNext(shard, next.segmentId, next.replicas) } };
     });
     for (const [shardId, next] of ready) {
-      this.settle(next, opened.has(shardId));
-      if (opened.has(shardId)) continue;
-      const shard = this.#options.ledger.image.shards.get(shardId)?.value.shard;
+      this.settle(next, changed.has(shardId));
+      if (changed.has(shardId)) continue;
+      const shard = ledger.image.shards.get(shardId)?.value.shard;
       if (shard !== undefined && unsealedSegment(shard)?.state === SegmentState.OPEN) continue;
-      outcomes.set(shardId, new OperatingError('CONFLICT', `shard ${shardId} changed meanwhile`));
+      const overtaken = new OperatingError('CONFLICT', `shard ${shardId} changed meanwhile`);
+      outcomes.set(shardId, error ?? overtaken);
     }
-    return opened;
+    return changed;
   }
 
   /** Whether what was prepared still fits the chain, and its topic still has the shard. */

@@ -78,11 +78,12 @@ export class Retention {
     if (!ledger.image.shards.has(shardId)) {
       throw new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
     }
-    const changed = await ledger.changeShards([shardId], 1, (stored) => {
+    const { changed, error } = await ledger.changeShards([shardId], 1, (stored) => {
       const before = shardOf(stored);
       const shard = trimTo(before, offset);
       return shard === before ? undefined : { stored: { ...stored, shard } };
     });
+    if (error !== undefined) throw error;
     if (changed.size > 0) await this.enforce(shardId);
   }
 

@@ -45,22 +45,22 @@ export class Roller {
     const wanting = valid.filter((item) => item.openNext).map((item) => item.shardId);
     // One epoch for the seal, one for the next segment.
     const prepared = await this.#options.opener.prepare(wanting, 2);
-    const rolled = await this.#record(request, valid, prepared);
-    await activator.activate(rolled);
-    return request.segments.map((item) => this.#outcome(request, item));
+    const { opened, error } = await this.#record(request, valid, prepared);
+    await activator.activate(opened);
+    return request.segments.map((item) => this.#outcome(request, item, error));
   }
 
   async #record(
     request: RollSegmentsRequest,
     valid: readonly RollSegment[],
     prepared: ReadonlyMap<number, Prepared | OperatingError>,
-  ): Promise<Set<number>> {
+  ): Promise<{ opened: Set<number>; error: RollOutcome }> {
     const { ledger, clock, onSealed, opener } = this.#options;
     const items = new Map(valid.map((item) => [item.shardId, item]));
     const sealedSegments = new Map<number, { segment: Segment; removed: boolean }>();
     const opened = new Set<number>();
     const sealedAtMs = clock.wallMs();
-    const changed = await ledger.changeShards([...items.keys()], 2, (stored) => {
+    const { changed, error } = await ledger.changeShards([...items.keys()], 2, (stored) => {
       const { shardId } = shardOf(stored);
       const item = items.get(shardId);
       assert(item !== undefined, `a roll of shard ${shardId} was asked for`);
@@ -85,7 +85,7 @@ export class Roller {
       const sealed = sealedSegments.get(shardId);
       if (sealed !== undefined) onSealed(sealed.segment, sealed.removed);
     }
-    return new Set([...opened].filter((shardId) => changed.has(shardId)));
+    return { opened: new Set([...opened].filter((shardId) => changed.has(shardId))), error };
   }
 
   /** Why an item cannot be rolled as the chain is now; undefined when it can. */
@@ -113,13 +113,21 @@ export class Roller {
     return undefined;
   }
 
-  /** After the transaction: sealed as asked, now or before, or why not. */
-  #outcome(request: RollSegmentsRequest, item: RollSegment): RollOutcome {
+  /**
+   * After the transactions: sealed as asked, now or before, or why not. A leader that is told of an error
+   * which means "not done" goes on, so each item is judged by what the store has for it.
+   */
+  #outcome(
+    request: RollSegmentsRequest,
+    item: RollSegment,
+    error: OperatingError | undefined,
+  ): RollOutcome {
     const shard = this.#shard(item.shardId);
     const sealed = shard?.segments.find((segment) => segment.segmentId.equals(item.segmentId));
     const isSealed = sealed?.state === SegmentState.SEALED && sealed.endOffset === item.endOffset;
     if (isSealed || (shard !== undefined && wasEmpty(shard, item))) return undefined;
-    return this.#refusal(request, item) ?? new OperatingError('CONFLICT', 'the roll was overtaken');
+    const overtaken = new OperatingError('CONFLICT', 'the roll was overtaken');
+    return this.#refusal(request, item) ?? error ?? overtaken;
   }
 
   #hint(segment: Segment | undefined): { nodeId?: string; epoch?: number } {

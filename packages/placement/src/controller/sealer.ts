@@ -81,34 +81,34 @@ export class Sealer {
       outcomes.set(shardId, waitingFor(shard));
       return false;
     });
-    const attempts = await this.#begin(possible);
+    const { attempts, error: notBegun } = await this.#begin(possible);
     await this.#fence(attempts);
     const ends = this.#decide(attempts, outcomes);
-    await this.#record(ends);
-    for (const shardId of ends.keys()) {
-      if (this.#shard(shardId)?.segments.at(-1)?.state !== SegmentState.SEALING) continue;
-      outcomes.set(
-        shardId,
-        new OperatingError('CONFLICT', `another seal of shard ${shardId} runs`),
-      );
+    const notRecorded = await this.#record(ends);
+    for (const shardId of possible) {
+      if (outcomes.has(shardId) || !this.#isUnsealed(shardId)) continue;
+      const overtaken = new OperatingError('CONFLICT', `another seal of shard ${shardId} runs`);
+      outcomes.set(shardId, notBegun ?? notRecorded ?? overtaken);
     }
     return outcomes;
   }
 
   /** S1: no attempt with a lower epoch can end the segment from now on. */
-  async #begin(shardIds: readonly number[]): Promise<Map<number, Attempt>> {
-    const begun = await this.#options.ledger.changeShards(shardIds, 1, (stored) =>
+  async #begin(
+    shardIds: readonly number[],
+  ): Promise<{ attempts: Map<number, Attempt>; error: SealOutcome }> {
+    const { changed, error } = await this.#options.ledger.changeShards(shardIds, 1, (stored) =>
       unsealedSegment(shardOf(stored)) === undefined
         ? undefined
         : { stored: { ...stored, shard: beginSeal(shardOf(stored)) } },
     );
     const attempts = new Map<number, Attempt>();
-    for (const shardId of begun) {
+    for (const shardId of changed) {
       const shard = this.#shard(shardId);
       const segment = shard && unsealedSegment(shard);
       if (segment !== undefined) attempts.set(shardId, { segment, replies: [] });
     }
-    return attempts;
+    return { attempts, error };
   }
 
   /** S2: every replica that can be reached is fenced and tells what it has. */
@@ -165,10 +165,10 @@ export class Sealer {
   }
 
   /** S6, then S7. */
-  async #record(ends: ReadonlyMap<number, Sealing>): Promise<void> {
+  async #record(ends: ReadonlyMap<number, Sealing>): Promise<SealOutcome> {
     const { ledger, onSealed } = this.#options;
     const recorded = new Map<number, { segment: Segment; removed: boolean }>();
-    const changed = await ledger.changeShards([...ends.keys()], 2, (stored) => {
+    const { changed, error } = await ledger.changeShards([...ends.keys()], 2, (stored) => {
       const { shardId } = shardOf(stored);
       const sealing = ends.get(shardId);
       assert(sealing !== undefined, `the end of shard ${shardId} was decided`);
@@ -179,6 +179,12 @@ export class Sealer {
     });
     const sealed = [...changed].flatMap((shardId) => recorded.get(shardId) ?? []);
     for (const { segment, removed } of sealed) onSealed(segment, removed);
+    return error;
+  }
+
+  #isUnsealed(shardId: number): boolean {
+    const shard = this.#shard(shardId);
+    return shard !== undefined && unsealedSegment(shard) !== undefined;
   }
 
   #shard(shardId: number): Shard | undefined {
