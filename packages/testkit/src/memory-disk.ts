@@ -25,6 +25,7 @@ export class MemoryDisk {
   /** Bytes that files may take; beyond, writes fail with ENOSPC. */
   capacityBytes: number;
   syncs = 0;
+  readonly latency: () => number;
   #names = new Map<string, MemoryFile>();
   /** Changes of names that are not synced yet, oldest first. */
   #nameChanges: NameChange[] = [];
@@ -33,8 +34,10 @@ export class MemoryDisk {
   #isLocked = false;
   #held: (() => void)[] = [];
 
-  constructor(capacityBytes = Number.MAX_SAFE_INTEGER) {
-    this.capacityBytes = capacityBytes;
+  /** With a `latency` each operation takes so many turns, which mixes their order. */
+  constructor(options: { capacityBytes?: number; latency?: () => number } = {}) {
+    this.capacityBytes = options.capacityBytes ?? Number.MAX_SAFE_INTEGER;
+    this.latency = options.latency ?? ((): number => 1);
   }
 
   get usedBytes(): number {
@@ -72,7 +75,7 @@ export class MemoryDisk {
 
   /** A second disk with the same durable and visible content, as if copied while nothing ran. */
   clone(): MemoryDisk {
-    const copy = new MemoryDisk(this.capacityBytes);
+    const copy = new MemoryDisk({ capacityBytes: this.capacityBytes, latency: this.latency });
     for (const [path, file] of this.#names) copy.#names.set(path, file.clone());
     return copy;
   }
@@ -245,9 +248,14 @@ export class MountedDisk {
   /** Resolves in a later turn, unless the process is gone by then. */
   turn(): Promise<void> {
     return new Promise((resolve) => {
-      setImmediate(() => {
-        if (this.isAlive) resolve();
-      });
+      let left = this.#disk.latency();
+      const pass = (): void => {
+        if (!this.isAlive) return;
+        left--;
+        if (left > 0) setImmediate(pass);
+        else resolve();
+      };
+      setImmediate(pass);
     });
   }
 }
@@ -297,7 +305,9 @@ class MemoryFile {
       this.durable = Buffer.from(this.content);
     } else {
       for (const sector of this.dirty) {
+        // A cut leaves changed sectors behind the end.
         const start = sector * SECTOR_BYTES;
+        if (start >= this.content.length) continue;
         this.content.copy(this.durable, start, start, start + SECTOR_BYTES);
       }
     }

@@ -2,7 +2,6 @@ import {
   assert,
   type Epoch,
   type Incarnation,
-  incarnation,
   type NodeId,
   type Offset,
   OperatingError,
@@ -10,10 +9,10 @@ import {
 } from '@robustmq/core';
 import { Checkpointer } from './checkpointer.ts';
 import type { Checkpoint } from './checkpoint.ts';
-import { segmentFolder, segmentPath } from './segment-file.ts';
+import { isNoSpace } from './disk.ts';
+import { segmentFolder, segmentPath, unknownSegmentFiles } from './segment-file.ts';
 import type { Flusher } from './flusher.ts';
-import type { BootRecord, NodeCookie } from './node-identity.ts';
-import { writeBoot, writeCookie } from './node-identity.ts';
+import { type BootFile, type NodeCookie, writeCookie } from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
 import type { Recovered } from './recovery.ts';
 import { Replica, type Mark } from './replica.ts';
@@ -43,8 +42,12 @@ import {
 import { WalWriter } from './wal/wal-writer.ts';
 
 const EMPTY = Buffer.alloc(0);
+/** Part of a small disk that the log may take. */
+const WAL_SHARE_MAX = 1 / 8;
 /** Refused for memory: how long until it is worth another try. */
 const MEMORY_RETRY_MS = 100;
+/** The disk was too full to empty log files: how long until the next attempt. */
+const EMPTY_RETRY_MS = 1_000;
 
 export interface FileStorageParts {
   readonly options: StorageOptions;
@@ -57,7 +60,7 @@ export interface FileStorageParts {
   /** Bytes that have yet to go to segment files. */
   readonly debt: { bytes: number };
   readonly cookie: NodeCookie;
-  readonly boot: BootRecord;
+  readonly boot: BootFile;
   readonly seed: number;
   readonly checkpoint: Checkpoint;
   readonly recovered: Recovered;
@@ -80,12 +83,12 @@ export class FileStorage implements JournalStorage {
   readonly #reads: ReplicaReader;
   readonly #walFilesMax: number;
   #cookie: NodeCookie;
-  #boot: BootRecord;
   /** Changes of cookie and boot record, one after the other. */
   #identityWork: Promise<void> = Promise.resolve();
   /** Removals of files that have not ended. */
   readonly #deletes = new Set<Promise<void>>();
   #emptying: Promise<void> | undefined;
+  #emptyAfterMs = 0;
   #relieving: Promise<void> | undefined;
   #fatal: Error | undefined;
   #isClosing = false;
@@ -94,13 +97,13 @@ export class FileStorage implements JournalStorage {
     const { options, limits, recovered, space } = parts;
     this.#parts = parts;
     this.#cookie = parts.cookie;
-    this.#boot = parts.boot;
     this.nodeId = parts.cookie.nodeId;
     this.diskUuid = parts.cookie.diskUuid;
-    this.incarnation = incarnation(parts.boot.incarnation);
+    this.incarnation = parts.boot.record.incarnation;
     this.#replicas = recovered.replay.replicas;
     this.#reads = new ReplicaReader(parts.reader);
-    this.#walFilesMax = Math.max(2, Math.floor(limits.walBytesMax / limits.walFileBytes));
+    const walBytesMax = Math.min(limits.walBytesMax, space.totalBytes * WAL_SHARE_MAX);
+    this.#walFilesMax = Math.max(2, Math.floor(walBytesMax / limits.walFileBytes));
     this.#files = new WalFiles(
       {
         disk: options.disk,
@@ -134,6 +137,7 @@ export class FileStorage implements JournalStorage {
     );
     this.stats = makeStats(parts, this.#writer);
     parts.hooks.onFatal = (error) => this.#die(error);
+    parts.hooks.onShortage = () => this.#empty();
     parts.hooks.onIndexed = (replica) => this.#settleSealed(replica);
     parts.hooks.onDamage = (replica, reason) => this.#noteDamage(replica, reason);
   }
@@ -151,8 +155,21 @@ export class FileStorage implements JournalStorage {
     }
     for (const id of recovered.replay.deleted) this.#removeFile(id);
     // Damage that was found now must be known even when the log that showed it is gone.
-    if (recovered.replay.hasFindings) await this.#checkpointer.write();
+    if (recovered.replay.hasFindings) await this.#checkpointIfRoom();
     this.#files.prepare();
+    this.#reportUnknownFiles().catch((error: unknown) => this.#die(asError(error)));
+  }
+
+  /** Files of segments that nobody knows are never removed: their manifests may have been lost. */
+  async #reportUnknownFiles(): Promise<void> {
+    await this.#settleDeletes();
+    const { disk, logger } = this.#parts.options;
+    const unknown = await unknownSegmentFiles(disk, (id) => this.#replicas.has(id));
+    if (unknown.length === 0) return;
+    logger.warn(
+      { count: unknown.length, files: unknown.slice(0, 10) },
+      'segment files without a manifest: they are left alone, and count as unknown',
+    );
   }
 
   get clusterId(): string {
@@ -160,7 +177,7 @@ export class FileStorage implements JournalStorage {
   }
 
   get placementEpoch(): number {
-    return this.#boot.placementEpoch;
+    return this.#parts.boot.record.placementEpoch;
   }
 
   adoptCluster(clusterId: string, placementEpoch: number): Promise<void> {
@@ -170,29 +187,27 @@ export class FileStorage implements JournalStorage {
   }
 
   async #adopt(clusterId: string, placementEpoch: number): Promise<void> {
-    const { disk } = this.#parts.options;
+    const { boot, options } = this.#parts;
+    const seen = boot.record;
     if (this.#cookie.clusterId !== '' && this.#cookie.clusterId !== clusterId) {
       throw new OperatingError(
         'WRONG_CLUSTER',
         `this node belongs to cluster ${this.#cookie.clusterId}, not to ${clusterId}; give it another data folder`,
       );
     }
-    if (placementEpoch < this.#boot.placementEpoch) {
+    if (placementEpoch < seen.placementEpoch) {
       throw new OperatingError(
         'FENCED',
-        `placement epoch ${placementEpoch} is older than ${this.#boot.placementEpoch}, which this node has seen`,
-        { epoch: this.#boot.placementEpoch },
+        `placement epoch ${placementEpoch} is older than ${seen.placementEpoch}, which this node has seen`,
+        { epoch: seen.placementEpoch },
       );
     }
     if (this.#cookie.clusterId === '' && clusterId !== '') {
       const cookie = { ...this.#cookie, clusterId };
-      await writeCookie(disk, cookie);
+      await writeCookie(options.disk, cookie);
       this.#cookie = cookie;
     }
-    if (placementEpoch === this.#boot.placementEpoch) return;
-    const boot = { ...this.#boot, placementEpoch };
-    await writeBoot(disk, boot);
-    this.#boot = boot;
+    if (placementEpoch > seen.placementEpoch) await boot.write({ ...seen, placementEpoch });
   }
 
   replica(segmentId: SegmentId): StoredReplica | undefined {
@@ -430,11 +445,18 @@ export class FileStorage implements JournalStorage {
     return replica.durableBytes - replica.written.bytes >= this.#parts.limits.flushBytes;
   }
 
-  /** Empties the older half of the log's files into segment files, so that they can be used again. */
+  /**
+   * Empties the older half of the log's files into segment files, so that they can be used again; all
+   * but the newest when space is short, so that they can be removed.
+   */
   #empty(): void {
-    if (this.#emptying !== undefined || this.#isClosing) return;
+    const nowMs = this.#parts.options.clock.monotonicMs();
+    if (this.#emptying !== undefined || this.#isClosing || nowMs < this.#emptyAfterMs) return;
     this.#emptying = this.#emptyNow()
-      .catch((error: unknown) => this.#die(asError(error)))
+      .catch((error: unknown) => {
+        if (!this.#isFull(error)) this.#die(asError(error));
+        this.#emptyAfterMs = nowMs + EMPTY_RETRY_MS;
+      })
       .finally(() => {
         this.#emptying = undefined;
       });
@@ -442,7 +464,9 @@ export class FileStorage implements JournalStorage {
 
   async #emptyNow(): Promise<void> {
     const { used } = this.#files;
-    const older = used.slice(0, Math.ceil(used.length / 2));
+    const { space } = this.#parts;
+    const older = used.slice(0, space.isReadOnly ? -1 : Math.ceil(used.length / 2));
+    if (older.length === 0) return;
     const lsn = Math.max(...older.map((file) => file.lastLsn));
     const behind = [...this.#replicas.values()].filter(
       (replica) => replica.firstUnsyncedLsn <= lsn,
@@ -453,7 +477,25 @@ export class FileStorage implements JournalStorage {
       await this.#checkpointer.write();
       await this.#files.recycle(this.#checkpointer.neededFrom);
       // The older of the two checkpoints may hold on to files that the newer one does not need.
-    } while (this.#files.used.length > this.#walFilesMax && this.#checkpointer.canAdvance);
+    } while (
+      this.#checkpointer.canAdvance &&
+      (space.isReadOnly || this.#files.used.length > this.#walFilesMax)
+    );
+  }
+
+  /** Without one, on a full disk, the log says the same again at the next start. */
+  async #checkpointIfRoom(): Promise<void> {
+    try {
+      await this.#checkpointer.write();
+    } catch (error) {
+      if (!this.#isFull(error)) throw error;
+    }
+  }
+
+  #isFull(error: unknown): boolean {
+    if (!isNoSpace(error)) return false;
+    this.#parts.space.markFull();
+    return true;
   }
 
   /** Writes the replicas of the oldest memory to their files, until there is less of it. */
@@ -522,7 +564,7 @@ export class FileStorage implements JournalStorage {
     if (this.#fatal === undefined) {
       await this.#emptying;
       await this.#relieving;
-      await this.#checkpointer.write();
+      await this.#checkpointIfRoom();
     }
     this.#writer.stop();
     await this.#files.close();

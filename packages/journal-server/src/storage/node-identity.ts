@@ -2,7 +2,7 @@ import { incarnation, type Incarnation, nodeId, type NodeId, OperatingError } fr
 import type { Random } from '@robustmq/core';
 import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { type Disk, readWhole, replaceWhole } from './disk.ts';
+import { type Disk, readWhole, replaceWhole, syncFile, writeAll } from './disk.ts';
 
 /** Of the whole data folder; another one is refused. */
 const FORMAT_VERSION = 1;
@@ -97,21 +97,86 @@ export function newCookie(random: Random, wanted: NodeId | undefined): NodeCooki
   return { formatVersion: FORMAT_VERSION, clusterId: '', nodeId: name, diskUuid };
 }
 
-/** What the last start left; zeros in a new folder. Throws DAMAGED. */
-export async function readBoot(disk: Disk): Promise<BootRecord> {
-  const content = await readWhole(disk, BOOT);
-  if (content === undefined) return { incarnation: incarnation(0), placementEpoch: 0 };
-  const bytes = 4 + 8 + 8;
-  if (content.length !== bytes + 4 || content.readUInt32LE(bytes) !== crc32c(content, 0, bytes)) {
-    throw damaged(BOOT);
-  }
-  const reader = new ByteReader(content);
-  if (reader.u32() !== BOOT_MAGIC) throw damaged(BOOT);
-  return { incarnation: incarnation(reader.u64()), placementEpoch: reader.u64() };
+/** Two places for the boot record, written in turn, so that a full disk has room for the next one. */
+const SLOT_BYTES = 4096;
+const RECORD_BYTES = 28;
+
+interface BootSlot extends BootRecord {
+  /** Counts writes; the newest is the larger one. */
+  readonly number: number;
 }
 
-/** Durable when it resolves. */
-export async function writeBoot(disk: Disk, boot: BootRecord): Promise<void> {
-  const writer = new ByteWriter(24).u32(BOOT_MAGIC).u64(boot.incarnation).u64(boot.placementEpoch);
-  await replaceWhole(disk, BOOT, writer.u32(crc32c(writer.view())).view());
+/**
+ * The boot record of the data folder. It is written in place: the slot before stays intact whatever a
+ * crash does to the new one.
+ */
+export class BootFile {
+  readonly #disk: Disk;
+  #newest: BootSlot = { number: 0, incarnation: incarnation(0), placementEpoch: 0 };
+
+  private constructor(disk: Disk) {
+    this.#disk = disk;
+  }
+
+  /** Reads the record, and makes its incarnation a new one, durably. Throws DAMAGED. */
+  static async start(disk: Disk): Promise<BootFile> {
+    const file = new BootFile(disk);
+    const step = await file.#read();
+    await file.write({
+      incarnation: incarnation(file.#newest.incarnation + step),
+      placementEpoch: file.#newest.placementEpoch,
+    });
+    return file;
+  }
+
+  get record(): BootRecord {
+    return this.#newest;
+  }
+
+  /** Durable when it resolves. */
+  async write(record: BootRecord): Promise<void> {
+    const next: BootSlot = { ...record, number: this.#newest.number + 1 };
+    const isNew = !(await this.#disk.exists(BOOT));
+    const file = await this.#disk.open(BOOT, 'create');
+    try {
+      // A new file gets both places at once.
+      if (isNew) await writeAll(file, [Buffer.alloc(2 * SLOT_BYTES)], 0);
+      await writeAll(file, [encodeBoot(next)], (next.number % 2) * SLOT_BYTES);
+      await syncFile(file);
+    } finally {
+      await file.close();
+    }
+    if (isNew) await this.#disk.syncFolder('');
+    this.#newest = next;
+  }
+
+  /** Takes the newest slot that is intact and returns how far the next incarnation has to be. */
+  async #read(): Promise<number> {
+    const content = await readWhole(this.#disk, BOOT);
+    if (content === undefined || content.every((byte) => byte === 0)) return 1;
+    const slots = [decodeBoot(content, 0), decodeBoot(content, SLOT_BYTES)];
+    for (const slot of slots) {
+      if (slot !== undefined && slot.number > this.#newest.number) this.#newest = slot;
+    }
+    if (this.#newest.number === 0) throw damaged(BOOT);
+    // The other slot should hold the write before. If it does not, it may have been a newer one.
+    const isWhole = slots.every((slot) => slot !== undefined) || this.#newest.number === 1;
+    return isWhole ? 1 : 2;
+  }
+}
+
+function encodeBoot(slot: BootSlot): Buffer {
+  const writer = new ByteWriter(RECORD_BYTES + 4).u32(BOOT_MAGIC).u64(slot.number);
+  writer.u64(slot.incarnation).u64(slot.placementEpoch);
+  return writer.u32(crc32c(writer.view())).view();
+}
+
+function decodeBoot(content: Buffer, position: number): BootSlot | undefined {
+  const end = position + RECORD_BYTES;
+  if (content.length < end + 4) return undefined;
+  if (content.readUInt32LE(end) !== crc32c(content, position, end)) return undefined;
+  const reader = new ByteReader(content, position);
+  if (reader.u32() !== BOOT_MAGIC) return undefined;
+  const number = reader.u64();
+  return { number, incarnation: incarnation(reader.u64()), placementEpoch: reader.u64() };
 }

@@ -1,18 +1,10 @@
-import { incarnation, type Logger, OperatingError } from '@robustmq/core';
+import { type Logger, OperatingError } from '@robustmq/core';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { ByteWriter } from './bytes.ts';
 import type { Disk } from './disk.ts';
 import { FileStorage } from './file-storage.ts';
 import { Flusher } from './flusher.ts';
-import {
-  type BootRecord,
-  newCookie,
-  type NodeCookie,
-  readBoot,
-  readCookie,
-  writeBoot,
-  writeCookie,
-} from './node-identity.ts';
+import { BootFile, newCookie, type NodeCookie, readCookie, writeCookie } from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
 import { recover } from './recovery.ts';
 import { makeSegmentFolders } from './segment-file.ts';
@@ -52,7 +44,7 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
   const limits: StorageLimits = { ...defaultStorageLimits, ...options.limits };
   const startedMs = options.clock.monotonicMs();
   const cookie = (await readCookie(disk, options.nodeId)) ?? (await initialize(options));
-  const boot = await nextBoot(disk);
+  const boot = await BootFile.start(disk);
   const checkpoint = await readCheckpoint(disk);
   if (checkpoint === undefined) throw withoutCheckpoint();
   await checkLogVersion(disk);
@@ -68,7 +60,7 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
     flusher: shared.flusher,
     seed,
     walFileBytes: limits.walFileBytes,
-    memoryBytesMax: limits.recentBytesMax + limits.unflushedBytesMax / 2,
+    memoryBytesMax: limits.recentBytesMax + limits.unflushedBytesMax / 8,
     logger,
   });
   await shared.space.start();
@@ -103,6 +95,7 @@ function makeParts(
   const hooks: PartHooks = {
     onDamage: () => {},
     onIndexed: () => {},
+    onShortage: () => {},
     onFatal: options.onFatal,
     segmentBytesWritten: 0,
   };
@@ -114,6 +107,7 @@ function makeParts(
     walFileBytes: limits.walFileBytes,
     unflushedBytes: () => debt.bytes,
     onChange: (readOnly) => reportSpace(logger, readOnly),
+    onShortage: () => hooks.onShortage(),
     onFatal,
   });
   const reader = new SegmentReader({
@@ -161,13 +155,6 @@ async function initialize({ disk, random, nodeId }: StorageOptions): Promise<Nod
   const cookie = newCookie(random, nodeId);
   await writeCookie(disk, cookie);
   return cookie;
-}
-
-async function nextBoot(disk: Disk): Promise<BootRecord> {
-  const last = await readBoot(disk);
-  const boot = { ...last, incarnation: incarnation(last.incarnation + 1) };
-  await writeBoot(disk, boot);
-  return boot;
 }
 
 function withoutCheckpoint(): OperatingError {

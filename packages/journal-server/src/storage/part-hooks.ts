@@ -7,6 +7,7 @@ import type { Replica } from './replica.ts';
 export interface PartHooks {
   onDamage: (replica: Replica, reason: string) => void;
   onIndexed: (replica: Replica) => void;
+  onShortage: () => void;
   onFatal: (error: Error) => void;
   segmentBytesWritten: number;
 }

@@ -1,6 +1,12 @@
 import { OperatingError } from '@robustmq/core';
 import type { Replica } from './replica.ts';
-import type { FramePlace, SegmentReader } from './segment-reader.ts';
+import {
+  CHUNK_BYTES,
+  type FileFrame,
+  type FramePlace,
+  type SegmentReader,
+} from './segment-reader.ts';
+import { INDEX_INTERVAL_BYTES } from './sparse-index.ts';
 import type { StorageRead } from './storage.ts';
 import { appendTimestampBefore } from './wal/wal-record.ts';
 
@@ -39,12 +45,16 @@ export class ReplicaReader {
     const gathered = new Gathering(range);
     const { writtenOrdinal } = replica.memory;
     let isFull = false;
-    await this.#files.walk(replica, from, replica.written.bytes, (frame) => {
+    const take = (frame: FileFrame): boolean => {
       if (!gathered.wants(frame.index, frame.records)) return true;
       isFull = !gathered.fits(frame.index, frame.records, frame.bytes);
       if (!isFull) gathered.take(frame.view(), frame.index, frame.records);
+      isFull ||= gathered.isEnough;
       return !isFull;
-    });
+    };
+    // The start lies within an index interval of the entry.
+    const chunkBytes = Math.min(CHUNK_BYTES, range.bytesMax + 2 * INDEX_INTERVAL_BYTES);
+    await this.#files.walk(replica, from, replica.written.bytes, take, chunkBytes);
     if (!isFull && !gathered.hasBatch) isFull = fromMemory(replica, writtenOrdinal, gathered);
     // What stood behind the file may have been written to it and let go meanwhile.
     return isFull || gathered.hasBatch ? gathered : this.#readFile(replica, range);
@@ -162,6 +172,10 @@ class Gathering implements StorageRead {
     const { limitIndex, bytesMax } = this.#range;
     if (index >= limitIndex || index + records > limitIndex) return false;
     return !this.hasBatch || this.#bytes + bytes <= bytesMax;
+  }
+
+  get isEnough(): boolean {
+    return this.hasBatch && this.#bytes >= this.#range.bytesMax;
   }
 
   take(frame: Buffer, index: number, records: number): void {

@@ -1,4 +1,4 @@
-import type { SegmentId } from '@robustmq/core';
+import { segmentId, type SegmentId } from '@robustmq/core';
 import type { Disk } from './disk.ts';
 
 export const SEGMENT_FOLDER = 'seg';
@@ -15,8 +15,28 @@ export function segmentPath(id: SegmentId): string {
 /** Makes the 256 folders of segment files, durably, so that later only files are made. */
 export async function makeSegmentFolders(disk: Disk): Promise<void> {
   await disk.makeFolder(SEGMENT_FOLDER);
-  for (let byte = 0; byte < 256; byte++) {
-    await disk.makeFolder(`${SEGMENT_FOLDER}/${byte.toString(16).padStart(2, '0')}`);
-  }
+  for (const folder of segmentFolders()) await disk.makeFolder(folder);
   await disk.syncFolder(SEGMENT_FOLDER);
+}
+
+function segmentFolders(): string[] {
+  return Array.from(
+    { length: 256 },
+    (_, byte) => `${SEGMENT_FOLDER}/${byte.toString(16).padStart(2, '0')}`,
+  );
+}
+
+/** Paths of segment files whose segments are not known. */
+export async function unknownSegmentFiles(
+  disk: Disk,
+  isKnown: (id: SegmentId) => boolean,
+): Promise<string[]> {
+  const unknown: string[] = [];
+  for (const folder of segmentFolders()) {
+    for (const name of await disk.list(folder)) {
+      const id = /^[0-9a-f]{32}\.log$/.test(name) ? segmentId(name.slice(0, 32)) : undefined;
+      if (id === undefined || !isKnown(id)) unknown.push(`${folder}/${name}`);
+    }
+  }
+  return unknown;
 }

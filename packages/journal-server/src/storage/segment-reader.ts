@@ -9,7 +9,7 @@ import { segmentPath } from './segment-file.ts';
 import { SparseIndex } from './sparse-index.ts';
 
 /** Read at once while walking a file. */
-const CHUNK_BYTES = 256 * 1024;
+export const CHUNK_BYTES = 256 * 1024;
 /** Indexes of replicas that nobody appends to: entries kept, 24 bytes each. */
 const INDEX_ENTRIES_MAX = 1_000_000;
 
@@ -61,19 +61,22 @@ export class SegmentReader {
 
   /**
    * Visits the frames from `from` up to byte `end` in order, until `visit` returns false. Throws
-   * DAMAGED, and marks the replica, when a frame fails its checks.
+   * DAMAGED, and marks the replica, when a frame fails its checks. `chunkBytes` are read at once.
    */
   async walk(
     replica: Replica,
     from: FramePlace,
     end: number,
     visit: (frame: FileFrame) => boolean,
+    chunkBytes = CHUNK_BYTES,
   ): Promise<void> {
     if (from.position >= end) return;
     const path = segmentPath(replica.manifest.segmentId);
     try {
       await this.#gate.through(() =>
-        this.#files.use(path, (file) => new FileWalk(replica, file, end).run(from, visit)),
+        this.#files.use(path, (file) =>
+          new FileWalk(replica, file, end, chunkBytes).run(from, visit),
+        ),
       );
     } catch (error) {
       if (replica.isDeleted) throw unknownReplica(replica);
@@ -173,6 +176,7 @@ class FileWalk implements FileFrame {
   readonly #replica: Replica;
   readonly #file: DiskFile;
   readonly #end: number;
+  readonly #chunkBytes: number;
   readonly #cursor = new FrameCursor();
   index = 0;
   records = 0;
@@ -182,10 +186,11 @@ class FileWalk implements FileFrame {
   maxTimestampMs = 0;
   isSnapshot = false;
 
-  constructor(replica: Replica, file: DiskFile, end: number) {
+  constructor(replica: Replica, file: DiskFile, end: number, chunkBytes: number) {
     this.#replica = replica;
     this.#file = file;
     this.#end = end;
+    this.#chunkBytes = chunkBytes;
   }
 
   view(): Buffer {
@@ -195,7 +200,7 @@ class FileWalk implements FileFrame {
   async run(from: FramePlace, visit: (frame: FileFrame) => boolean): Promise<void> {
     let { position } = from;
     let chain = from.chain;
-    let wanted = CHUNK_BYTES;
+    let wanted = this.#chunkBytes;
     this.index = from.index;
     while (position < this.#end) {
       const chunk = Buffer.allocUnsafeSlow(Math.min(wanted, this.#end - position));
@@ -219,7 +224,7 @@ class FileWalk implements FileFrame {
         }
         wanted = limits.batchBytesMax + 1;
       } else {
-        wanted = CHUNK_BYTES;
+        wanted = this.#chunkBytes;
       }
       position += used;
     }

@@ -14,6 +14,8 @@ export interface SpaceOptions {
   /** Bytes that have yet to be written to segment files. */
   readonly unflushedBytes: () => number;
   readonly onChange: (readOnly: boolean) => void;
+  /** A look has found too little space, again perhaps: whatever can be given back should be. */
+  readonly onShortage: () => void;
   readonly onFatal: (error: Error) => void;
 }
 
@@ -25,6 +27,7 @@ export interface SpaceOptions {
 export class Space {
   readonly #options: SpaceOptions;
   #freeBytes = Number.POSITIVE_INFINITY;
+  #totalBytes = 0;
   #chargedBytes = 0;
   #reserveBytes = 0;
   #isReadOnly = false;
@@ -37,6 +40,11 @@ export class Space {
 
   get freeBytes(): number {
     return this.#freeBytes - this.#chargedBytes - this.#options.unflushedBytes();
+  }
+
+  /** Size of the disk. */
+  get totalBytes(): number {
+    return this.#totalBytes;
   }
 
   get isReadOnly(): boolean {
@@ -64,7 +72,9 @@ export class Space {
     this.#chargedBytes -= chargedBefore;
     const usual = Math.min(2 * GIB, totalBytes * 0.05);
     this.#reserveBytes = reserveBytes ?? Math.max(usual, 2 * walFileBytes);
+    this.#totalBytes = totalBytes;
     this.#set(!this.hasRoomFor(0));
+    if (this.#isReadOnly) this.#options.onShortage();
   }
 
   /** Whether so many bytes can be taken without touching the reserve. */

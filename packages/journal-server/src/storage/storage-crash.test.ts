@@ -1,8 +1,9 @@
-import { epoch, type Random, randomInteger, seededRandom } from '@robustmq/core';
-import { MemoryDisk, turns } from '@robustmq/testkit';
+import { epoch, OperatingError, type Random, randomInteger, seededRandom } from '@robustmq/core';
+import { fastClock, MemoryDisk, turns } from '@robustmq/testkit';
 import { assert, asyncProperty, integer } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { JournalStorage } from './storage.ts';
+import { segmentPath } from './segment-file.ts';
+import type { FrameToAppend, JournalStorage, StoredReplica } from './storage.ts';
 import {
   bytesOf,
   manifest,
@@ -24,6 +25,8 @@ const TINY: Partial<StorageLimits> = {
   unflushedBytesMax: 256 * 1024,
 };
 const REPLICAS = 6;
+/** Each is one disk through four crashes. */
+const LIVES = Number(process.env['STORAGE_LIVES'] ?? 40);
 
 /** What was asked of a replica, and what the storage has promised about it. */
 class Expected {
@@ -88,7 +91,7 @@ class Model {
       ? nextSnapshot(replica, this.#random.bytes(40))
       : nextFrame(replica, { records, valueBytes, mark: this.#mark++, timestampMs: this.#mark });
     const bytes = bytesOf(frame);
-    storage.append(replica, frame);
+    if (!isTaken(storage, replica, frame)) return;
     expected.frames.push({ bytes, end: replica.length });
   }
 
@@ -194,36 +197,62 @@ class Model {
   }
 }
 
+/** Appends one frame; false when the disk or memory is full, the only reasons to refuse. */
+function isTaken(storage: JournalStorage, replica: StoredReplica, frame: FrameToAppend): boolean {
+  try {
+    storage.append(replica, frame);
+    return true;
+  } catch (error) {
+    const code = error instanceof OperatingError ? error.code : undefined;
+    if (code !== 'DISK_FULL' && code !== 'RESOURCE_EXHAUSTED') throw error;
+    return false;
+  }
+}
+
 /** What was cut off by a crash was never promised. */
 function ignore(): void {}
 
 async function life(seed: number): Promise<{ recycled: boolean; segmentBytes: number }> {
   const random = seededRandom(seed);
-  const disk = new MemoryDisk();
+  const slowness = 1 + randomInteger(random, 8);
+  const disk = new MemoryDisk({ latency: () => 1 + randomInteger(random, slowness) });
   const model = new Model(random);
   let segmentBytes = 0;
   for (let round = 0; round < 4; round++) {
-    const { storage, fatal } = await openOn(disk, TINY);
+    const { storage, fatal } = await openOn(disk, TINY, fastClock());
     await model.check(storage);
     model.note(storage);
-    const steps = 20 + randomInteger(random, 200);
+    const steps = random.next() < 0.2 ? 0 : 20 + randomInteger(random, 200);
     for (let step = 0; step < steps; step++) {
+      if (random.next() < 0.01) squeeze(disk, random);
       model.step(storage);
       if (random.next() < 0.5) await turns(1 + randomInteger(random, 6));
     }
     expect(fatal).toEqual([]);
+    disk.capacityBytes = Number.MAX_SAFE_INTEGER;
     segmentBytes += storage.stats.segmentBytesWritten;
     const end = random.next();
     if (end < 0.15) await storage[Symbol.asyncDispose]();
-    if (end < 0.3) disk.kill();
+    if (end < 0.4) disk.kill();
     else disk.crash(random);
     while (random.next() < 0.3) await crashWhileOpening(disk, random);
   }
   const { storage } = await openOn(disk, TINY);
   await model.check(storage);
-  disk.kill();
+  await storage[Symbol.asyncDispose]();
+  const known = new Set(
+    [...storage.replicas()].map((found) => segmentPath(found.manifest.segmentId)),
+  );
+  const orphans = disk.paths().filter((path) => path.startsWith('seg/') && !known.has(path));
+  expect(orphans).toEqual([]);
   const recycled = !disk.paths().includes('wal/0000000000000001.wal');
   return { recycled, segmentBytes };
+}
+
+/** Sometimes the disk is full for a while, or nearly. */
+function squeeze(disk: MemoryDisk, random: Random): void {
+  disk.capacityBytes = Number.MAX_SAFE_INTEGER - 1;
+  if (random.next() < 0.5) disk.capacityBytes = disk.usedBytes + randomInteger(random, 40_000);
 }
 
 async function crashWhileOpening(disk: MemoryDisk, random: Random): Promise<void> {
@@ -239,11 +268,11 @@ describe('storage under crashes', () => {
     let segmentBytes = 0;
     await assert(
       asyncProperty(integer({ min: 0, max: 0x7fffffff }), async (seed) => {
-        const result = await life(Number(process.env['SEED'] ?? seed));
+        const result = await life(seed);
         if (result.recycled) recycled++;
         segmentBytes += result.segmentBytes;
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 60), endOnFailure: true },
+      { numRuns: LIVES, endOnFailure: true },
     );
     // The test walks the paths it is for.
     expect(recycled).toBeGreaterThan(5);
