@@ -112,7 +112,7 @@ export class AppendStream implements StreamHandlers<AppendRequest>, AppendOwner,
   acknowledged(append: InFlightAppend): void {
     const { appendId, baseOffset, appendTimeMs, isDuplicate } = append;
     const status = undefined;
-    this.#answer(append.batch.length, {
+    this.#answer(append.batchBytes, {
       appendId,
       baseOffset,
       appendTimeMs,
@@ -122,7 +122,7 @@ export class AppendStream implements StreamHandlers<AppendRequest>, AppendOwner,
   }
 
   refused(append: InFlightAppend, error: OperatingError): void {
-    this.#answerRefusal(append.shardId, append.appendId, append.batch.length, error);
+    this.#answerRefusal(append.shardId, append.appendId, append.batchBytes, error);
   }
 
   #answerRefusal(shardId: number, appendId: number, bytes: number, error: OperatingError): void {

@@ -22,6 +22,8 @@ export interface AppendInput {
   readonly facts: BatchFacts;
 }
 
+const NO_BYTES = Buffer.alloc(0);
+
 /** A view may pin a whole message; when it stays, and is so much smaller, it is copied. */
 const copyBelowShare = 0.5;
 
@@ -35,6 +37,8 @@ export class InFlightAppend implements PendingAppend {
   readonly facts: BatchFacts;
   /** Bytes of batch and filter, as the limits of bytes in flight count them. */
   readonly bytes: number;
+  /** Bytes of the batch, as the stream's credit counts them. */
+  readonly batchBytes: number;
   readonly maxTimestampMs: number;
   filter: Buffer;
   batch: Buffer;
@@ -55,8 +59,15 @@ export class InFlightAppend implements PendingAppend {
     this.facts = input.facts;
     this.filter = input.filter;
     this.batch = input.batch;
+    this.batchBytes = input.batch.length;
     this.bytes = input.batch.length + input.filter.length;
     this.maxTimestampMs = batchMaxTimestampMs(input.batch, 0);
+  }
+
+  /** The storage has the bytes: the message that they came in need not wait for the sync. */
+  releaseBytes(): void {
+    this.batch = NO_BYTES;
+    this.filter = NO_BYTES;
   }
 
   /** The append stays for a while: its buffers must not pin the message that they came in. */

@@ -287,6 +287,12 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     throw new OperatingError('SEGMENT_UNKNOWN', message);
   }
 
+  outOfRange({ shard: { shardId }, endOffset }: Replica, offset: number): OperatingError {
+    const earliestOffset = this.#placement.catalog.shard(shardId)?.trimOffset ?? 0;
+    const message = `offset ${offset} lies behind the end ${endOffset} of shard ${shardId}`;
+    return new OperatingError('OFFSET_OUT_OF_RANGE', message, { earliestOffset });
+  }
+
   segmentOf(shardId: number, segmentId: string | undefined): Replica {
     if (segmentId === undefined) {
       const led = this.#shards.get(shardId)?.led;

@@ -123,7 +123,12 @@ export class ProducerTakeover {
     const folder = new FrameFolder(state, endOffset, clock.monotonicMs());
     // The last snapshot may lie behind the end, among what was never committed.
     const fromLastSnapshot = replica.endOffset === endOffset;
-    await storage.scan(replica.stored, { fromLastSnapshot }, (frame) => folder.fold(frame));
+    try {
+      await storage.scan(replica.stored, { fromLastSnapshot }, (frame) => folder.fold(frame));
+    } catch (thrown) {
+      state.clear();
+      throw thrown;
+    }
     state.startSegment();
     return state;
   }

@@ -10,12 +10,15 @@ export type ReadPosition =
   | { readonly kind: 'ended' }
   /** The replica was led here, and whoever leads now knows what follows. */
   | { readonly kind: 'moved' }
+  /** Nobody has written so far. */
+  | { readonly kind: 'beyond' }
   | { readonly kind: 'error'; readonly error: OperatingError };
 
 const DATA: ReadPosition = { kind: 'data' };
 const WAIT: ReadPosition = { kind: 'wait' };
 const ENDED: ReadPosition = { kind: 'ended' };
 const MOVED: ReadPosition = { kind: 'moved' };
+const BEYOND: ReadPosition = { kind: 'beyond' };
 
 /**
  * Only committed records are readable (I7): below the high watermark at the leader, below the end in a
@@ -26,7 +29,7 @@ export function readPosition(replica: Replica, offset: number, limit: number): R
   if (offset < Math.min(limit, replica.highWatermark)) return DATA;
   if (replica.isSealed) return atSealedEnd(replica, offset, limit);
   if (!replica.isLeader) return MOVED;
-  return offset <= replica.endOffset ? WAIT : failed(beyondEnd(replica, offset));
+  return offset <= replica.endOffset ? WAIT : BEYOND;
 }
 
 function atSealedEnd(replica: Replica, offset: number, limit: number): ReadPosition {
@@ -40,13 +43,6 @@ function atSealedEnd(replica: Replica, offset: number, limit: number): ReadPosit
 
 function failed(error: OperatingError): ReadPosition {
   return { kind: 'error', error };
-}
-
-function beyondEnd(replica: Replica, offset: number): OperatingError {
-  const message = `offset ${offset} lies beyond the end ${replica.endOffset} of shard ${shardName(replica)}`;
-  return new OperatingError('OFFSET_OUT_OF_RANGE', message, {
-    epoch: replica.state.identity.epoch,
-  });
 }
 
 function damaged(replica: Replica): OperatingError {

@@ -132,6 +132,9 @@ export class ReadStream implements StreamHandlers<ReadRequest>, ReadScheduler, F
       case 'moved':
         this.#fail(read, this.#port.notLeader(read.replica.shard.shardId));
         return;
+      case 'beyond':
+        this.#fail(read, this.#port.outOfRange(read.replica, position));
+        return;
       case 'error':
         this.#fail(read, found.error);
     }

@@ -111,6 +111,7 @@ export class ReplicaDriver {
       return;
     }
     replica.lastAppendMs = appendTimeMs;
+    append.releaseBytes();
     append.appendTimeMs = appendTimeMs;
     this.#counters.appendedBytes += frameBytes;
     this.run(replica, { kind: 'written', frameBytes });

@@ -32,7 +32,7 @@ export interface RollerOptions {
 export class Roller {
   readonly #options: RollerOptions;
   /** Frozen, committed to the end, and to be asked for in the next call. */
-  #drained: Replica[] = [];
+  readonly #drained = new Set<Replica>();
   #isAsking = false;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
@@ -66,7 +66,7 @@ export class Roller {
 
   /** A frozen segment is committed up to its end. */
   drained(replica: Replica): void {
-    this.#drained.push(replica);
+    this.#drained.add(replica);
     this.#task.schedule();
   }
 
@@ -94,9 +94,10 @@ export class Roller {
     if (this.#isAsking) return;
     this.#isAsking = true;
     try {
-      while (this.#drained.length > 0) {
-        const { controlItemsMax } = this.#options.limits;
-        await this.#ask(this.#drained.splice(0, controlItemsMax));
+      while (this.#drained.size > 0) {
+        const asked = [...this.#drained].slice(0, this.#options.limits.controlItemsMax);
+        for (const replica of asked) this.#drained.delete(replica);
+        await this.#ask(asked);
         this.#onIdle?.();
       }
     } finally {

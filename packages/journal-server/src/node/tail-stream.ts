@@ -173,6 +173,9 @@ export class TailStream implements StreamHandlers<TailRequest>, TailScheduler, F
       case 'moved':
         this.#fail(tail, this.#port.notLeader(tail.replica.shard.shardId));
         return;
+      case 'beyond':
+        this.#fail(tail, this.#port.outOfRange(replica, position));
+        return;
       case 'error':
         this.#fail(tail, found.error);
     }
