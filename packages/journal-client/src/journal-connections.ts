@@ -52,8 +52,11 @@ export class JournalConnections implements AsyncDisposable {
   get(place: JournalPlace): JournalConnection {
     const known = this.#byAddress.get(place.address);
     if (known !== undefined) {
-      known.place = place;
-      return known;
+      // A journal that was started anew gets a new connection: the old one may still wait before it tries.
+      if (known.place.incarnation >= place.incarnation) {
+        return known;
+      }
+      void this.drop(place.address);
     }
     const connected = this.#connect(place);
     this.#byAddress.set(place.address, connected);

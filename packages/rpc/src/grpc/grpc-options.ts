@@ -25,7 +25,7 @@ export function clientOptions(kind: ChannelKind): ChannelOptions {
     'grpc.enable_http_proxy': 0,
     // A server that comes back is found at once.
     'grpc.initial_reconnect_backoff_ms': 50,
-    'grpc.max_reconnect_backoff_ms': 1_000,
+    'grpc.max_reconnect_backoff_ms': 200,
     'grpc.dns_min_time_between_resolutions_ms': 1_000,
     // On bulk channels a ping waits behind data, so it is given more time.
     'grpc.keepalive_time_ms': control ? 1_000 : 5_000,
