@@ -80,6 +80,7 @@ class Broker implements BrokerServer {
   readonly #reader: RecordReader;
   #server: RpcServer | undefined;
   #mqtt: MqttServer | undefined;
+  #sessions: CoordinatorSessionGateway | undefined;
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #stopping = false;
@@ -138,6 +139,7 @@ class Broker implements BrokerServer {
     const { clock, random, logger } = this.#options;
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
+    this.#sessions = sessions;
     const retained = { lookup: () => Promise.resolve(undefined) };
     this.#host.register(createSessionKind({ catalog }));
     this.#host.start();
@@ -224,6 +226,7 @@ class Broker implements BrokerServer {
     this.#registration?.drain();
     await this.#withinDrainTime(async () => {
       await this.#mqtt?.[Symbol.asyncDispose]();
+      this.#sessions?.[Symbol.dispose]();
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });

@@ -9,8 +9,11 @@ export function processMetrics(role: string): Registry {
   return registry;
 }
 
-/** Resolves at SIGTERM or SIGINT: the caller then drains. A second signal ends at once. */
-export function runUntilSignal(logger: Logger): Promise<void> {
+/**
+ * Resolves at SIGTERM or SIGINT: the caller then drains. A second signal ends at once. To be called
+ * before the `ready` line is printed: whoever reads it may send a signal at once.
+ */
+export function untilSignal(logger: Logger): Promise<void> {
   return new Promise((resolve) => {
     const stop = (signal: NodeJS.Signals): void => {
       logger.info({ signal }, 'stopping');

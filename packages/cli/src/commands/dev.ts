@@ -6,7 +6,7 @@ import { silentLogger } from '@robustmq/core';
 
 import { hostOf, type Options, portOf } from '../options.ts';
 import { required } from '../required.ts';
-import { runUntilSignal } from '../service.ts';
+import { untilSignal } from '../service.ts';
 
 const entry = join(import.meta.dirname, '../../bin/robustmq.mjs');
 const colours = [36, 33, 35, 32, 34, 31];
@@ -55,7 +55,7 @@ export async function runDev(options: Options): Promise<void> {
     process.stdout.write(
       'ready dev: one placement, three journals, two brokers. Ctrl-C stops them.\n',
     );
-    await runUntilSignal(silentLogger());
+    await untilSignal(silentLogger());
   } finally {
     await stopAll(children);
   }

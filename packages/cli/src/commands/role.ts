@@ -10,7 +10,7 @@ import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
 import { requireLoopback } from '../exposure.ts';
 import { required } from '../required.ts';
-import { processMetrics, runUntilSignal } from '../service.ts';
+import { processMetrics, untilSignal } from '../service.ts';
 
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
@@ -29,12 +29,13 @@ export async function runBroker(options: Options): Promise<void> {
     registry,
   });
   await using http = await serveHttp(options, registry, healthOf(broker));
+  const stopped = untilSignal(logger);
   readyLine('broker', {
     grpc: broker.addresses.grpc,
     mqtt: broker.addresses.mqtt,
     http: http?.address,
   });
-  await runUntilSignal(logger);
+  await stopped;
 }
 
 /** Runs a journal until SIGTERM or SIGINT. */
@@ -54,8 +55,9 @@ export async function runJournal(options: Options): Promise<void> {
     registry,
   });
   await using http = await serveHttp(options, registry, healthOf(journal));
+  const stopped = untilSignal(logger);
   readyLine('journal', { grpc: journal.address, http: http?.address });
-  await runUntilSignal(logger);
+  await stopped;
 }
 
 /** Runs placement until SIGTERM or SIGINT. */
@@ -73,8 +75,9 @@ export async function runPlacement(options: Options): Promise<void> {
     registry,
   });
   await using http = await serveHttp(options, registry, healthOf(asServer(placement)));
+  const stopped = untilSignal(logger);
   readyLine('placement', { grpc: placement.address, http: http?.address });
-  await runUntilSignal(logger);
+  await stopped;
 }
 
 export function brokerOptions(options: Options): {

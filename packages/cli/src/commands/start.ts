@@ -11,7 +11,7 @@ import { createLogger } from '../logger.ts';
 import { hostOf, type Options, portOf } from '../options.ts';
 import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
-import { processMetrics, runUntilSignal } from '../service.ts';
+import { processMetrics, untilSignal } from '../service.ts';
 import {
   asServer,
   brokerOptions,
@@ -65,10 +65,11 @@ export async function runStart(options: Options): Promise<void> {
     healthOf(asServer(placement), journal, broker),
   );
   const mqtt = broker.addresses.mqtt;
+  const stopped = untilSignal(logger);
   readyLine('start', { grpc: placement.address, mqtt, http: http?.address });
   if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
   process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
-  await runUntilSignal(logger);
+  await stopped;
 }
 
 /** Lines to paste into another terminal. */
