@@ -247,7 +247,23 @@ describe('idempotent producers', () => {
     client.send(again);
     expect(await client.answer(again)).toMatchObject({ duplicate: true });
     journal.clock.jumpWall(-6 * 86_400_000);
-    expect(await client.offset(entry(1, producerBatch(2)))).toBe(2);
+    const back = entry(1, producerBatch(2));
+    client.send(back);
+    expect((await client.answer(back)).baseOffset).toBe(2);
+  });
+
+  it('append times never go back within a segment, whatever the clock does', async () => {
+    await using journal = await NodeFixture.start();
+    await journal.open(1);
+    const client = journal.appends();
+    const times: number[] = [];
+    for (const jumpMs of [0, 60_000, -120_000]) {
+      journal.clock.jumpWall(jumpMs);
+      const one = entry(1, batchOf(['x']));
+      client.send(one);
+      times.push((await client.answer(one)).appendTimeMs);
+    }
+    expect(times).toEqual(times.toSorted((left, right) => left - right));
   });
 });
 

@@ -134,12 +134,17 @@ export class FakeChains implements PlacementPort {
     throwUnlessDone(fenced.status, [result?.status ?? this.noStatus]);
     const length = result?.length ?? 0;
     this.#end(shard, segment, baseOffset + length);
-    const sealed = await client.call(journalControlMethods.sealNotify, {
+    await this.#notify(segment, epoch);
+    return length;
+  }
+
+  async #notify({ segmentId, baseOffset, endOffset }: Segment, epoch: number): Promise<void> {
+    const length = endOffset - baseOffset;
+    const sealed = await this.#attached().client.call(journalControlMethods.sealNotify, {
       authority: this.authority,
       segments: [{ segmentId, length, baseOffset, epoch }],
     });
     throwUnlessDone(sealed.status, sealed.results);
-    return length;
   }
 
   async rollSegments(order: RollOrder): Promise<ShardOutcome[]> {
@@ -162,6 +167,8 @@ export class FakeChains implements PlacementPort {
     if (segment.state === SegmentState.SEALED) return shard;
     shard.epoch++;
     this.#end(shard, segment, item.endOffset);
+    // The notice may overtake the next leader's activation and the answer.
+    await this.#notify(segment, shard.epoch);
     if (item.openNext) await this.openNext(item.shardId);
     return shard;
   }
