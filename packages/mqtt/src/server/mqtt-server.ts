@@ -10,7 +10,6 @@ import {
   type ShardId,
   shardId,
   TimerWheel,
-  TurnTask,
 } from '@robustmq/core';
 import type { JournalClient } from '@robustmq/journal-client';
 import {
@@ -21,7 +20,6 @@ import {
   TopicNames,
 } from '@robustmq/kernel';
 import type { Catalog } from '@robustmq/placement-client';
-import type { Topic } from '@robustmq/rpc';
 
 import { PacketDecoder } from '../codec/packet-decoder.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
@@ -32,12 +30,7 @@ import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
 import { RouteTable } from '../publish/route-table.ts';
-import type {
-  AnnouncedSession,
-  RetainedGateway,
-  RevokeReason,
-  SessionGateway,
-} from '../session/session-gateway.ts';
+import type { RetainedGateway, RevokeReason, SessionGateway } from '../session/session-gateway.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
 
@@ -45,7 +38,7 @@ export interface MqttServerOptions {
   /** HOST:PORT; port 0 takes a free one. */
   readonly listen: string;
   readonly catalog: Catalog;
-  readonly journal: Pick<JournalClient, 'endOffset'>;
+  readonly journal: JournalClient;
   readonly fanOut: FanOut;
   readonly log: LogReader;
   readonly logWriter: LogWriter;
@@ -84,47 +77,30 @@ export class MqttServer implements AsyncDisposable {
   #cancelStalledCheck: CancelTimer = () => {};
   #address: string;
   readonly #unwatch: () => void;
-  readonly #progress: ProgressKeeper;
-  readonly #wheel: TimerWheel;
-  readonly #renaming = new TurnTask(() => this.#rename());
-  #topicByShard = new Map<number, string>();
-  #cancelStalledCheck: CancelTimer = () => {};
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#address = options.listen;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
-    const names = this.#readTopics();
+    const names = TopicNames.of(options.catalog.topics());
     this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
     this.#readers = new LiveReaders({
       fanOut: options.fanOut,
       names,
-      topicOf: (id) => this.#topicByShard.get(id),
+      topicOf: (id) => options.catalog.shard(id)?.topic,
       wallMs: () => options.clock.wallMs(),
       counters: this.counters,
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
     });
-    this.#wheel = new TimerWheel(options.clock);
-    const clients = new Map<string, Connection>();
-    this.#progress = new ProgressKeeper({
-      gateway: options.sessions,
-      clock: options.clock,
-      delayMs: this.#limits.progressDelayMs,
-      logger: options.logger,
-      fenced: ({ grant: { clientId, epoch } }) =>
-        clients.get(clientId)?.revoke(epoch, ReasonCode.sessionTakenOver),
-    });
-    this.#context = this.#makeContext(clients);
+    this.#context = this.#makeContext();
     this.#server = createServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
       this.#accept(socket),
     );
     this.#unwatch = options.catalog.onChange((change) => {
-      if (change.kind === 'topic' && !isSame(change.before, change.after))
-        this.#renaming.schedule();
+      if (change.kind === 'topic') this.#topicsChanged();
     });
     options.sessions.onRevoked((clientId, epoch, reason) => this.#revoked(clientId, epoch, reason));
-    options.sessions.announce(() => this.#announced());
   }
 
   /** Listens. Rejects with ALREADY_EXISTS when the port is taken. */
@@ -162,26 +138,38 @@ export class MqttServer implements AsyncDisposable {
     for (const connection of this.#connections) {
       connection.close(ReasonCode.serverShuttingDown);
     }
-    this.#cancelStalledCheck();
-    this.#progress.close();
-    this.#wheel.clear();
     await Promise.all(this.#endings);
-    const cancelLinger = this.#options.clock.setTimer(lingerMs, () => {
-      for (const socket of this.#sockets) socket.destroy();
-    });
+    await this.#withinLingerTime(closed);
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
-    cancelLinger();
   }
 
-  #makeContext(clients: Map<string, Connection>): BrokerContext {
-    const options = this.#options;
-    const limits = this.#limits;
+  async #withinLingerTime(closed: Promise<unknown>): Promise<void> {
+    let cancel: CancelTimer = () => {};
+    const lingered = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.setTimer(lingerMs, resolve);
+    });
+    await Promise.race([closed, lingered]);
+    cancel();
+  }
+
+  #makeContext(): BrokerContext {
+    const { options, limits } = { options: this.#options, limits: this.#limits };
     const output = new OutputTurn();
+    const clients = new Map<string, Connection>();
+    const progress = new ProgressKeeper({
+      gateway: options.sessions,
+      clock: options.clock,
+      delayMs: limits.progressDelayMs,
+      logger: options.logger,
+      fenced: (session) =>
+        clients.get(session.grant.clientId)?.revoked(ReasonCode.sessionTakenOver),
+    });
     return {
       clock: options.clock,
       random: options.random,
       logger: options.logger,
-      wheel: this.#wheel,
+      wheel: new TimerWheel(options.clock),
       limits,
       counters: this.counters,
       decoder: new PacketDecoder(),
@@ -191,9 +179,8 @@ export class MqttServer implements AsyncDisposable {
         readers: this.#readers,
         catchUp: options.catchUp,
         log: options.log,
-        progress: this.#progress,
+        progress,
         limits,
-        clock: options.clock,
         writer: output.writer,
       },
       sessions: options.sessions,
@@ -262,13 +249,11 @@ export class MqttServer implements AsyncDisposable {
   }
 
   #revoked(clientId: string, epoch: number, reason: RevokeReason): void {
-    const reasonCode =
-      reason === 'taken-over' ? ReasonCode.sessionTakenOver : ReasonCode.administrativeAction;
-    this.#context.clients.get(clientId)?.revoke(epoch, reasonCode);
-  }
-
-  *#announced(): Generator<AnnouncedSession> {
-    for (const { announced } of this.#connections) if (announced !== undefined) yield announced;
+    const connection = this.#context.clients.get(clientId);
+    if (connection?.session?.grant.epoch !== epoch) return;
+    connection.revoked(
+      reason === 'taken-over' ? ReasonCode.sessionTakenOver : ReasonCode.administrativeAction,
+    );
   }
 
   // ---- topics
@@ -283,37 +268,19 @@ export class MqttServer implements AsyncDisposable {
     });
   }
 
-  #readTopics(): TopicNames {
-    const { catalog } = this.#options;
-    this.#topicByShard = new Map();
-    for (const { name, shardIds } of catalog.topics()) {
-      for (const id of shardIds) this.#topicByShard.set(id, name);
-    }
-    return TopicNames.of(catalog.topics());
-  }
-
   /** New topics and partitions may hold names that are subscribed to. */
-  #rename(): void {
-    const names = this.#readTopics();
+  #topicsChanged(): void {
+    const names = TopicNames.of(this.#options.catalog.topics());
     this.#routes.rename(names);
     this.#readers.rename(names);
     for (const session of this.sessions()) {
       for (const subscription of session.subscriptions.values()) {
-        session.setShards(subscription, this.#shardsOf(subscription.stored.filter));
+        for (const id of this.#shardsOf(subscription.stored.filter)) {
+          if (!subscription.shardIds.includes(id)) session.addShard(subscription, id);
+        }
       }
     }
   }
-}
-
-/** Whether a topic's names and partitions are what they were. Internal topics have no names. */
-function isSame(before: Topic | undefined, after: Topic | undefined): boolean {
-  if ((before ?? after)?.name.startsWith('$') === true) return true;
-  if (before === undefined || after === undefined) return false;
-  return (
-    before.config['mqtt.prefix'] === after.config['mqtt.prefix'] &&
-    before.shardIds.length === after.shardIds.length &&
-    before.shardIds.every((id, index) => id === after.shardIds[index])
-  );
 }
 
 function hostAndPort(listen: string): { host: string; port: number } {
