@@ -32,6 +32,7 @@ export class Space {
   #reserveBytes = 0;
   #isReadOnly = false;
   #cancel: CancelTimer | undefined;
+  #isLooking = false;
   #isStopped = false;
 
   constructor(options: SpaceOptions) {
@@ -67,9 +68,12 @@ export class Space {
   async #look(): Promise<void> {
     const { disk, walFileBytes, reserveBytes } = this.#options;
     const chargedBefore = this.#chargedBytes;
+    this.#isLooking = true;
     const { freeBytes, totalBytes } = await disk.freeSpace();
+    this.#isLooking = false;
+    if (this.#isStopped) return;
     this.#freeBytes = freeBytes;
-    this.#chargedBytes -= chargedBefore;
+    this.#chargedBytes = Math.max(0, this.#chargedBytes - chargedBefore);
     const usual = Math.min(2 * GIB, totalBytes * 0.05);
     this.#reserveBytes = reserveBytes ?? Math.max(usual, 2 * walFileBytes);
     this.#totalBytes = totalBytes;
@@ -96,6 +100,8 @@ export class Space {
   check(bytes: number): void {
     if (!this.#isReadOnly && this.hasRoomFor(bytes)) return;
     this.#set(true);
+    // The estimate only falls; the disk may have more by now.
+    if (this.#chargedBytes > 0 && !this.#isLooking) this.#look().catch(this.#options.onFatal);
     throw new OperatingError(
       'DISK_FULL',
       `the journal's disk has ${Math.max(0, Math.floor(this.freeBytes))} bytes free, its reserve is ${Math.ceil(this.#reserveBytes)}: free or add space, appends go on by themselves then`,
