@@ -27,6 +27,7 @@ export class Checkpointer {
   #newest: Checkpoint;
   /** Where the older slot, which has to do when the newer one is damaged, begins to replay. */
   #olderReplayFrom: number;
+  #work: Promise<void> = Promise.resolve();
 
   constructor(options: CheckpointerOptions, last: Checkpoint) {
     this.#options = options;
@@ -44,7 +45,14 @@ export class Checkpointer {
     return this.#olderReplayFrom < this.#newest.replayFrom;
   }
 
-  async write(): Promise<void> {
+  /** One at a time. */
+  write(): Promise<void> {
+    const done = this.#work.then(() => this.#write());
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  async #write(): Promise<void> {
     const { disk, writer, replicas, settleDeletes } = this.#options;
     await settleDeletes();
     const startLsn = writer.nextLsn;

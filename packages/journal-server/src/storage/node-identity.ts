@@ -180,3 +180,63 @@ function decodeBoot(content: Buffer, position: number): BootSlot | undefined {
   const number = reader.u64();
   return { number, incarnation: incarnation(reader.u64()), placementEpoch: reader.u64() };
 }
+
+/** Who this node is; what of it may change, changes durably. */
+export class NodeIdentity {
+  readonly #disk: Disk;
+  readonly #boot: BootFile;
+  #cookie: NodeCookie;
+  /** Changes, one after the other. */
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(disk: Disk, cookie: NodeCookie, boot: BootFile) {
+    this.#disk = disk;
+    this.#cookie = cookie;
+    this.#boot = boot;
+  }
+
+  get cookie(): NodeCookie {
+    return this.#cookie;
+  }
+
+  get incarnation(): Incarnation {
+    return this.#boot.record.incarnation;
+  }
+
+  get placementEpoch(): number {
+    return this.#boot.record.placementEpoch;
+  }
+
+  /** Throws WRONG_CLUSTER, and FENCED for a placement epoch that was surpassed. */
+  adopt(clusterId: string, placementEpoch: number): Promise<void> {
+    const done = this.#work.then(() => this.#adopt(clusterId, placementEpoch));
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  async #adopt(clusterId: string, placementEpoch: number): Promise<void> {
+    const cookie = this.#cookie;
+    const seen = this.#boot.record;
+    if (cookie.clusterId !== '' && cookie.clusterId !== clusterId) {
+      throw new OperatingError(
+        'WRONG_CLUSTER',
+        `this node belongs to cluster ${cookie.clusterId}, not to ${clusterId}; give it another data folder`,
+      );
+    }
+    if (placementEpoch < seen.placementEpoch) {
+      throw new OperatingError(
+        'FENCED',
+        `placement epoch ${placementEpoch} is older than ${seen.placementEpoch}, which this node has seen`,
+        { epoch: seen.placementEpoch },
+      );
+    }
+    if (cookie.clusterId !== clusterId) {
+      const changed = { ...cookie, clusterId };
+      await writeCookie(this.#disk, changed);
+      this.#cookie = changed;
+    }
+    if (placementEpoch > seen.placementEpoch) {
+      await this.#boot.write({ incarnation: seen.incarnation, placementEpoch });
+    }
+  }
+}

@@ -4,7 +4,14 @@ import { ByteWriter } from './bytes.ts';
 import type { Disk } from './disk.ts';
 import { FileStorage } from './file-storage.ts';
 import { Flusher } from './flusher.ts';
-import { BootFile, newCookie, type NodeCookie, readCookie, writeCookie } from './node-identity.ts';
+import {
+  BootFile,
+  newCookie,
+  type NodeCookie,
+  NodeIdentity,
+  readCookie,
+  writeCookie,
+} from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
 import { recover } from './recovery.ts';
 import { makeSegmentFolders } from './segment-file.ts';
@@ -70,8 +77,7 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
     limits,
     slabs,
     debt,
-    cookie,
-    boot,
+    identity: new NodeIdentity(disk, cookie, boot),
     seed,
     checkpoint,
     recovered,
