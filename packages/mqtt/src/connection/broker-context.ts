@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
 
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
-import type { DeliveryContext } from '../delivery/live-session.ts';
+import type { DeliveryContext } from '../delivery/delivery-context.ts';
 import type { RouteTable } from '../publish/route-table.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';

@@ -19,26 +19,29 @@ import type {
   ConnectPacket,
   DisconnectPacket,
   ProtocolVersion,
+  PublishPacket,
   SubscribePacket,
   UnsubscribePacket,
 } from '../codec/packet.ts';
 import { fault, protocolError, type ProtocolFault } from '../codec/protocol-fault.ts';
 import { connackReasonByError, ReasonCode } from '../codec/reason-code.ts';
-import { type DeliveryClient, LiveSession } from '../delivery/live-session.ts';
+import type { DeliveryClient } from '../delivery/delivery-context.ts';
+import { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
-import { storedHeadersOfWill } from '../message/header-encoder.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
 import { countFault } from '../server/mqtt-counters.ts';
 import type {
+  AnnouncedSession,
   SessionGrant,
   SessionGranted,
   SessionProgress,
-  WillToStore,
 } from '../session/session-gateway.ts';
-import { endsOf, replayRetained, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
+import { RetainedReplay } from '../subscribe/retained-replay.ts';
+import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
-import { Output } from './output.ts';
+import { acceptance, refusalOf, silenceMsMax, willToStore } from './handshake.ts';
+import { Output, type OutputOwner } from './output.ts';
 
 type State = 'awaiting-connect' | 'connecting' | 'active' | 'closed';
 
@@ -51,45 +54,59 @@ interface SessionEnd {
 }
 
 const abnormal: SessionEnd = { revoked: false, publishWill: true, expirySeconds: undefined };
-const keepAliveFactor = 1.5;
+const revoked: SessionEnd = { revoked: true, publishWill: false, expirySeconds: undefined };
+/** The client never had a CONNACK: neither has its will been accepted. [MQTT5-3.1.2-7] */
+const unaccepted: SessionEnd = { revoked: false, publishWill: false, expirySeconds: undefined };
 
 /**
  * One client: awaiting-connect → connecting → active → closed. A fault in its bytes or its behaviour
  * ends it with the code that the specification gives, and nothing else.
  */
-export class Connection implements FrameSink, DeliveryClient, PublishClient {
+export class Connection implements FrameSink, DeliveryClient, PublishClient, OutputOwner {
   readonly output: Output;
   readonly #socket: Socket;
   readonly #context: BrokerContext;
   readonly #framer: PacketFramer;
-  #timer: WheelTimer | undefined;
+  readonly #timer: WheelTimer;
   #state: State = 'awaiting-connect';
   #version: ProtocolVersion | undefined;
   #clientId = '';
+  #connectionId = '';
   #packetBytesMax = 0xffffffff;
   #receiveMaximum = 0xffff;
-  #keepAliveMs = 0;
+  /** 0: it may be silent as long as it likes. */
+  #silenceMsMax = 0;
   #lastReadMs: number;
   #expirySeconds = 0;
   #explains = true;
   #session: LiveSession | undefined;
   #publishes: InboundPublishes | undefined;
+  #replay: RetainedReplay | undefined;
   /** Work that has to end before the next packet is taken. */
   #holds = 0;
   #stalledSinceMs: number | undefined;
+  /** Highest epoch of its client id that was revoked while it was connecting. */
+  #revokedEpoch = 0;
 
   constructor(socket: Socket, context: BrokerContext) {
     this.#socket = socket;
     this.#context = context;
     this.#lastReadMs = context.clock.monotonicMs();
-    this.output = new Output(socket, context.output, context.limits.socketBytesMax);
-    this.#framer = new PacketFramer(this, context.limits.packetBytesBeforeAuthMax);
+    const { socketBytesMax, packetBytesBeforeAuthMax, connectTimeoutMs } = context.limits;
+    this.output = new Output(socket, {
+      turn: context.output,
+      owner: this,
+      bytesMax: socketBytesMax,
+    });
+    this.#framer = new PacketFramer(this, packetBytesBeforeAuthMax);
     this.#timer = context.wheel.timer(() => this.#timeUp());
-    this.#timer.set(context.limits.connectTimeoutMs);
+    this.#timer.set(connectTimeoutMs);
+    const gone = (): void => this.close(undefined);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    socket.on('drain', () => this.#drained());
-    socket.on('error', () => this.close(undefined));
-    socket.on('close', () => this.close(undefined));
+    socket.on('drain', () => this.output.drained());
+    socket.on('end', gone);
+    socket.on('error', gone);
+    socket.on('close', gone);
   }
 
   get mqtt5(): boolean {
@@ -104,63 +121,71 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
     return this.#receiveMaximum;
   }
 
-  get clientId(): string {
-    return this.#clientId;
-  }
-
   get session(): LiveSession | undefined {
     return this.#session;
+  }
+
+  /** Its session, if only brokers know of it. */
+  get announced(): AnnouncedSession | undefined {
+    const session = this.#session;
+    if (session === undefined || session.durable || this.#isClosed) return undefined;
+    return { ...session.grant, connectionId: this.#connectionId };
+  }
+
+  get #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   // ---- reading
 
   #read(chunk: Buffer): void {
+    // After the end nothing of the client is looked at. [MQTT5-3.14.4-1]
+    if (this.#isClosed) return;
     this.#lastReadMs = this.#context.clock.monotonicMs();
     this.#context.counters.bytesIn += chunk.length;
-    const wrong = this.#framer.push(chunk);
+    this.#handle(this.#framer.push(chunk));
+  }
+
+  #handle(wrong: ProtocolFault | undefined): void {
     this.#context.decoder.release();
     if (wrong !== undefined) this.fail(wrong);
   }
 
   onFrame(frame: Frame): boolean {
     const packet = this.#context.decoder.decode(frame, this.#version);
-    if (packet.kind === 'fault') {
-      this.fail(packet);
-      return false;
-    }
-    this.#take(packet);
-    return this.#holds === 0 && this.#state !== 'closed';
+    if (packet.kind === 'fault') this.fail(packet);
+    else this.#take(packet);
+    return this.#holds === 0 && !this.#isClosed;
   }
 
   #take(packet: ClientPacket): void {
-    if (packet.kind === 'connect') {
-      this.#hold(this.#connect(packet));
-      return;
-    }
     const session = this.#session;
-    const publishes = this.#publishes;
-    if (session === undefined || publishes === undefined) return;
+    if (packet.kind === 'connect') this.#hold(() => this.#connect(packet));
+    else if (session !== undefined) this.#takeInSession(packet, session);
+  }
+
+  #takeInSession(packet: Exclude<ClientPacket, ConnectPacket>, session: LiveSession): void {
     switch (packet.kind) {
       case 'publish':
-        publishes.publish(packet);
+        this.#publish(packet, session);
         return;
       case 'puback':
-        session.acknowledged(packet.packetId);
+        session.outbound.acknowledged(packet.packetId);
         return;
       case 'pubrec':
         this.#pubrec(session, packet);
         return;
       case 'pubrel':
-        publishes.release(packet.packetId);
+        this.#publishesOf(session).release(packet.packetId);
         return;
       case 'pubcomp':
-        session.completed(packet.packetId);
+        session.outbound.completed(packet.packetId);
         return;
       case 'subscribe':
-        this.#hold(this.#subscribe(session, packet));
+        this.#hold(() => this.#subscribe(session, packet));
         return;
       case 'unsubscribe':
-        this.#hold(this.#unsubscribe(session, packet));
+        this.#hold(() => this.#unsubscribe(session, packet));
         return;
       case 'pingreq':
         encodePingresp(this.#context.output.writer);
@@ -177,9 +202,9 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
   }
 
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
-  #hold(work: Promise<void>): void {
+  #hold(work: () => Promise<void>): void {
     this.pause();
-    work.then(
+    work().then(
       () => this.proceed(),
       (thrown: unknown) => this.failed(toOperatingError(thrown)),
     );
@@ -191,15 +216,15 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
   }
 
   proceed(): void {
-    if (--this.#holds > 0 || this.#state === 'closed') return;
-    const wrong = this.#framer.resume();
-    if (wrong !== undefined) this.fail(wrong);
-    else if (this.#holds === 0) this.#socket.resume();
+    if (--this.#holds > 0 || this.#isClosed) return;
+    // While we did not read, the client could not show that it lives.
+    this.#lastReadMs = this.#context.clock.monotonicMs();
+    this.#handle(this.#framer.resume());
+    if (this.#holds === 0 && !this.#isClosed) this.#socket.resume();
   }
 
-  #drained(): void {
-    this.output.drained();
-    this.#stalledSinceMs = undefined;
+  /** The output is not full any more. */
+  roomMade(): void {
     this.#session?.roomMade();
   }
 
@@ -212,58 +237,45 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
     this.#receiveMaximum = packet.receiveMaximum;
     this.#explains = packet.requestProblemInformation;
     this.#expirySeconds = packet.sessionExpirySeconds;
-    const refusal = this.#refusalOf(packet);
+    const refusal = refusalOf(packet);
     if (refusal !== undefined) {
       this.#refuse(refusal);
       return;
     }
-    this.#clientId = packet.clientId || `auto-${this.#context.random.bytes(8).toString('hex')}`;
     this.#framer.configure(packet.protocolVersion, this.#context.limits.packetBytesMax);
-    this.#context.clients.get(this.#clientId)?.takenOver();
-    this.#context.clients.set(this.#clientId, this);
+    this.#takeClientId(packet.clientId);
+    const granted = await this.#grant(packet);
+    if (granted === undefined) return;
+    const grant = { clientId: this.#clientId, epoch: granted.epoch };
+    if (this.#isClosed) this.#endSession(grant, unaccepted);
+    else if (granted.epoch <= this.#revokedEpoch) this.#refuse(ReasonCode.serverUnavailable);
+    else await this.#accept(packet, granted, grant);
+  }
+
+  #takeClientId(clientId: string): void {
+    const { random, clients } = this.#context;
+    this.#clientId = clientId || `auto-${random.bytes(8).toString('hex')}`;
+    clients.get(this.#clientId)?.takenOver();
+    clients.set(this.#clientId, this);
+  }
+
+  /** Undefined: the client was refused. */
+  async #grant(packet: ConnectPacket): Promise<SessionGranted | undefined> {
+    this.#connectionId = this.#context.nextConnectionId();
     try {
-      const granted = await this.#grant(packet);
-      const grant = { clientId: this.#clientId, epoch: granted.epoch };
-      if (this.#isClosed()) this.#endSession(grant, abnormal);
-      else await this.#accept(packet, granted, grant);
+      return await this.#context.sessions.connect({
+        clientId: this.#clientId,
+        connectionId: this.#connectionId,
+        cleanStart: packet.cleanStart,
+        expirySeconds: packet.sessionExpirySeconds,
+        will: willToStore(packet, publisherHash(this.#clientId)),
+      });
     } catch (thrown) {
       const error = toOperatingError(thrown);
       this.#context.logger.warn({ clientId: this.#clientId, code: error.code }, error.message);
       this.#refuse(connackReasonByError[error.code]);
+      return undefined;
     }
-  }
-
-  #isClosed(): boolean {
-    return this.#state === 'closed';
-  }
-
-  #refusalOf(packet: ConnectPacket): ReasonCode | undefined {
-    if (packet.authenticationMethod !== undefined) return ReasonCode.badAuthenticationMethod;
-    // 3.1 wants an id always, 3.1.1 when the session is to be kept. [MQTT-3.1.3-8]
-    if (packet.clientId !== '' || packet.protocolVersion === 5) return undefined;
-    const allowed = packet.protocolVersion === 4 && packet.cleanStart;
-    return allowed ? undefined : ReasonCode.clientIdentifierNotValid;
-  }
-
-  #grant(packet: ConnectPacket): Promise<SessionGranted> {
-    return this.#context.sessions.connect({
-      clientId: this.#clientId,
-      connectionId: this.#context.nextConnectionId(),
-      cleanStart: packet.cleanStart,
-      expirySeconds: packet.sessionExpirySeconds,
-      will: this.#willOf(packet),
-    });
-  }
-
-  #willOf({ will }: ConnectPacket): WillToStore | undefined {
-    if (will === undefined) return undefined;
-    const clears = will.retain && will.payload.length === 0;
-    return {
-      topic: will.topic,
-      value: clears ? null : will.payload,
-      headers: storedHeadersOfWill(will, publisherHash(this.#clientId)),
-      delaySeconds: will.delaySeconds,
-    };
   }
 
   async #accept(
@@ -271,34 +283,19 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
     granted: SessionGranted,
     grant: SessionGrant,
   ): Promise<void> {
-    const context = this.#context;
+    const { limits, delivery } = this.#context;
     const publisher = publisherHash(this.#clientId);
     const durable = packet.sessionExpirySeconds > 0;
-    const session = new LiveSession(this, context.delivery, { grant, durable, publisher });
+    const session = new LiveSession(this, delivery, { grant, durable, publisher });
     this.#session = session;
-    this.#publishes = new InboundPublishes(this, context, {
-      grant,
-      durable,
-      publisher,
-      storedPacketIds: granted.inboundPacketIds,
-    });
     this.#state = 'active';
-    this.#keepAliveMs = packet.keepAliveSeconds * 1000 * keepAliveFactor;
-    if (this.#keepAliveMs > 0) this.#timer?.set(this.#keepAliveMs);
-    else {
-      this.#timer?.cancel();
-      this.#timer = undefined;
-    }
-    this.#connack({
-      sessionPresent: granted.present,
-      reasonCode: ReasonCode.success,
-      receiveMaximum: context.limits.receiveMaximum,
-      packetBytesMax: context.limits.packetBytesMax,
-      topicAliasMaximum: context.limits.topicAliasMaximum,
-      sharedSubscriptionAvailable: false,
-      assignedClientId: packet.clientId === '' ? this.#clientId : undefined,
-    });
-    if (granted.present) await this.#resume(session, granted);
+    this.#silenceMsMax = silenceMsMax(packet, limits);
+    if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
+    else this.#timer.cancel();
+    const { present: sessionPresent, inboundPacketIds } = granted;
+    this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
+    if (inboundPacketIds.length > 0) this.#publishesOf(session, inboundPacketIds);
+    if (sessionPresent) await this.#resume(session, granted);
   }
 
   async #resume(session: LiveSession, granted: SessionGranted): Promise<void> {
@@ -309,17 +306,21 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
       this.#context,
       subscriptions.flatMap((subscription) => subscription.shardIds),
     );
-    if (!session.ended) await session.resume(granted, subscriptions, ends);
+    if (session.ended) return;
+    session.resume(granted, subscriptions, ends);
+    for (const subscription of subscriptions) {
+      session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
+    }
   }
 
   #connack(spec: ConnackSpec): void {
-    encodeConnack(this.#context.output.writer, this.#receiver(), spec);
+    encodeConnack(this.#context.output.writer, this.#receiver, spec);
     this.output.written();
   }
 
   /** Nothing that follows a refused CONNECT is looked at. [MQTT5-3.1.4-6] */
   #refuse(reasonCode: ReasonCode): void {
-    if (this.#isClosed()) return;
+    if (this.#isClosed) return;
     countFault(this.#context.counters, reasonCode);
     this.#connack({ sessionPresent: false, reasonCode });
     this.close(undefined);
@@ -327,31 +328,46 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
 
   // ---- the other packets
 
+  #publish(packet: PublishPacket, session: LiveSession): void {
+    this.#publishesOf(session).publish(packet);
+  }
+
+  #publishesOf(session: LiveSession, storedPacketIds: readonly number[] = []): InboundPublishes {
+    if (this.#publishes === undefined) {
+      const { grant, durable, publisher } = session;
+      const own = { grant, durable, publisher, storedPacketIds };
+      this.#publishes = new InboundPublishes(this, this.#context, own);
+    }
+    return this.#publishes;
+  }
+
   #pubrec(session: LiveSession, packet: AckPacket): void {
-    const failed = packet.reasonCode >= ReasonCode.unspecifiedError;
-    if (session.received(packet.packetId, failed) || failed) return;
+    const isFailed = packet.reasonCode >= ReasonCode.unspecifiedError;
+    if (session.outbound.received(packet.packetId, isFailed) || isFailed) return;
     this.sendAck('pubrel', packet.packetId, ReasonCode.packetIdentifierNotFound);
   }
 
   async #subscribe(session: LiveSession, packet: SubscribePacket): Promise<void> {
     const { reasonCodes, replays } = await subscribe(this.#context, session, packet);
     if (session.ended) return;
-    encodeSuback(this.#context.output.writer, this.#receiver(), packet.packetId, reasonCodes);
+    encodeSuback(this.#context.output.writer, this.#receiver, packet.packetId, reasonCodes);
     this.output.written();
-    void replayRetained(this.#context, session, replays);
+    if (replays.length === 0) return;
+    this.#replay ??= new RetainedReplay(this.#context, session);
+    this.#replay.add(replays);
   }
 
   async #unsubscribe(session: LiveSession, packet: UnsubscribePacket): Promise<void> {
     const reasonCodes = await unsubscribe(this.#context, session, packet);
     if (session.ended) return;
-    encodeUnsuback(this.#context.output.writer, this.#receiver(), packet.packetId, reasonCodes);
+    encodeUnsuback(this.#context.output.writer, this.#receiver, packet.packetId, reasonCodes);
     this.output.written();
   }
 
   #disconnected(packet: DisconnectPacket): void {
     const { sessionExpirySeconds: expirySeconds } = packet;
     if (expirySeconds !== undefined && expirySeconds > 0 && this.#expirySeconds === 0) {
-      this.fail(protocolError('MQTT5-3.14.2-2', 'a session that expires at once cannot be kept'));
+      this.fail(protocolError('MQTT5-3.14.2.2.2', 'a session that ends at once cannot be kept'));
       return;
     }
     // Only a normal disconnection discards the will. [MQTT5-3.14.4-3]
@@ -360,7 +376,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
   }
 
   sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode): void {
-    encodeAck(this.#context.output.writer, this.#receiver(), kind, packetId, reasonCode);
+    encodeAck(this.#context.output.writer, this.#receiver, kind, packetId, reasonCode);
     this.output.written();
   }
 
@@ -368,31 +384,37 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
     this.sendAck('pubrel', packetId, ReasonCode.success);
   }
 
-  #receiver(): { version: ProtocolVersion; packetBytesMax: number } {
+  get #receiver(): { version: ProtocolVersion; packetBytesMax: number } {
     return { version: this.#version ?? 4, packetBytesMax: this.#packetBytesMax };
   }
 
   // ---- the end
 
   #timeUp(): void {
+    if (this.#state === 'connecting') {
+      this.#refuse(ReasonCode.serverUnavailable);
+      return;
+    }
     if (this.#state !== 'active') {
       this.close(undefined);
       return;
     }
-    const idleMs = this.#context.clock.monotonicMs() - this.#lastReadMs;
+    const leftMs = this.#lastReadMs + this.#silenceMsMax - this.#context.clock.monotonicMs();
     // While we do not read, the client cannot show that it lives.
-    if (idleMs < this.#keepAliveMs || this.#holds > 0) {
-      this.#timer?.set(Math.max(1, this.#keepAliveMs - idleMs));
-      return;
-    }
-    this.fail(fault(ReasonCode.keepAliveTimeout, 'MQTT5-3.1.2-22', 'keep alive ran out'));
+    if (this.#holds > 0) this.#timer.set(this.#silenceMsMax);
+    else if (leftMs > 0) this.#timer.set(leftMs);
+    else this.fail(fault(ReasonCode.keepAliveTimeout, 'MQTT5-3.1.2-22', 'keep alive ran out'));
   }
 
   /** Ends a client that has taken nothing for too long. Called now and then. */
   checkStalled(nowMs: number): void {
-    if (!this.output.full) return;
+    if (!this.output.full) {
+      this.#stalledSinceMs = undefined;
+      return;
+    }
     this.#stalledSinceMs ??= nowMs;
     if (nowMs - this.#stalledSinceMs < this.#context.limits.stalledTimeoutMs) return;
+    this.#context.counters.stalled++;
     this.close(ReasonCode.quotaExceeded);
     this.#socket.destroy();
   }
@@ -403,31 +425,39 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
     this.close(ReasonCode.sessionTakenOver);
   }
 
-  /** The session went to another broker. */
-  revoked(reasonCode: ReasonCode): void {
-    this.#context.counters.takeovers++;
-    this.close(reasonCode, { revoked: true, publishWill: false, expirySeconds: undefined });
+  /** The session of that epoch has ended, or goes on at another broker. */
+  revoke(epoch: number, reasonCode: ReasonCode): void {
+    const session = this.#session;
+    if (session === undefined) {
+      this.#revokedEpoch = Math.max(this.#revokedEpoch, epoch);
+    } else if (session.grant.epoch <= epoch) {
+      this.#context.counters.takeovers++;
+      this.close(reasonCode, revoked);
+    }
   }
 
   /** Something that the client asked for, or that it needs, cannot be had: it has to come back. */
   failed(error: OperatingError): void {
-    if (this.#isClosed()) return;
-    const { clientId } = this;
-    this.#context.logger.warn({ clientId, code: error.code }, error.message);
-    if (error.code === 'FENCED') this.revoked(ReasonCode.sessionTakenOver);
-    else this.close(ReasonCode.implementationSpecificError);
+    if (this.#isClosed) return;
+    this.#context.logger.warn({ clientId: this.#clientId, code: error.code }, error.message);
+    const epoch = this.#session?.grant.epoch;
+    if (error.code === 'FENCED' && epoch !== undefined) {
+      this.revoke(epoch, ReasonCode.sessionTakenOver);
+    } else {
+      this.close(ReasonCode.implementationSpecificError);
+    }
   }
 
   /** The client broke the protocol. */
   fail(wrong: ProtocolFault): void {
-    if (this.#isClosed()) return;
+    if (this.#isClosed) return;
     const { logger, counters } = this.#context;
     countFault(counters, wrong.reasonCode);
     logger.debug({ clientId: this.#clientId, clause: wrong.clause }, wrong.message);
     const { answerVersion, connackCode } = wrong;
-    const answered =
+    const isAnswered =
       answerVersion === 5 || (answerVersion !== undefined && connackCode !== undefined);
-    if (this.#state === 'awaiting-connect' && answered) {
+    if (this.#state === 'awaiting-connect' && isAnswered) {
       this.#version = answerVersion;
       this.#connack({ sessionPresent: false, reasonCode: wrong.reasonCode });
     }
@@ -439,30 +469,32 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient {
    * it goes on elsewhere.
    */
   close(reasonCode: ReasonCode | undefined, end: SessionEnd = abnormal, reason?: string): void {
-    if (this.#isClosed()) return;
-    const told = this.#state === 'active' && reasonCode !== undefined && this.mqtt5;
+    if (this.#isClosed) return;
+    const isTold = this.#state === 'active' && reasonCode !== undefined && this.mqtt5;
     this.#state = 'closed';
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    if (told) {
+    this.#timer.cancel();
+    if (isTold) {
       const reasonString = this.#explains ? reason : undefined;
       const spec = { reasonCode, reasonString };
-      encodeDisconnect(this.#context.output.writer, this.#receiver(), spec);
+      encodeDisconnect(this.#context.output.writer, this.#receiver, spec);
       this.output.written();
     }
     this.output.flush();
     this.#socket.end();
     this.#context.closing(this.#socket);
-    if (this.#context.clients.get(this.#clientId) === this)
-      this.#context.clients.delete(this.#clientId);
-    const session = this.#session;
-    if (session !== undefined) {
-      const progress = session.durable ? session.progress() : undefined;
-      session.end();
-      this.#publishes?.end();
-      if (!end.revoked) this.#endSession(session.grant, end, progress);
-    }
+    const { clients } = this.#context;
+    if (clients.get(this.#clientId) === this) clients.delete(this.#clientId);
+    this.#closeSession(end);
     this.#context.closed(this);
+  }
+
+  #closeSession(end: SessionEnd): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    const progress = session.durable ? session.progress() : undefined;
+    session.end();
+    this.#publishes?.end();
+    if (!end.revoked) this.#endSession(session.grant, end, progress);
   }
 
   #endSession(grant: SessionGrant, end: SessionEnd, progress?: SessionProgress): void {

@@ -26,6 +26,12 @@ export class OutputTurn {
   }
 }
 
+/** Whose output it is. */
+export interface OutputOwner {
+  /** The output is not full any more. Called once for {@link Output.askForRoom}. */
+  roomMade(): void;
+}
+
 /**
  * Bytes on their way to one socket. Packets are views of buffers that others share (a turn's encoded
  * messages) or that were written for this client; views that follow each other in memory become one.
@@ -34,6 +40,8 @@ export class OutputTurn {
 export class Output {
   readonly #socket: Socket;
   readonly #turn: OutputTurn;
+  readonly #owner: OutputOwner;
+  readonly #bytesMax: number;
   /** The run of bytes that may still grow. */
   #store: ArrayBufferLike | undefined;
   #start = 0;
@@ -43,22 +51,36 @@ export class Output {
   #scheduled = false;
   /** Bytes in the socket when it was last written to. */
   #socketBytes = 0;
-  readonly #bytesMax: number;
+  #heldBytes = 0;
+  #isAsked = false;
 
-  constructor(socket: Socket, turn: OutputTurn, bytesMax: number) {
+  constructor(socket: Socket, options: { turn: OutputTurn; owner: OutputOwner; bytesMax: number }) {
     this.#socket = socket;
-    this.#turn = turn;
-    this.#bytesMax = bytesMax;
+    this.#turn = options.turn;
+    this.#owner = options.owner;
+    this.#bytesMax = options.bytesMax;
   }
 
   /** More waits than the bound: nothing else should be added that can wait or be dropped. */
   get full(): boolean {
-    return this.#bytes + this.#socketBytes > this.#bytesMax;
+    return this.#bytes + this.#socketBytes + this.#heldBytes > this.#bytesMax;
+  }
+
+  /** Tells the owner when it is not {@link full} any more, which it is now. */
+  askForRoom(): void {
+    this.#isAsked = true;
+  }
+
+  /** Counts packets that wait for something else before they are added; negative: they wait no more. */
+  hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    if (bytes < 0) this.#tell();
   }
 
   /** The socket has taken everything. */
   drained(): void {
     this.#socketBytes = 0;
+    this.#tell();
   }
 
   /** Adds a packet. Nobody writes to its bytes again. */
@@ -89,10 +111,16 @@ export class Output {
     if (this.#bytes === 0) return;
     this.#closeRun();
     const runs = this.#runs ?? [];
-    this.#runs = undefined;
     const bytes = this.#bytes;
+    this.#runs = undefined;
     this.#bytes = 0;
-    if (this.#socket.destroyed) return;
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    this.#write(runs, bytes);
+    this.#socketBytes = this.#socket.writableLength;
+    this.#tell();
+  }
+
+  #write(runs: readonly Buffer[], bytes: number): void {
     const [first] = runs;
     if (runs.length === 1 && first) {
       this.#socket.write(first);
@@ -103,7 +131,12 @@ export class Output {
       for (const run of runs) this.#socket.write(run);
       this.#socket.uncork();
     }
-    this.#socketBytes = this.#socket.writableLength;
+  }
+
+  #tell(): void {
+    if (!this.#isAsked || this.full) return;
+    this.#isAsked = false;
+    this.#owner.roomMade();
   }
 
   #closeRun(): void {

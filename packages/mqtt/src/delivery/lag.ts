@@ -1,6 +1,8 @@
 import { OperatingError, type Offset, offset } from '@robustmq/core';
 import type { CatchUpCursor } from '@robustmq/kernel';
 
+const readBytesMin = 4096;
+
 /**
  * A partition on which a session is behind the live path: it reads on by itself from `position`.
  * Invariant: everything below `position` was delivered, did not match, or is in the window.
@@ -19,11 +21,31 @@ export class Lag {
   joinAt: Offset | undefined;
   /** Records that would go out at QoS 0 and are older were missed while offline: passed over. */
   readonly qos0From: Offset;
+  readonly #readBytesMax: number;
+  #readBytes: number;
 
-  constructor(cursor: CatchUpCursor, qos0From: Offset) {
+  constructor(cursor: CatchUpCursor, options: { qos0From: Offset; readBytesMax: number }) {
     this.cursor = cursor;
     this.position = cursor.position;
-    this.qos0From = qos0From;
+    this.qos0From = options.qos0From;
+    this.#readBytesMax = options.readBytesMax;
+    this.#readBytes = options.readBytesMax;
+  }
+
+  /** How much to read next: a client with a small window takes a small part of a large read. */
+  get readBytes(): number {
+    return this.#readBytes;
+  }
+
+  /** The read has ended. Everything in front of `nextOffset` was taken, unless it was stopped. */
+  ended(nextOffset: Offset): void {
+    if (this.stopped) {
+      this.#readBytes = Math.max(readBytesMin, this.#readBytes / 2);
+    } else {
+      this.#readBytes = Math.min(this.#readBytesMax, this.#readBytes * 2);
+      if (nextOffset > this.position) this.position = nextOffset;
+    }
+    this.stopped = false;
   }
 
   /** Where reading can go on after it failed with `thrown`; undefined when it cannot. */

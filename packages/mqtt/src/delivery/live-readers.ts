@@ -3,7 +3,7 @@ import { offset } from '@robustmq/core';
 import type { Attachment, DecodedBatch, FanOut, FanOutReader, TopicNames } from '@robustmq/kernel';
 
 import { SubscriptionTrie } from '../codec/subscription-trie.ts';
-import { RecordMessage, secondsLeft } from '../message/record-message.ts';
+import { RecordMessage } from '../message/record-message.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSubscription } from './live-subscription.ts';
@@ -40,7 +40,7 @@ export class LiveReaders {
   /** Takes the names of a new catalog. */
   rename(names: TopicNames): void {
     this.#names = names;
-    for (const table of this.#tables.values()) table.rename(names);
+    this.#tables.clear();
   }
 
   /** Offset before which the live path has been; undefined without a reader. */
@@ -87,8 +87,23 @@ export class LiveReaders {
     return this.#options.counters;
   }
 
-  wallMs(): number {
-    return this.#options.wallMs();
+  /** How long a message still lives, rounded up; 0: it has expired; Infinity: it never does. */
+  secondsLeft({ expiryMs }: RecordMessage, appended: { readonly appendTimeMs: number }): number {
+    if (expiryMs < 0) return Number.POSITIVE_INFINITY;
+    const leftMs = Math.min(expiryMs, appended.appendTimeMs + expiryMs - this.#options.wallMs());
+    return Math.max(0, Math.ceil(leftMs / 1000));
+  }
+
+  /** Makes a record's message the one that the classes encode. */
+  startMessage(
+    match: Pick<NameMatch, 'nameBytes'>,
+    message: RecordMessage,
+    secondsLeft: number,
+  ): void {
+    const properties = Number.isFinite(secondsLeft) ? message.ownProperties : message.properties;
+    // What is forwarded is what is left of the interval. [MQTT5-3.3.2-6]
+    if (properties && Number.isFinite(secondsLeft)) properties.messageExpirySeconds = secondsLeft;
+    this.classes.start(match.nameBytes, message.value, properties);
   }
 
   /** The reader's place was lost: records below `earliest` were trimmed, or the shard is deleted. */
@@ -97,8 +112,9 @@ export class LiveReaders {
     const { shardId } = reader;
     logger.warn({ shardId, code: error?.code }, error?.message ?? 'a live reader was detached');
     if (error?.code === 'NOT_FOUND') return;
-    const from = error?.hint.earliestOffset ?? reader.reached ?? 0;
-    counters.lostToRetention += Math.max(0, from - (reader.reached ?? from));
+    const reached = reader.reached ?? offset(0);
+    const from = Math.max(reached, error?.hint.earliestOffset ?? 0);
+    counters.lostToRetention += from - reached;
     reader.attach(fanOut, offset(from));
   }
 }
@@ -154,37 +170,16 @@ class LiveReader implements FanOutReader {
 
   #deliver(match: NameMatch, batch: DecodedBatch, at: number): void {
     const message = this.#message;
+    const owner = this.#owner;
     if (match.dollar && message.publisherStart < 0) return;
-    const left = secondsLeft(message.expiryMs, batch.appendTimeMs, this.#owner.wallMs());
-    if (left === 0) {
-      this.#owner.counters.droppedExpired++;
+    const left = owner.secondsLeft(message, batch);
+    if (left <= 0) {
+      owner.counters.droppedExpired++;
       return;
     }
-    startClasses(this.#owner.classes, match, message, left);
+    owner.startMessage(match, message, left);
     for (const target of match.targets) {
       target.session.deliverLive(target, message, this.shardId, at);
     }
   }
-}
-
-/** Makes a record's message the one that the classes encode. */
-export function startClasses(
-  classes: PacketClasses,
-  match: Pick<NameMatch, 'nameBytes'>,
-  message: RecordMessage,
-  secondsLeftNow: number | undefined,
-): void {
-  let { properties } = message;
-  if (secondsLeftNow !== undefined) {
-    properties ??= {
-      payloadFormat: undefined,
-      messageExpirySeconds: undefined,
-      contentType: undefined,
-      responseTopic: undefined,
-      correlationData: undefined,
-      userProperties: [],
-    };
-    properties.messageExpirySeconds = secondsLeftNow;
-  }
-  classes.start({ topic: match.nameBytes, payload: message.value, properties });
 }

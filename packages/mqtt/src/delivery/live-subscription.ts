@@ -1,10 +1,24 @@
 import type { Offset, ShardId } from '@robustmq/core';
 
+import type { Qos } from '../codec/packet.ts';
 import type { SessionSubscription } from '../session/session-gateway.ts';
 
+/** How a message goes out, as the matching subscriptions say. */
+export interface Granted {
+  /** The most. */
+  readonly qos: Qos;
+  /** The message's own retain flag is kept. [MQTT5-3.3.1-12] */
+  readonly retainAsPublished: boolean;
+  /** Subscription identifiers. [MQTT5-3.3.4-3] */
+  readonly ids: readonly number[];
+}
+
+const noIds: readonly number[] = [];
+
 /** A subscription of a connected session. */
-export class LiveSubscription {
+export class LiveSubscription implements Granted {
   readonly stored: SessionSubscription;
+  readonly ids: readonly number[];
   /** Partitions that can hold its records. */
   shardIds: readonly ShardId[];
   /** Where it begins on the live path of partitions whose reader has not got there yet. */
@@ -13,12 +27,26 @@ export class LiveSubscription {
   constructor(stored: SessionSubscription, shardIds: readonly ShardId[]) {
     this.stored = stored;
     this.shardIds = shardIds;
+    this.ids = stored.subscriptionId === 0 ? noIds : [stored.subscriptionId];
+  }
+
+  get qos(): Qos {
+    return this.stored.qos;
+  }
+
+  get retainAsPublished(): boolean {
+    return this.stored.retainAsPublished;
   }
 
   /** Live records below `start` are not for it. */
   startLiveAt(shardId: ShardId, start: Offset): void {
     this.#liveStarts ??= new Map();
     this.#liveStarts.set(shardId, start);
+  }
+
+  /** It replaces `other` and begins where that one does. [MQTT5-3.8.4-3] */
+  startLiveLike(other: LiveSubscription): void {
+    this.#liveStarts = other.#liveStarts;
   }
 
   /** Whether a live record is for it. */
@@ -33,9 +61,25 @@ export class LiveSubscription {
 
   /** Whether a record that is read again from the log is for it. */
   takes(shardId: ShardId, offset: number): boolean {
-    for (const start of this.stored.startOffsets) {
-      if (start.shardId === shardId) return offset >= start.offset;
-    }
-    return true;
+    return offset >= this.startOf(shardId);
   }
+
+  /** First offset of a partition that is for it: 0 in one that was made after the subscription. */
+  startOf(shardId: ShardId): number {
+    for (const start of this.stored.startOffsets) {
+      if (start.shardId === shardId) return start.offset;
+    }
+    return 0;
+  }
+}
+
+/** Overlapping subscriptions: one copy, the highest QoS, all identifiers. [MQTT5-3.3.4-2, -3.3.4-3] */
+export function grantedByAll(subscriptions: readonly LiveSubscription[]): Granted {
+  const [first] = subscriptions;
+  if (first !== undefined && subscriptions.length === 1) return first;
+  return {
+    qos: Math.max(...subscriptions.map((one) => one.qos)) as Qos,
+    retainAsPublished: subscriptions.some((one) => one.retainAsPublished),
+    ids: subscriptions.flatMap((one) => one.ids),
+  };
 }

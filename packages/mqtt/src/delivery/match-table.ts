@@ -28,13 +28,15 @@ export interface NameMatch {
 
 const nothing = Buffer.alloc(0);
 const none: readonly MatchTarget[] = [];
+/** Longer keys are matched each time: what is remembered stays bounded in bytes. */
+const rememberedKeyBytesMax = 512;
 
-/** Record keys of one topic → who wants them. Remembered until the subscriptions change. */
+/** Record keys of one topic → who wants them, remembered until the subscriptions change. Good for one catalog. */
 export class MatchTable {
   readonly #topic: string;
   readonly #trie: LiveTrie;
   readonly #size: number;
-  #names: TopicNames;
+  readonly #names: TopicNames;
   #matches = new Map<string, NameMatch>();
   #withoutKey: NameMatch | undefined;
   readonly #found: Subscription<LiveSession, LiveSubscription>[] = [];
@@ -44,13 +46,6 @@ export class MatchTable {
     this.#trie = options.trie;
     this.#names = options.names;
     this.#size = options.size;
-  }
-
-  /** Takes the names of a new catalog. */
-  rename(names: TopicNames): void {
-    this.#names = names;
-    this.#matches = new Map();
-    this.#withoutKey = undefined;
   }
 
   /** The match of the record on which the cursor stands. */
@@ -65,10 +60,13 @@ export class MatchTable {
 
   #named(cursor: RecordCursor): NameMatch {
     if (cursor.keyStart < 0) return (this.#withoutKey ??= this.#make(null));
-    const key = cursor.buffer.toString('latin1', cursor.keyStart, cursor.keyEnd);
+    const { buffer, keyStart, keyEnd } = cursor;
+    if (keyEnd - keyStart > rememberedKeyBytesMax)
+      return this.#make(buffer.subarray(keyStart, keyEnd));
+    const key = buffer.toString('latin1', keyStart, keyEnd);
     let match = this.#matches.get(key);
     if (match === undefined) {
-      match = this.#make(cursor.buffer.subarray(cursor.keyStart, cursor.keyEnd));
+      match = this.#make(buffer.subarray(keyStart, keyEnd));
       if (this.#matches.size >= this.#size) this.#matches = new Map();
       this.#matches.set(key, match);
     }

@@ -9,13 +9,6 @@ import {
 const noIds: readonly number[] = [];
 const classes = 2 * 3 * 2;
 
-/** A message ready to be encoded. */
-export interface OutgoingMessage {
-  readonly topic: Buffer;
-  readonly payload: Buffer;
-  readonly properties: PublishProperties | undefined;
-}
-
 /**
  * The PUBLISH packets of one message, each encoded once per class (MQTT 5 or 3, QoS, retain) however
  * many clients get it. Each class writes into slabs of its own, so that messages which a client gets
@@ -41,11 +34,11 @@ export class PacketClasses {
   };
 
   /** Starts on the next message. Its bytes are needed until the one after it. */
-  start(message: OutgoingMessage): void {
+  start(topic: Buffer, payload: Buffer, properties: PublishProperties | undefined): void {
     this.#message++;
-    this.#spec.topic = message.topic;
-    this.#spec.payload = message.payload;
-    this.#spec.properties = message.properties;
+    this.#spec.topic = topic;
+    this.#spec.payload = payload;
+    this.#spec.properties = properties;
   }
 
   /** The message as a class of clients gets it, with packet id 0. Not to be written to. */
@@ -66,7 +59,7 @@ export class PacketClasses {
     return this.#packetIdAt[classOf(mqtt5, qos, retain)] ?? 0;
   }
 
-  /** Encodes the message for one client alone. */
+  /** Encodes the message for one client alone; returns where the packet id stands in the packet. */
   encodeFor(
     writer: PacketWriter,
     mqtt5: boolean,
@@ -77,14 +70,15 @@ export class PacketClasses {
       packetId: number;
       subscriptionIds: readonly number[];
     },
-  ): void {
+  ): number {
     this.#spec.subscriptionIds = own.subscriptionIds;
     this.#spec.packetId = own.packetId;
     this.#spec.dup = own.dup;
-    this.#encode(writer, mqtt5, own.qos, own.retain);
+    const packetIdAt = this.#encode(writer, mqtt5, own.qos, own.retain);
     this.#spec.subscriptionIds = noIds;
     this.#spec.packetId = 0;
     this.#spec.dup = false;
+    return packetIdAt;
   }
 
   #encode(writer: PacketWriter, mqtt5: boolean, qos: Qos, retain: boolean): number {

@@ -1,98 +1,121 @@
-import { type Clock, type Logger, toOperatingError, TurnTask } from '@robustmq/core';
+import {
+  type CancelTimer,
+  type Clock,
+  type Logger,
+  toOperatingError,
+  TurnTask,
+} from '@robustmq/core';
 
-import type { SessionGateway } from '../session/session-gateway.ts';
-import type { LiveSession } from './live-session.ts';
+import type { SessionGateway, SessionGrant, SessionProgress } from '../session/session-gateway.ts';
+
+/** A durable session with progress to store. */
+export interface ProgressSource {
+  readonly grant: SessionGrant;
+  readonly ended: boolean;
+  /** Its progress now. What waits for being stored, and is in it, may go on at {@link progressStored}. */
+  progress(): SessionProgress;
+  /** The progress that was asked for last is stored. */
+  progressStored(): void;
+}
+
+export interface ProgressKeeperOptions {
+  readonly gateway: SessionGateway;
+  readonly clock: Clock;
+  readonly delayMs: number;
+  readonly logger: Logger;
+  /** The session was taken over: close its connection. */
+  readonly fenced: (session: ProgressSource) => void;
+}
 
 /**
  * Tells the coordinators how far durable sessions are: at the end of the turn where a packet depends
- * on it, lazily and together for everything else.
+ * on it, lazily and together for everything else. One call per session at a time, so that packets
+ * that wait leave in their order whatever fails; what comes meanwhile goes with the next.
  */
 export class ProgressKeeper {
-  readonly #gateway: SessionGateway;
-  readonly #clock: Clock;
-  readonly #delayMs: number;
-  readonly #logger: Logger;
-  readonly #fenced: (session: LiveSession) => void;
+  readonly #options: ProgressKeeperOptions;
   /** Sessions with progress that may wait. */
-  #dirty = new Set<LiveSession>();
+  #dirty = new Set<ProgressSource>();
   /** Sessions with packets that wait for their progress to be stored. */
-  #urgent = new Map<LiveSession, (() => void)[]>();
-  #timerSet = false;
+  #urgent = new Set<ProgressSource>();
+  readonly #storing = new Set<ProgressSource>();
+  #cancelTimer: CancelTimer | undefined;
   readonly #turn = new TurnTask(() => this.#storeUrgent());
 
-  constructor(options: {
-    gateway: SessionGateway;
-    clock: Clock;
-    delayMs: number;
-    logger: Logger;
-    /** The session was taken over: close its connection. */
-    fenced: (session: LiveSession) => void;
-  }) {
-    this.#gateway = options.gateway;
-    this.#clock = options.clock;
-    this.#delayMs = options.delayMs;
-    this.#logger = options.logger;
-    this.#fenced = options.fenced;
+  constructor(options: ProgressKeeperOptions) {
+    this.#options = options;
   }
 
   /** Stores the session's progress within the delay. */
-  later(session: LiveSession): void {
+  later(session: ProgressSource): void {
     this.#dirty.add(session);
-    if (this.#timerSet) return;
-    this.#timerSet = true;
-    this.#clock.setTimer(this.#delayMs, () => {
-      this.#timerSet = false;
-      const sessions = this.#dirty;
-      this.#dirty = new Set();
-      for (const dirty of sessions) this.#store(dirty, []);
-    });
+    this.#cancelTimer ??= this.#options.clock.setTimer(this.#options.delayMs, this.#storeDirty);
   }
 
-  /** Stores it at the end of this turn, then calls `stored`. */
-  now(session: LiveSession, stored: () => void): void {
-    const waiting = this.#urgent.get(session);
-    if (waiting === undefined) this.#urgent.set(session, [stored]);
-    else waiting.push(stored);
-    this.#turn.schedule();
+  /** Stores it at the end of this turn, or as soon as what is being stored is. */
+  now(session: ProgressSource): void {
+    this.#urgent.add(session);
+    if (!this.#storing.has(session)) this.#turn.schedule();
   }
 
-  /** The session has ended: what waits for it is dropped. */
-  forget(session: LiveSession): void {
+  /** The session has ended: nothing more is stored for it. */
+  forget(session: ProgressSource): void {
     this.#dirty.delete(session);
     this.#urgent.delete(session);
   }
 
-  #storeUrgent(): void {
-    const urgent = this.#urgent;
-    this.#urgent = new Map();
-    for (const [session, waiting] of urgent) {
-      this.#dirty.delete(session);
-      this.#store(session, waiting);
-    }
+  /** Stores nothing more. */
+  close(): void {
+    this.#cancelTimer?.();
+    this.#dirty.clear();
+    this.#urgent.clear();
   }
 
-  #store(session: LiveSession, waiting: readonly (() => void)[]): void {
-    this.#gateway.progress(session.grant, session.progress()).then(
-      () => this.#stored(session, waiting),
-      (thrown: unknown) => this.#failed(session, waiting, thrown),
+  #storeUrgent(): void {
+    const urgent = this.#urgent;
+    this.#urgent = new Set();
+    for (const session of urgent) this.#store(session);
+  }
+
+  readonly #storeDirty = (): void => {
+    this.#cancelTimer = undefined;
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
+    for (const session of dirty) this.#store(session);
+  };
+
+  #store(session: ProgressSource): void {
+    if (this.#storing.has(session)) {
+      this.#urgent.add(session);
+      return;
+    }
+    this.#dirty.delete(session);
+    this.#storing.add(session);
+    this.#options.gateway.progress(session.grant, session.progress()).then(
+      () => this.#stored(session),
+      (thrown: unknown) => this.#failed(session, thrown),
     );
   }
 
-  #stored(session: LiveSession, waiting: readonly (() => void)[]): void {
+  #stored(session: ProgressSource): void {
+    this.#storing.delete(session);
     if (session.ended) return;
-    for (const stored of waiting) stored();
+    session.progressStored();
+    if (this.#urgent.has(session)) this.#turn.schedule();
   }
 
-  #failed(session: LiveSession, waiting: readonly (() => void)[], thrown: unknown): void {
+  #failed(session: ProgressSource, thrown: unknown): void {
+    this.#storing.delete(session);
     if (session.ended) return;
     const error = toOperatingError(thrown);
     if (error.code === 'FENCED') {
-      this.#fenced(session);
+      this.#options.fenced(session);
       return;
     }
-    this.#logger.warn({ clientId: session.grant.clientId, code: error.code }, error.message);
-    // Absolute, so that the next one says it all: what waits goes with it.
+    const { clientId } = session.grant;
+    this.#options.logger.warn({ clientId, code: error.code }, error.message);
+    // Progress is absolute: the next time says it all.
+    this.#urgent.delete(session);
     this.later(session);
-    for (const stored of waiting) this.now(session, stored);
   }
 }

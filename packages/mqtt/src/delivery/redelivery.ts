@@ -1,66 +1,66 @@
 import type { ShardId } from '@robustmq/core';
 import { OperatingError, offset } from '@robustmq/core';
 import type { DecodedBatch, LogReader } from '@robustmq/kernel';
-import type { RecordCursor } from '@robustmq/record-batch';
 
 import type { WindowEntry } from '../session/session-gateway.ts';
 
-type Encode = (cursor: RecordCursor, batch: DecodedBatch, entry: WindowEntry) => Buffer | undefined;
+/** Takes the record on which the batch's cursor stands, for the entries that mean it. */
+export type TakeAgain = (batch: DecodedBatch, entries: readonly WindowEntry[]) => void;
 
 /**
- * Reads the messages of a window again from the log; the packets by packet id. What is not there any
- * more (trimmed), or cannot be read now, is missing.
+ * Reads messages of a window again from the log. What is not there any more (trimmed) is not taken.
+ * Rejects when a partition cannot be read now.
  */
 export async function readWindow(
   log: LogReader,
   entries: readonly WindowEntry[],
-  encode: Encode,
-): Promise<Map<number, Buffer>> {
-  const packets = new Map<number, Buffer>();
-  const byShard = new Map<ShardId, Map<number, WindowEntry>>();
+  take: TakeAgain,
+): Promise<void> {
+  const byShard = new Map<ShardId, Map<number, WindowEntry[]>>();
   for (const entry of entries) {
     if (entry.state !== 'sent') continue;
-    let wanted = byShard.get(entry.shardId);
-    if (wanted === undefined) byShard.set(entry.shardId, (wanted = new Map()));
-    wanted.set(entry.offset, entry);
+    const wanted = byShard.get(entry.shardId) ?? new Map<number, WindowEntry[]>();
+    byShard.set(entry.shardId, wanted);
+    wanted.set(entry.offset, [...(wanted.get(entry.offset) ?? []), entry]);
   }
-  for (const [shardId, wanted] of byShard) await readShard(log, shardId, wanted, encode, packets);
-  return packets;
+  for (const [shardId, wanted] of byShard) await readShard(log, shardId, wanted, take);
 }
 
 async function readShard(
   log: LogReader,
   shardId: ShardId,
-  wanted: Map<number, WindowEntry>,
-  encode: Encode,
-  packets: Map<number, Buffer>,
+  wanted: Map<number, WindowEntry[]>,
+  take: TakeAgain,
 ): Promise<void> {
+  const visit = (batch: DecodedBatch): boolean => {
+    const { cursor } = batch;
+    while (cursor.next()) {
+      const at = batch.baseOffset + cursor.offsetDelta;
+      const entries = wanted.get(at);
+      if (entries === undefined) continue;
+      wanted.delete(at);
+      take(batch, entries);
+    }
+    return wanted.size > 0;
+  };
   while (wanted.size > 0) {
     const from = Math.min(...wanted.keys());
-    const visit = (batch: DecodedBatch): boolean => {
-      const { cursor } = batch;
-      while (cursor.next()) {
-        const entry = wanted.get(batch.baseOffset + cursor.offsetDelta);
-        if (entry === undefined) continue;
-        wanted.delete(entry.offset);
-        const packet = encode(cursor, batch, entry);
-        if (packet !== undefined) packets.set(entry.packetId, packet);
-      }
-      return true;
-    };
+    let passed: number;
     try {
-      const step = await log.read(shardId, { fromOffset: offset(from) }, visit);
-      for (const at of wanted.keys()) if (at < step.nextOffset) wanted.delete(at);
-      if (step.nextOffset <= from) return;
+      passed = (await log.read(shardId, { fromOffset: offset(from) }, visit)).nextOffset;
+      if (passed <= from) return;
     } catch (thrown) {
-      if (!isGone(thrown)) throw thrown;
-      // Trimmed: the entry is finished without it; the client asks for nothing.
-      wanted.delete(from);
+      passed = earliestAfter(thrown, from);
     }
+    // What reading has passed without finding it is not in the log any more.
+    for (const at of wanted.keys()) if (at < passed) wanted.delete(at);
   }
 }
 
-function isGone(thrown: unknown): boolean {
-  if (!(thrown instanceof OperatingError)) return false;
-  return thrown.code === 'OFFSET_OUT_OF_RANGE' || thrown.code === 'NOT_FOUND';
+/** Where the log begins when `from` is not in it any more; throws what means something else. */
+function earliestAfter(thrown: unknown, from: number): number {
+  if (!(thrown instanceof OperatingError)) throw thrown;
+  if (thrown.code === 'NOT_FOUND') return Number.POSITIVE_INFINITY;
+  if (thrown.code !== 'OFFSET_OUT_OF_RANGE') throw thrown;
+  return Math.max(from + 1, thrown.hint.earliestOffset ?? 0);
 }

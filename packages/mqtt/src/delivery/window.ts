@@ -12,22 +12,34 @@ export class SendWindow {
   readonly #entries = new Map<number, MutableEntry>();
   readonly #size: number;
   #lastPacketId = 0;
+  /** Packet ids of an earlier connection that were not sent again on this one. */
+  #unsent: Set<number> | undefined;
 
-  /** `size`: most messages at a time. Entries of an earlier connection may exceed it. */
+  /**
+   * `size`: most messages at a time. Entries of an earlier connection may exceed it: they count once
+   * they are sent again. [MQTT5-3.3.4-9]
+   */
   constructor(size: number, entries: readonly WindowEntry[]) {
     this.#size = size;
     for (const entry of entries) {
       this.#entries.set(entry.packetId, { ...entry });
       this.#lastPacketId = Math.max(this.#lastPacketId, entry.packetId);
     }
+    if (entries.length > 0) this.#unsent = new Set(this.#entries.keys());
   }
 
+  /** Messages that the client has not finished, without those that it was not sent again yet. */
   get length(): number {
-    return this.#entries.size;
+    return this.#entries.size - (this.#unsent?.size ?? 0);
   }
 
   get full(): boolean {
-    return this.#entries.size >= this.#size;
+    return this.length >= this.#size;
+  }
+
+  /** So much is free that reading for it pays. */
+  get roomy(): boolean {
+    return this.length <= Math.floor(this.#size / 2);
   }
 
   /** Takes a free packet id for a message. Only when not {@link full}. */
@@ -44,6 +56,12 @@ export class SendWindow {
     return this.#entries.get(packetId);
   }
 
+  /** A message of an earlier connection is sent again now. */
+  sentAgain(packetId: number): void {
+    this.#unsent?.delete(packetId);
+    if (this.#unsent?.size === 0) this.#unsent = undefined;
+  }
+
   /** PUBREC came: PUBREL is owed. */
   release(packetId: number): void {
     const entry = this.#entries.get(packetId);
@@ -52,6 +70,7 @@ export class SendWindow {
 
   /** Whether there was such a message. */
   remove(packetId: number): boolean {
+    this.sentAgain(packetId);
     return this.#entries.delete(packetId);
   }
 

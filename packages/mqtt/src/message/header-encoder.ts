@@ -63,6 +63,12 @@ export function hasReservedUserProperty(packet: PublishPacket): boolean {
   return found;
 }
 
+/** The same for one name. */
+export function hasReservedName(name: string): boolean {
+  const bytes = Buffer.from(name);
+  return isReservedHeaderAt(bytes, 0, bytes.length);
+}
+
 function addConstant(block: HeaderBlock, qos: Qos, retain: boolean, publisher: Buffer): void {
   block.add(qosName, qosBytes[qos]);
   if (retain) block.add(retainName, one);

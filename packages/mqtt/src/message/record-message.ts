@@ -64,12 +64,10 @@ export class RecordMessage {
 
   /** Reads a message that is kept outside the log. */
   readStored(value: Buffer, headers: readonly StoredHeader[]): void {
-    const block = new RecordBatchWriter();
-    block.append(0, null, value, headers);
-    const cursor = new RecordCursor();
-    cursor.reset(block.finish());
-    cursor.next();
-    this.read(cursor);
+    storedWriter.append(0, null, value, headers);
+    storedCursor.reset(storedWriter.finish());
+    storedCursor.next();
+    this.read(storedCursor);
   }
 
   get value(): Buffer {
@@ -101,20 +99,22 @@ export class RecordMessage {
         this.expiryMs = decodeReservedHeader(name, buffer, valueStart, valueEnd) ?? -1;
         return;
       case 'mqtt.payload-format':
-        this.#property.payloadFormat = decodeReservedHeader(name, buffer, valueStart, valueEnd) as
-          | 0
-          | 1
-          | undefined;
+        this.ownProperties.payloadFormat = decodeReservedHeader(
+          name,
+          buffer,
+          valueStart,
+          valueEnd,
+        ) as 0 | 1 | undefined;
         return;
       case 'content-type':
-        this.#property.contentType = this.#text(buffer, valueStart, valueEnd);
+        this.ownProperties.contentType = this.#text(buffer, valueStart, valueEnd);
         return;
       case 'response-topic':
-        this.#property.responseTopic = this.#text(buffer, valueStart, valueEnd);
+        this.ownProperties.responseTopic = this.#text(buffer, valueStart, valueEnd);
         return;
       case 'correlation-data':
         if (valueStart < 0 || valueEnd - valueStart > 0xffff) this.headersLeftOut++;
-        else this.#property.correlationData = buffer.subarray(valueStart, valueEnd);
+        else this.ownProperties.correlationData = buffer.subarray(valueStart, valueEnd);
         return;
       default:
     }
@@ -132,7 +132,7 @@ export class RecordMessage {
     const value = valueStart < 0 ? Buffer.alloc(0) : this.#text(buffer, valueStart, valueEnd);
     const name = this.#text(buffer, start, end);
     if (name === undefined || value === undefined) return;
-    (this.#property.userProperties as UserPropertyText[]).push({ name, value });
+    (this.ownProperties.userProperties as UserPropertyText[]).push({ name, value });
   }
 
   /** Bytes that are legal MQTT text, or undefined and counted. [MQTT5-1.5.4-1] */
@@ -144,7 +144,8 @@ export class RecordMessage {
     return undefined;
   }
 
-  get #property(): PublishProperties {
+  /** The properties, made if there are none yet. */
+  get ownProperties(): PublishProperties {
     this.properties ??= {
       payloadFormat: undefined,
       messageExpirySeconds: undefined,
@@ -161,28 +162,5 @@ function isName(buffer: Buffer, start: number, end: number, name: Buffer): boole
   return buffer[start] === 0x6d && name.compare(buffer, start, end) === 0;
 }
 
-/** Seconds that a message still lives, rounded up; 0 when it has expired; undefined when it never does. */
-export function secondsLeft(
-  expiryMs: number,
-  appendTimeMs: number,
-  nowMs: number,
-): number | undefined {
-  if (expiryMs < 0) return undefined;
-  return Math.max(0, Math.ceil((appendTimeMs + expiryMs - nowMs) / 1000));
-}
-
-/** The headers of the record on which the cursor stands, as copies. */
-export function copyHeaders(cursor: RecordCursor): StoredHeader[] {
-  const headers: StoredHeader[] = [];
-  while (cursor.nextHeader()) {
-    const { buffer, headerNameStart, headerNameEnd, headerValueStart, headerValueEnd } = cursor;
-    headers.push({
-      name: Buffer.from(buffer.subarray(headerNameStart, headerNameEnd)),
-      value:
-        headerValueStart < 0
-          ? null
-          : Buffer.from(buffer.subarray(headerValueStart, headerValueEnd)),
-    });
-  }
-  return headers;
-}
+const storedWriter = new RecordBatchWriter();
+const storedCursor = new RecordCursor();

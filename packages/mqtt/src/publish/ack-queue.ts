@@ -1,12 +1,17 @@
 import { offset, OperatingError, shardId } from '@robustmq/core';
 import type { BatchListener, PendingBatch } from '@robustmq/journal-client';
 
+import type { ReasonCode } from '../codec/reason-code.ts';
+
 /** What a publish is answered with once its batch is committed. */
 export type AckOwed = 'puback' | 'pubrec';
 
 /** Takes the acknowledgements, in the order of the publishes. */
 export interface AckSink {
+  /** Committed, or failed for good. */
   acknowledge(owed: AckOwed, packetId: number, error: OperatingError | undefined): void;
+  /** Was refused. */
+  refuse(owed: AckOwed, packetId: number, reasonCode: ReasonCode): void;
 }
 
 const compactAt = 1024;
@@ -31,14 +36,16 @@ export class AckQueue implements BatchListener {
   }
 
   push(batch: PendingBatch, owed: AckOwed, packetId: number): void {
+    const last = this.#batches.length - 1;
+    const isListening = last >= this.#head && this.#batches[last] === batch;
     this.#batches.push(batch);
     this.#packets.push(owed === 'pubrec' ? packetId | 0x10000 : packetId);
-    batch.addListener(this);
+    if (!isListening) batch.addListener(this);
   }
 
   /** Owes a refusal, in its place. */
-  refuse(owed: AckOwed, packetId: number, message: string): void {
-    this.push(new RefusedBatch(message), owed, packetId);
+  pushRefusal(reasonCode: ReasonCode, owed: AckOwed, packetId: number): void {
+    this.push(new RefusedBatch(reasonCode), owed, packetId);
     this.batchSettled();
   }
 
@@ -50,7 +57,8 @@ export class AckQueue implements BatchListener {
       const packet = this.#packets[this.#head] ?? 0;
       this.#head++;
       const owed = packet > 0xffff ? 'pubrec' : 'puback';
-      this.#sink.acknowledge(owed, packet & 0xffff, batch.error);
+      if (batch instanceof RefusedBatch) this.#sink.refuse(owed, packet & 0xffff, batch.reasonCode);
+      else this.#sink.acknowledge(owed, packet & 0xffff, batch.error);
     }
     if (this.#head === batches.length || this.#head >= compactAt) this.#compact();
   }
@@ -74,10 +82,11 @@ class RefusedBatch implements PendingBatch {
   readonly baseOffset = offset(0);
   readonly appendTimeMs = 0;
   readonly recordCount = 0;
-  readonly error: OperatingError;
+  readonly error = new OperatingError('INVALID_ARGUMENT', 'the publish was refused');
+  readonly reasonCode: ReasonCode;
 
-  constructor(message: string) {
-    this.error = new OperatingError('INVALID_ARGUMENT', message);
+  constructor(reasonCode: ReasonCode) {
+    this.reasonCode = reasonCode;
   }
 
   /** Settled already. */

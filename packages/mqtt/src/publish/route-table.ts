@@ -9,6 +9,9 @@ export interface PublishRoute {
   readonly filterTokens: Uint32Array;
 }
 
+/** Longer names are routed each time: what is remembered stays bounded in bytes. */
+const rememberedNameLengthMax = 512;
+
 /** Routes by MQTT topic name, remembered until the catalog's topics change. */
 export class RouteTable {
   readonly #writer: LogWriter;
@@ -51,6 +54,7 @@ export class RouteTable {
       key: key === null ? null : Buffer.from(key),
       filterTokens: tokensOfName(Buffer.from(mqttTopic)),
     };
+    if (mqttTopic.length > rememberedNameLengthMax) return route;
     if (this.#routes.size >= this.#size) this.#routes = new Map();
     this.#routes.set(mqttTopic, route);
     return route;

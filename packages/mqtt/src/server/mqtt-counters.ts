@@ -20,6 +20,8 @@ export interface MqttCounters {
   /** Connections that ended with a fault, by reason code. */
   faults: Map<number, number>;
   takeovers: number;
+  /** Connections ended because the client took nothing for too long. */
+  stalled: number;
 }
 
 export function newMqttCounters(): MqttCounters {
@@ -38,6 +40,7 @@ export function newMqttCounters(): MqttCounters {
     headersLeftOut: 0,
     faults: new Map(),
     takeovers: 0,
+    stalled: 0,
   };
 }
 

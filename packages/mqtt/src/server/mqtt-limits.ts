@@ -12,13 +12,15 @@ export interface MqttLimits {
   readonly receiveMaximum: number;
   /** QoS 1 and 2 messages under way to one client, whatever its Receive Maximum allows. */
   readonly windowMax: number;
+  /** Longest keep alive of an MQTT 5 client; others are told to use it. 0: no limit. */
+  readonly keepAliveSecondsMax: number;
   /** Topic aliases that a client may set. */
   readonly topicAliasMaximum: number;
   /** Subscriptions of one session. */
   readonly subscriptionsMax: number;
   /** Bytes that wait in a socket: above it QoS 0 is dropped and QoS 1 and 2 stay in the log. */
   readonly socketBytesMax: number;
-  /** A client whose socket takes nothing for so long is disconnected. */
+  /** A client whose socket is over that bound and does not drain for so long is disconnected. */
   readonly stalledTimeoutMs: number;
   /** A read of a session that lags. */
   readonly catchUpReadBytes: number;
@@ -36,6 +38,7 @@ export const mqttLimitsDefault: MqttLimits = {
   packetBytesMax: limits.mqttPacketBytesMax,
   receiveMaximum: 1000,
   windowMax: 1000,
+  keepAliveSecondsMax: 0,
   topicAliasMaximum: 32,
   subscriptionsMax: 10_000,
   socketBytesMax: 1024 * 1024,

@@ -83,6 +83,12 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     ),
     one(
       'counter',
+      'stalled_total',
+      'Connections ended because the client took nothing for too long.',
+      () => counters.stalled,
+    ),
+    one(
+      'counter',
       'headers_left_out_total',
       'Record headers that MQTT cannot spell.',
       () => counters.headersLeftOut,

@@ -10,6 +10,7 @@ import {
   type ShardId,
   shardId,
   TimerWheel,
+  TurnTask,
 } from '@robustmq/core';
 import type { JournalClient } from '@robustmq/journal-client';
 import {
@@ -20,6 +21,7 @@ import {
   TopicNames,
 } from '@robustmq/kernel';
 import type { Catalog } from '@robustmq/placement-client';
+import type { Topic } from '@robustmq/rpc';
 
 import { PacketDecoder } from '../codec/packet-decoder.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
@@ -30,7 +32,12 @@ import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
 import { RouteTable } from '../publish/route-table.ts';
-import type { RetainedGateway, RevokeReason, SessionGateway } from '../session/session-gateway.ts';
+import type {
+  AnnouncedSession,
+  RetainedGateway,
+  RevokeReason,
+  SessionGateway,
+} from '../session/session-gateway.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
 
@@ -38,7 +45,7 @@ export interface MqttServerOptions {
   /** HOST:PORT; port 0 takes a free one. */
   readonly listen: string;
   readonly catalog: Catalog;
-  readonly journal: JournalClient;
+  readonly journal: Pick<JournalClient, 'endOffset'>;
   readonly fanOut: FanOut;
   readonly log: LogReader;
   readonly logWriter: LogWriter;
@@ -74,33 +81,49 @@ export class MqttServer implements AsyncDisposable {
   readonly #endings = new Set<Promise<void>>();
   #connectionIds = 0;
   #stopped = false;
-  #cancelStalledCheck: CancelTimer = () => {};
   #address: string;
   readonly #unwatch: () => void;
+  readonly #progress: ProgressKeeper;
+  readonly #wheel: TimerWheel;
+  readonly #renaming = new TurnTask(() => this.#rename());
+  #topicByShard = new Map<number, string>();
+  #cancelStalledCheck: CancelTimer = () => {};
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#address = options.listen;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
-    const names = TopicNames.of(options.catalog.topics());
+    const names = this.#readTopics();
     this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
     this.#readers = new LiveReaders({
       fanOut: options.fanOut,
       names,
-      topicOf: (id) => options.catalog.shard(id)?.topic,
+      topicOf: (id) => this.#topicByShard.get(id),
       wallMs: () => options.clock.wallMs(),
       counters: this.counters,
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
     });
-    this.#context = this.#makeContext();
+    this.#wheel = new TimerWheel(options.clock);
+    const clients = new Map<string, Connection>();
+    this.#progress = new ProgressKeeper({
+      gateway: options.sessions,
+      clock: options.clock,
+      delayMs: this.#limits.progressDelayMs,
+      logger: options.logger,
+      fenced: ({ grant: { clientId, epoch } }) =>
+        clients.get(clientId)?.revoke(epoch, ReasonCode.sessionTakenOver),
+    });
+    this.#context = this.#makeContext(clients);
     this.#server = createServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
       this.#accept(socket),
     );
     this.#unwatch = options.catalog.onChange((change) => {
-      if (change.kind === 'topic') this.#topicsChanged();
+      if (change.kind === 'topic' && !isSame(change.before, change.after))
+        this.#renaming.schedule();
     });
     options.sessions.onRevoked((clientId, epoch, reason) => this.#revoked(clientId, epoch, reason));
+    options.sessions.announce(() => this.#announced());
   }
 
   /** Listens. Rejects with ALREADY_EXISTS when the port is taken. */
@@ -132,44 +155,31 @@ export class MqttServer implements AsyncDisposable {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#unwatch();
-    this.#cancelStalledCheck();
     const closed = new Promise((resolve) => this.#server.close(resolve));
     // Closing removes a connection from the set, which a set allows while it is walked.
     for (const connection of this.#connections) {
       connection.close(ReasonCode.serverShuttingDown);
     }
+    this.#cancelStalledCheck();
+    this.#progress.close();
+    this.#wheel.clear();
     await Promise.all(this.#endings);
-    await this.#withinLingerTime(closed);
-    for (const socket of this.#sockets) socket.destroy();
+    const cancelLinger = this.#options.clock.setTimer(lingerMs, () => {
+      for (const socket of this.#sockets) socket.destroy();
+    });
     await closed;
+    cancelLinger();
   }
 
-  async #withinLingerTime(closed: Promise<unknown>): Promise<void> {
-    let cancel: CancelTimer = () => {};
-    const lingered = new Promise<void>((resolve) => {
-      cancel = this.#options.clock.setTimer(lingerMs, resolve);
-    });
-    await Promise.race([closed, lingered]);
-    cancel();
-  }
-
-  #makeContext(): BrokerContext {
-    const { options, limits } = { options: this.#options, limits: this.#limits };
+  #makeContext(clients: Map<string, Connection>): BrokerContext {
+    const options = this.#options;
+    const limits = this.#limits;
     const output = new OutputTurn();
-    const clients = new Map<string, Connection>();
-    const progress = new ProgressKeeper({
-      gateway: options.sessions,
-      clock: options.clock,
-      delayMs: limits.progressDelayMs,
-      logger: options.logger,
-      fenced: (session) =>
-        clients.get(session.grant.clientId)?.revoked(ReasonCode.sessionTakenOver),
-    });
     return {
       clock: options.clock,
       random: options.random,
       logger: options.logger,
-      wheel: new TimerWheel(options.clock),
+      wheel: this.#wheel,
       limits,
       counters: this.counters,
       decoder: new PacketDecoder(),
@@ -179,8 +189,9 @@ export class MqttServer implements AsyncDisposable {
         readers: this.#readers,
         catchUp: options.catchUp,
         log: options.log,
-        progress,
+        progress: this.#progress,
         limits,
+        clock: options.clock,
         writer: output.writer,
       },
       sessions: options.sessions,
@@ -249,11 +260,13 @@ export class MqttServer implements AsyncDisposable {
   }
 
   #revoked(clientId: string, epoch: number, reason: RevokeReason): void {
-    const connection = this.#context.clients.get(clientId);
-    if (connection?.session?.grant.epoch !== epoch) return;
-    connection.revoked(
-      reason === 'taken-over' ? ReasonCode.sessionTakenOver : ReasonCode.administrativeAction,
-    );
+    const reasonCode =
+      reason === 'taken-over' ? ReasonCode.sessionTakenOver : ReasonCode.administrativeAction;
+    this.#context.clients.get(clientId)?.revoke(epoch, reasonCode);
+  }
+
+  *#announced(): Generator<AnnouncedSession> {
+    for (const { announced } of this.#connections) if (announced !== undefined) yield announced;
   }
 
   // ---- topics
@@ -268,19 +281,37 @@ export class MqttServer implements AsyncDisposable {
     });
   }
 
+  #readTopics(): TopicNames {
+    const { catalog } = this.#options;
+    this.#topicByShard = new Map();
+    for (const { name, shardIds } of catalog.topics()) {
+      for (const id of shardIds) this.#topicByShard.set(id, name);
+    }
+    return TopicNames.of(catalog.topics());
+  }
+
   /** New topics and partitions may hold names that are subscribed to. */
-  #topicsChanged(): void {
-    const names = TopicNames.of(this.#options.catalog.topics());
+  #rename(): void {
+    const names = this.#readTopics();
     this.#routes.rename(names);
     this.#readers.rename(names);
     for (const session of this.sessions()) {
       for (const subscription of session.subscriptions.values()) {
-        for (const id of this.#shardsOf(subscription.stored.filter)) {
-          if (!subscription.shardIds.includes(id)) session.addShard(subscription, id);
-        }
+        session.setShards(subscription, this.#shardsOf(subscription.stored.filter));
       }
     }
   }
+}
+
+/** Whether a topic's names and partitions are what they were. Internal topics have no names. */
+function isSame(before: Topic | undefined, after: Topic | undefined): boolean {
+  if ((before ?? after)?.name.startsWith('$') === true) return true;
+  if (before === undefined || after === undefined) return false;
+  return (
+    before.config['mqtt.prefix'] === after.config['mqtt.prefix'] &&
+    before.shardIds.length === after.shardIds.length &&
+    before.shardIds.every((id, index) => id === after.shardIds[index])
+  );
 }
 
 function hostAndPort(listen: string): { host: string; port: number } {

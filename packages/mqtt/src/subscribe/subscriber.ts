@@ -1,4 +1,4 @@
-import { type Offset, type ShardId, toOperatingError } from '@robustmq/core';
+import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/core';
 
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/packet.ts';
 import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
@@ -7,18 +7,14 @@ import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
 import type { SessionSubscription, ShardPosition } from '../session/session-gateway.ts';
+import type { Replay } from './retained-replay.ts';
 
 /** What a SUBSCRIBE has led to. */
 export interface Subscribed {
   /** One per filter, in order. [MQTT5-3.8.4-6] */
   readonly reasonCodes: readonly ReasonCode[];
-  /** Subscriptions that want the retained messages, with the ends of their partitions. */
+  /** Subscriptions that want the retained messages. */
   readonly replays: readonly Replay[];
-}
-
-export interface Replay {
-  readonly subscription: LiveSubscription;
-  readonly reached: readonly ShardPosition[];
 }
 
 /** Ends of partitions, all asked for in one turn. */
@@ -26,9 +22,11 @@ export async function endsOf(
   context: BrokerContext,
   shardIds: Iterable<ShardId>,
 ): Promise<Map<ShardId, Offset>> {
-  const unique = [...new Set(shardIds)];
-  const ends = await Promise.all(unique.map((shardId) => context.endOffset(shardId)));
-  return new Map(unique.map((shardId, index) => [shardId, ends[index] as Offset]));
+  const asked = Array.from(
+    new Set(shardIds),
+    async (shardId) => [shardId, await context.endOffset(shardId)] as const,
+  );
+  return new Map(await Promise.all(asked));
 }
 
 /**
@@ -51,6 +49,8 @@ export async function subscribe(
   } catch (thrown) {
     const error = toOperatingError(thrown);
     if (error.code === 'FENCED') throw error;
+    const { clientId } = session.grant;
+    context.logger.warn({ clientId, code: error.code }, `SUBSCRIBE: ${error.message}`);
     const reason = ackReasonByError[error.code];
     return { reasonCodes: refusals.map((refusal) => refusal ?? reason), replays: [] };
   }
@@ -81,18 +81,27 @@ async function add(
   const shards = requests.map((request) => context.shardsOf(request.filter));
   const ends = await endsOf(context, shards.flat());
   const stored = requests.map((request, index) =>
-    storedSubscription(session, request, subscriptionId, startsOf(shards[index] ?? [], ends)),
+    storedSubscription(session, request, subscriptionId, positionsAt(shards[index] ?? [], ends)),
   );
   if (session.durable) await context.sessions.subscribe(session.grant, stored);
   if (session.ended) return [];
   return stored.flatMap((subscription, index) => {
-    const isNew = !session.subscriptions.has(subscription.filter);
+    const { filter, retainHandling } = subscription;
+    const isNew = !session.subscriptions.has(filter);
     const live = new LiveSubscription(subscription, shards[index] ?? []);
-    session.subscribe(live, ends);
-    const replay =
-      subscription.retainHandling === 0 || (subscription.retainHandling === 1 && isNew);
-    return replay ? [{ subscription: live, reached: startsOf(shards[index] ?? [], ends) }] : [];
+    const starts = session.subscribe(live, ends);
+    // Partitions that were made while the ends were read.
+    session.setShards(live, context.shardsOf(filter));
+    const wantsRetained = retainHandling === 0 || (retainHandling === 1 && isNew);
+    return wantsRetained ? [{ subscription: live, starts }] : [];
   });
+}
+
+function positionsAt(
+  shardIds: readonly ShardId[],
+  ends: ReadonlyMap<ShardId, Offset>,
+): ShardPosition[] {
+  return shardIds.map((shardId) => ({ shardId, offset: ends.get(shardId) ?? offset(0) }));
 }
 
 /** A subscription that replaces another goes on where that one was. [MQTT5-3.8.4-3] */
@@ -114,16 +123,6 @@ function storedSubscription(
   };
 }
 
-function startsOf(
-  shardIds: readonly ShardId[],
-  ends: ReadonlyMap<ShardId, Offset>,
-): ShardPosition[] {
-  return shardIds.flatMap((shardId) => {
-    const end = ends.get(shardId);
-    return end === undefined ? [] : [{ shardId, offset: end }];
-  });
-}
-
 /** Ends subscriptions; one reason code per filter, in order. [MQTT5-3.11.3-1] */
 export async function unsubscribe(
   context: BrokerContext,
@@ -135,30 +134,4 @@ export async function unsubscribe(
   return packet.filters.map((filter) =>
     session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
   );
-}
-
-/**
- * Sends the retained messages for new subscriptions. One at or above a subscription's start is left
- * out: it comes on the live path.
- */
-export async function replayRetained(
-  context: BrokerContext,
-  session: LiveSession,
-  replays: readonly Replay[],
-): Promise<void> {
-  for (const { subscription, reached } of replays) {
-    const starts = new Map(reached.map((start) => [start.shardId, start.offset]));
-    const { filter } = subscription.stored;
-    const error = await context.retained.lookup(filter, reached, async (messages) => {
-      for (const message of messages) {
-        if (session.ended) return;
-        if (message.offset >= (starts.get(message.shardId) ?? Number.POSITIVE_INFINITY)) continue;
-        await session.deliverRetained(subscription, message);
-      }
-    });
-    if (error !== undefined) {
-      const { clientId } = session.grant;
-      context.logger.warn({ clientId, filter, code: error.code }, `retained: ${error.message}`);
-    }
-  }
 }

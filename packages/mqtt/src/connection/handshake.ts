@@ -1,0 +1,71 @@
+import { hasReservedName } from '../message/header-encoder.ts';
+import { storedHeadersOfWill } from '../message/header-encoder.ts';
+import type { ConnackSpec } from '../codec/control-encoder.ts';
+import type { ConnectPacket } from '../codec/packet.ts';
+import { ReasonCode } from '../codec/reason-code.ts';
+import type { MqttLimits } from '../server/mqtt-limits.ts';
+import type { WillToStore } from '../session/session-gateway.ts';
+
+const keepAliveFactor = 1.5;
+
+/** Why a CONNECT is refused; undefined: it is not. */
+export function refusalOf(packet: ConnectPacket): ReasonCode | undefined {
+  if (packet.authenticationMethod !== undefined) return ReasonCode.badAuthenticationMethod;
+  if (packet.clientId === '' && packet.protocolVersion !== 5) {
+    // 3.1 wants an id always, 3.1.1 when the session is to be kept. [MQTT-3.1.3-8]
+    const isAllowed = packet.protocolVersion === 4 && packet.cleanStart;
+    if (!isAllowed) return ReasonCode.clientIdentifierNotValid;
+  }
+  const { will } = packet;
+  if (will?.topic.startsWith('$') === true) return ReasonCode.topicNameInvalid;
+  if (will?.userProperties.some(({ name }) => hasReservedName(name)) === true) {
+    return ReasonCode.implementationSpecificError;
+  }
+  return undefined;
+}
+
+/** The will of a CONNECT as the session keeps it. */
+export function willToStore({ will }: ConnectPacket, publisher: Buffer): WillToStore | undefined {
+  if (will === undefined) return undefined;
+  const clears = will.retain && will.payload.length === 0;
+  return {
+    topic: will.topic,
+    value: clears ? null : will.payload,
+    headers: storedHeadersOfWill(will, publisher),
+    delaySeconds: will.delaySeconds,
+  };
+}
+
+/** Keep alive that an MQTT 5 client is told to use instead of its own; undefined: its own. [MQTT5-3.2.2-21] */
+export function serverKeepAlive(packet: ConnectPacket, limits: MqttLimits): number | undefined {
+  const { protocolVersion, keepAliveSeconds } = packet;
+  const { keepAliveSecondsMax } = limits;
+  if (protocolVersion !== 5 || keepAliveSecondsMax === 0) return undefined;
+  const isWithin = keepAliveSeconds > 0 && keepAliveSeconds <= keepAliveSecondsMax;
+  return isWithin ? undefined : keepAliveSecondsMax;
+}
+
+/** How long a client may be silent; 0: as long as it likes. [MQTT5-3.1.2-22] */
+export function silenceMsMax(packet: ConnectPacket, limits: MqttLimits): number {
+  const seconds = serverKeepAlive(packet, limits) ?? packet.keepAliveSeconds;
+  return seconds * 1000 * keepAliveFactor;
+}
+
+/** The CONNACK that accepts a CONNECT. */
+export function acceptance(
+  packet: ConnectPacket,
+  accepted: { sessionPresent: boolean; clientId: string; limits: MqttLimits },
+): ConnackSpec {
+  const { sessionPresent, clientId, limits } = accepted;
+  return {
+    sessionPresent,
+    reasonCode: ReasonCode.success,
+    receiveMaximum: limits.receiveMaximum,
+    packetBytesMax: limits.packetBytesMax,
+    topicAliasMaximum: limits.topicAliasMaximum,
+    sharedSubscriptionAvailable: false,
+    serverKeepAliveSeconds: serverKeepAlive(packet, limits),
+    // [MQTT5-3.2.2-16]
+    assignedClientId: packet.clientId === '' ? clientId : undefined,
+  };
+}

@@ -1,0 +1,236 @@
+import { offset, type ShardId } from '@robustmq/core';
+
+import type { Qos } from '../codec/packet.ts';
+import type { WindowEntry } from '../session/session-gateway.ts';
+import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
+import type { Granted } from './live-subscription.ts';
+import type { ProgressSource } from './progress-keeper.ts';
+import { SendWindow } from './window.ts';
+
+/** The session whose messages they are. */
+export interface OutboundOwner extends ProgressSource {
+  /** Its state outlives the connection. */
+  readonly durable: boolean;
+  /** There is room again, for those who wait and for partitions that lag. */
+  roomMade(): void;
+}
+
+/**
+ * The messages on their way to one client: its window, its packet ids, and the room there is. It sends
+ * the message that stands in the shared {@link PacketClasses}.
+ */
+export class OutboundPublishes {
+  readonly #client: DeliveryClient;
+  readonly #context: DeliveryContext;
+  readonly #owner: OutboundOwner;
+  #window: SendWindow | undefined;
+  /** Packets that wait until the window is stored, in their order: a PUBLISH, or the packet id of a PUBREL. */
+  #held: (Buffer | number)[] | undefined;
+  /** How many of them the progress holds that is being stored. */
+  #covered = 0;
+  #waiting: (() => void)[] | undefined;
+
+  constructor(client: DeliveryClient, context: DeliveryContext, owner: OutboundOwner) {
+    this.#client = client;
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  // ---- room
+
+  /** Whether a QoS 1 or 2 message can be sent now; otherwise the owner hears of room later. */
+  get hasRoom(): boolean {
+    const { output } = this.#client;
+    if (!output.full) return this.#window?.full !== true;
+    output.askForRoom();
+    return false;
+  }
+
+  /** Whether there is room for so much that a read from the log pays. */
+  get isRoomy(): boolean {
+    const { output } = this.#client;
+    if (!output.full) return this.#window?.roomy !== false;
+    output.askForRoom();
+    return false;
+  }
+
+  /** Resolves when something has ended that took room, or the session has ended. */
+  waitForRoom(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting ??= [];
+      this.#waiting.push(resolve);
+    });
+  }
+
+  get isAwaited(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  wakeWaiters(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    for (const wake of waiting ?? []) wake();
+  }
+
+  // ---- sending
+
+  /** Sends at QoS 0, or drops what the socket does not take. */
+  sendOnce(granted: Granted, retain: boolean): void {
+    if (this.#client.output.full) {
+      this.#context.readers.counters.droppedOut++;
+      return;
+    }
+    const { readers, writer } = this.#context;
+    const { mqtt5, output, packetBytesMax } = this.#client;
+    if (mqtt5 && granted.ids.length > 0) {
+      if (this.#encode(0, granted, retain) < 0) return;
+      output.packet(writer.take());
+    } else {
+      const shared = readers.classes.packet(mqtt5, 0, retain);
+      if (shared.length > packetBytesMax) {
+        readers.counters.droppedTooLarge++;
+        return;
+      }
+      output.packet(shared);
+    }
+    readers.counters.publishesOut[0]++;
+  }
+
+  /**
+   * Sends at QoS 1 or 2. Only when there is room. A message that is larger than the client takes is
+   * dropped as if it had been sent. [MQTT5-3.1.2-25]
+   */
+  send(qos: 1 | 2, granted: Granted, retain: boolean, shardId: ShardId, at: number): void {
+    const packetIdAt = this.#encode(qos, granted, retain);
+    if (packetIdAt < 0) return;
+    const { readers, writer, progress } = this.#context;
+    this.#window ??= this.#newWindow([]);
+    writer.patchU16(packetIdAt, this.#window.add(shardId, offset(at), qos));
+    readers.counters.publishesOut[qos]++;
+    const packet = writer.take();
+    // At QoS 2 the entry is stored before the packet leaves: exactly once across brokers.
+    if (qos === 2 && this.#owner.durable) {
+      this.#hold(packet);
+      return;
+    }
+    this.#client.output.packet(packet);
+    if (this.#owner.durable) progress.later(this.#owner);
+  }
+
+  /** Encodes into the turn's writer; returns where the packet id stands, -1: too large for the client. */
+  #encode(qos: Qos, { ids }: Granted, retain: boolean): number {
+    const { writer, readers } = this.#context;
+    const { mqtt5, packetBytesMax } = this.#client;
+    let packetIdAt: number;
+    if (mqtt5 && ids.length > 0) {
+      const own = { qos, retain, dup: false, packetId: 0, subscriptionIds: ids };
+      packetIdAt = readers.classes.encodeFor(writer, mqtt5, own);
+    } else {
+      writer.bytes(readers.classes.packet(mqtt5, qos, retain));
+      packetIdAt = readers.classes.packetIdAt(mqtt5, qos, retain);
+    }
+    if (writer.length <= packetBytesMax) return packetIdAt;
+    writer.clear();
+    readers.counters.droppedTooLarge++;
+    return -1;
+  }
+
+  #hold(packet: Buffer | number): void {
+    this.#held ??= [];
+    this.#held.push(packet);
+    if (typeof packet !== 'number') this.#client.output.hold(packet.length);
+    this.#context.progress.now(this.#owner);
+  }
+
+  // ---- an earlier connection
+
+  /** Takes over what an earlier connection has left. */
+  takeOver(entries: readonly WindowEntry[]): void {
+    if (entries.length > 0) this.#window = this.#newWindow(entries);
+  }
+
+  /** Sends a message of the earlier connection again, with its packet id. [MQTT5-4.4.0-1] */
+  sendAgain(entry: WindowEntry, packet: Buffer | undefined): void {
+    const { packetId, qos } = entry;
+    const window = this.#window;
+    if (window?.get(packetId)?.state !== entry.state) return;
+    window.sentAgain(packetId);
+    if (entry.state === 'released') {
+      this.#client.sendPubrel(packetId);
+    } else if (packet === undefined) {
+      window.remove(packetId);
+      this.#settled();
+    } else {
+      this.#context.readers.counters.publishesOut[qos]++;
+      this.#client.output.packet(packet);
+    }
+  }
+
+  #newWindow(entries: readonly WindowEntry[]): SendWindow {
+    const size = Math.min(this.#client.receiveMaximum, this.#context.limits.windowMax);
+    return new SendWindow(size, entries);
+  }
+
+  // ---- what the client answers
+
+  /** PUBACK, whatever its reason. An unknown packet id is left alone. [MQTT5-4.4.0-2] */
+  acknowledged(packetId: number): void {
+    if (this.#window?.get(packetId)?.qos !== 1) return;
+    this.#window.remove(packetId);
+    this.#settled();
+  }
+
+  /** PUBREC; `failed`: the client does not want it. False: unknown packet id. */
+  received(packetId: number, failed: boolean): boolean {
+    const entry = this.#window?.get(packetId);
+    if (entry?.qos !== 2) return false;
+    if (failed) {
+      this.#window?.remove(packetId);
+      this.#settled();
+      return true;
+    }
+    this.#window?.release(packetId);
+    if (this.#owner.durable) this.#hold(packetId);
+    else this.#client.sendPubrel(packetId);
+    return true;
+  }
+
+  /** PUBCOMP. */
+  completed(packetId: number): void {
+    if (this.#window?.get(packetId)?.state !== 'released') return;
+    this.#window.remove(packetId);
+    this.#settled();
+  }
+
+  #settled(): void {
+    if (this.#owner.durable) this.#context.progress.later(this.#owner);
+    this.#owner.roomMade();
+  }
+
+  // ---- progress
+
+  /** The window as it is to be stored now. */
+  stored(): WindowEntry[] {
+    this.#covered = this.#held?.length ?? 0;
+    return this.#window?.entries() ?? [];
+  }
+
+  /** What {@link stored} has returned last is stored: the packets that depend on it leave. */
+  storedDone(): void {
+    const held = this.#held;
+    if (held === undefined || this.#covered === 0) return;
+    const leaving = held.splice(0, this.#covered);
+    if (held.length === 0) this.#held = undefined;
+    this.#covered = 0;
+    let bytes = 0;
+    for (const packet of leaving) {
+      if (typeof packet === 'number') {
+        this.#client.sendPubrel(packet);
+      } else {
+        bytes += packet.length;
+        this.#client.output.packet(packet);
+      }
+    }
+    this.#client.output.hold(-bytes);
+  }
+}

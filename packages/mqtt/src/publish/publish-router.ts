@@ -1,0 +1,92 @@
+import type { PublishPacket } from '../codec/packet.ts';
+import { fault, protocolError, type ProtocolFault } from '../codec/protocol-fault.ts';
+import { ReasonCode } from '../codec/reason-code.ts';
+import { sameBytes } from '../codec/utf8.ts';
+import type { PublishRoute, RouteTable } from './route-table.ts';
+
+/**
+ * Why a publish goes nowhere: the client broke the protocol; topics that begin with `$` are the
+ * server's [MQTT5 4.7.2]; the catalog does not show the topic that should take the message.
+ */
+export type Unroutable = ProtocolFault | 'server-topic' | 'unknown-topic';
+
+const noTopic = Buffer.alloc(0);
+const dollar = 0x24;
+
+/**
+ * Finds the routes of one client's publishes: its topic aliases, and the last topic, which most
+ * clients publish to again.
+ */
+export class PublishRouter {
+  readonly #routes: RouteTable;
+  readonly #aliasMax: number;
+  #aliases: Map<number, Buffer> | undefined;
+  #topic: Buffer = noTopic;
+  #route: PublishRoute | undefined;
+  #version = -1;
+  #unroutable: Unroutable = 'unknown-topic';
+
+  constructor(routes: RouteTable, aliasMax: number) {
+    this.#routes = routes;
+    this.#aliasMax = aliasMax;
+  }
+
+  /** MQTT topic name of the route that was returned last. */
+  get topic(): string {
+    return this.#topic.toString();
+  }
+
+  /** Why the last {@link route} was undefined. */
+  get unroutable(): Unroutable {
+    return this.#unroutable;
+  }
+
+  /** Where a publish goes; undefined: nowhere. */
+  route(packet: PublishPacket): PublishRoute | undefined {
+    const { buffer, topicStart, topicEnd, topicAlias } = packet;
+    if (topicAlias > 0) return this.#aliasRoute(packet);
+    const known = this.#route;
+    if (
+      known !== undefined &&
+      this.#version === this.#routes.version &&
+      sameBytes(buffer, topicStart, topicEnd, this.#topic)
+    ) {
+      return known;
+    }
+    return this.#lookUp(Buffer.from(buffer.subarray(topicStart, topicEnd)));
+  }
+
+  #aliasRoute(packet: PublishPacket): PublishRoute | undefined {
+    const { topicAlias, topicStart, topicEnd, buffer } = packet;
+    if (topicAlias > this.#aliasMax) {
+      const message = `topic alias ${topicAlias} is above ${this.#aliasMax}`;
+      return this.#nowhere(fault(ReasonCode.topicAliasInvalid, 'MQTT5-3.3.2-9', message));
+    }
+    this.#aliases ??= new Map();
+    let topic = this.#aliases.get(topicAlias);
+    if (topicEnd > topicStart) {
+      topic = Buffer.from(buffer.subarray(topicStart, topicEnd));
+      this.#aliases.set(topicAlias, topic);
+    }
+    if (topic === undefined) {
+      const message = `topic alias ${topicAlias} stands for nothing`;
+      return this.#nowhere(protocolError('MQTT5-3.3.2-12', message));
+    }
+    return this.#lookUp(topic);
+  }
+
+  #lookUp(topic: Buffer): PublishRoute | undefined {
+    if (topic[0] === dollar) return this.#nowhere('server-topic');
+    const route = this.#routes.route(topic.toString());
+    if (route === undefined) return this.#nowhere('unknown-topic');
+    this.#topic = topic;
+    this.#route = route;
+    this.#version = this.#routes.version;
+    return route;
+  }
+
+  #nowhere(why: Unroutable): undefined {
+    this.#unroutable = why;
+    return undefined;
+  }
+}
