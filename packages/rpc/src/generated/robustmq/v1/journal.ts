@@ -132,7 +132,7 @@ export interface AppendResult {
 export interface AppendResponse {
   /** Answers, in order for each shard. */
   results: AppendResult[];
-  /** More payload bytes that the client may send. The first message grants the initial window. */
+  /** More bytes of batches that the client may send. The first message grants the initial window. */
   creditBytes: number;
 }
 
@@ -3998,8 +3998,8 @@ export const ExportProducersResponse: MessageFns<ExportProducersResponse> = {
 export type JournalBrokerService = typeof JournalBrokerService;
 export const JournalBrokerService = {
   /**
-   * Appends batches. The journal grants credit for payload bytes; the client never has more
-   * unanswered bytes on the stream than it was granted.
+   * Appends batches. The journal grants credit for bytes of batches; the client never has more
+   * unanswered ones on the stream than it was granted.
    */
   append: {
     path: "/robustmq.v1.JournalBroker/Append" as const,
@@ -4044,8 +4044,8 @@ export const JournalBrokerService = {
 
 export interface JournalBrokerServer extends UntypedServiceImplementation {
   /**
-   * Appends batches. The journal grants credit for payload bytes; the client never has more
-   * unanswered bytes on the stream than it was granted.
+   * Appends batches. The journal grants credit for bytes of batches; the client never has more
+   * unanswered ones on the stream than it was granted.
    */
   append: handleBidiStreamingCall<AppendRequest, AppendResponse>;
   /** Reads once from an offset, waiting up to a limit for data; many reads share the stream. */
@@ -4058,8 +4058,8 @@ export interface JournalBrokerServer extends UntypedServiceImplementation {
 
 export interface JournalBrokerClient extends Client {
   /**
-   * Appends batches. The journal grants credit for payload bytes; the client never has more
-   * unanswered bytes on the stream than it was granted.
+   * Appends batches. The journal grants credit for bytes of batches; the client never has more
+   * unanswered ones on the stream than it was granted.
    */
   append(): ClientDuplexStream<AppendRequest, AppendResponse>;
   append(options: Partial<CallOptions>): ClientDuplexStream<AppendRequest, AppendResponse>;
