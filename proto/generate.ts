@@ -46,7 +46,7 @@ if (process.argv.includes('--check')) {
     execFileSync(buf, ['lint'], { cwd: protoFolder, stdio: 'inherit' });
     generate(fresh);
     const stale = new Set([...files(fresh), ...files(committed)]);
-    for (const name of [...stale]) {
+    for (const name of stale) {
       try {
         const same =
           readFileSync(join(fresh, name), 'utf8') === readFileSync(join(committed, name), 'utf8');

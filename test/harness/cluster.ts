@@ -51,23 +51,41 @@ export class Cluster implements AsyncDisposable {
 
   startPlacement(): Promise<RoleProcess> {
     return this.#start('placement', [
-      ...['placement', '--data-dir', join(this.dataDir, 'placement'), '--listen', '127.0.0.1:0'],
+      'placement',
+      '--data-dir',
+      join(this.dataDir, 'placement'),
+      '--listen',
+      '127.0.0.1:0',
       ...(this.#options.placementArgs ?? []),
     ]);
   }
 
   startJournal(name: string): Promise<RoleProcess> {
     return this.#start(name, [
-      ...['journal', '--node-id', name, '--data-dir', join(this.dataDir, name)],
-      ...['--listen', '127.0.0.1:0', '--placement', this.role('placement').address('grpc')],
+      'journal',
+      '--node-id',
+      name,
+      '--data-dir',
+      join(this.dataDir, name),
+      '--listen',
+      '127.0.0.1:0',
+      '--placement',
+      this.role('placement').address('grpc'),
       ...(this.#options.journalArgs ?? []),
     ]);
   }
 
   startBroker(name: string): Promise<RoleProcess> {
     return this.#start(name, [
-      ...['broker', '--node-id', name, '--listen', '127.0.0.1:0', '--mqtt-listen', '127.0.0.1:0'],
-      ...['--placement', this.role('placement').address('grpc')],
+      'broker',
+      '--node-id',
+      name,
+      '--listen',
+      '127.0.0.1:0',
+      '--mqtt-listen',
+      '127.0.0.1:0',
+      '--placement',
+      this.role('placement').address('grpc'),
       ...(this.#options.brokerArgs ?? []),
     ]);
   }

@@ -90,11 +90,6 @@ export function appendTimestampBefore(source: Buffer, framePosition: number): nu
   return source.readDoubleLE(framePosition - APPEND_PREFIX_BYTES + 16);
 }
 
-/** Records of the frame at `framePosition` of a stretch of log. */
-export function appendRecordsBefore(source: Buffer, framePosition: number): number {
-  return source.readUInt32LE(framePosition - APPEND_PREFIX_BYTES + 24);
-}
-
 export function createPayload(manifest: ReplicaManifest): Buffer {
   const writer = new ByteWriter();
   writeManifest(writer, manifest);
