@@ -1,10 +1,4 @@
-import {
-  errorOfStatus,
-  grpcTransport,
-  placementAdminMethods,
-  type RpcClient,
-  type Status,
-} from '@robustmq/rpc';
+import { errorOfStatus, grpcTransport, type RpcClient, type Status } from '@robustmq/rpc';
 import { OperatingError } from '@robustmq/core';
 
 import type { Options } from './options.ts';
@@ -34,8 +28,6 @@ export async function withPlacement<T>(
   }
   throw new OperatingError('INVALID_ARGUMENT', '--placement names no address');
 }
-
-export { placementAdminMethods };
 
 /** Throws the error that a status carries, if it carries one. */
 export function throwStatus(status: Status | undefined): void {

@@ -47,7 +47,7 @@ function program(): Command {
   role(root, 'journal', 'a journal: owns segment files', runJournal);
   role(root, 'placement', 'placement: knows who owns what', runPlacement);
   role(root, 'dev', 'a cluster of six processes on this machine, for trying things out', runDev);
-  admin(root, 'status', 'nodes, topics, chains and coordinators')
+  admin(root, 'status', 'nodes, topics, chains, lag and coordinators')
     .option('--json', 'as JSON')
     .option('--internal', 'internal topics, too')
     .action(withOptions('admin', runStatus));
@@ -61,7 +61,7 @@ function program(): Command {
     .option('--json', 'as JSON')
     .option('--internal', 'internal topics, too')
     .action(withOptions('admin', listTopics));
-  admin(topic, 'describe', 'settings, partitions and their chains')
+  admin(topic, 'describe', 'settings, partitions, their chains and who needs what')
     .argument('<name>')
     .option('--json', 'as JSON')
     .action(withOptions('admin', describeTopic));

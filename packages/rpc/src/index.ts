@@ -122,6 +122,7 @@ export {
   DescribeClusterResponse,
   HeartbeatRequest,
   HeartbeatResponse,
+  Hold,
   HoldShardsRequest,
   HoldShardsResponse,
   JournalHealth,

@@ -23,8 +23,8 @@ import {
 } from './role.ts';
 
 /**
- * Placement, journal and broker in one process. They call each other in process; placement also
- * listens on gRPC, for the administration commands.
+ * Placement, journal and broker in one process. They call each other in process; placement and
+ * the journal also listen on gRPC, for the administration commands.
  */
 export async function runStart(options: Options): Promise<void> {
   refuseUnbuilt(options);
@@ -33,22 +33,23 @@ export async function runStart(options: Options): Promise<void> {
   const logger = createLogger(required(options, 'log-level'), 'start');
   const registry = processMetrics('start');
   const inProcess = inProcessTransport();
+  const both = bothTransports(inProcess, grpcTransport());
   const shared = { clock: systemClock(), random: systemRandom(), registry };
 
   await using placement = await startPlacement({
     ...shared,
     dataDir: join(dataDir, 'placement'),
     listen,
-    transport: bothTransports(inProcess, grpcTransport()),
+    transport: both,
     logger: logger.child({ role: 'placement' }),
   });
   await using journal = await startJournal({
     ...shared,
     ...journalOptions(options),
     dataDir: join(dataDir, 'journal'),
-    listen: 'journal:0',
+    listen: '127.0.0.1:0',
+    transport: both,
     placement: [placement.address],
-    transport: inProcess,
     logger: logger.child({ role: 'journal' }),
   });
   await using broker = await startBroker({

@@ -1,59 +1,96 @@
-import type { DescribeClusterResponse, Node, Shard } from '@robustmq/rpc';
+import {
+  type DescribeClusterResponse,
+  type JournalHealth,
+  NodeRole,
+  NodeState,
+  SegmentState,
+} from '@robustmq/rpc';
 
 import { table } from '../administration.ts';
+import {
+  type ClusterView,
+  holderLags,
+  leaderOf,
+  recordsOf,
+  shardJson,
+  topicJson,
+  unknown,
+  viewCluster,
+} from '../cluster-view.ts';
 import type { Options } from '../options.ts';
-import { describe, leaderOf, shardJson, topicJson } from './topic.ts';
 
-const roles = ['?', 'broker', 'journal'];
-const states = ['?', 'up', 'draining', 'down'];
+const roles: Record<NodeRole, string> = {
+  [NodeRole.UNSPECIFIED]: unknown,
+  [NodeRole.BROKER]: 'broker',
+  [NodeRole.JOURNAL]: 'journal',
+};
+const states: Record<NodeState, string> = {
+  [NodeState.UNSPECIFIED]: unknown,
+  [NodeState.UP]: 'up',
+  [NodeState.DRAINING]: 'draining',
+  [NodeState.DOWN]: 'down',
+};
 
 interface Input {
   readonly flags: Readonly<Record<string, unknown>>;
 }
 
-/** `robustmq status`: nodes, topics, chains and coordinators, as tables or as JSON. */
+/** `robustmq status`: nodes, topics, chains, lag and coordinators, as tables or as JSON. */
 export async function runStatus(options: Options, input: Input): Promise<void> {
-  const internal = input.flags['internal'] === true;
-  const cluster = await describe(options, { includeInternal: internal });
-  const text = input.flags['json']
-    ? `${JSON.stringify(asJson(cluster), null, 2)}\n`
-    : asTables(cluster);
+  const includeInternal = input.flags['internal'] === true;
+  const view = await viewCluster(options, { includeInternal });
+  const text = input.flags['json'] ? `${JSON.stringify(asJson(view), null, 2)}\n` : asTables(view);
   process.stdout.write(text);
 }
 
-function asTables(cluster: DescribeClusterResponse): string {
-  const health = cluster.journalHealth;
-  const nodes = cluster.nodes.map((node) => [
-    node.nodeId,
-    roles[node.role] ?? '?',
-    states[node.state] ?? '?',
-    node.address,
-    node.listeners.map((listener) => `${listener.protocol}=${listener.address}`).join(' ') || '-',
-    journalText(health[node.nodeId]),
-  ]);
-  const chains = cluster.topics.map((topic) => {
-    const shards = cluster.shards.filter((shard) => shard.topic === topic.name);
-    const leaders = new Set(shards.map(leaderOf).filter((leader) => leader !== '-'));
-    const sealed = shards.reduce((sum, shard) => sum + shard.endOffset - shard.trimOffset, 0);
-    return [
-      topic.name,
-      topic.shardIds.length,
-      shards.filter(isOpen).length,
-      sealed,
-      [...leaders].join(' ') || '-',
-    ];
-  });
+function asTables(view: ClusterView): string {
+  const { cluster } = view;
   const problems = problemsOf(cluster);
+  const tables = [
+    table([['NODE', 'ROLE', 'STATE', 'ADDRESS', 'LISTENERS', 'JOURNAL'], ...nodeRows(cluster)]),
+    table([['TOPIC', 'PARTITIONS', 'OPEN', 'RECORDS', 'LEADERS'], ...topicRows(view)]),
+  ];
+  const lags = holderLags(view).map(({ holder, topic, partitions, lagRecords }) => [
+    holder,
+    topic,
+    partitions,
+    lagRecords ?? unknown,
+  ]);
+  if (lags.length > 0) tables.push(table([['HOLDER', 'TOPIC', 'PARTITIONS', 'LAG'], ...lags]));
   return [
     `cluster ${cluster.clusterId}, placement epoch ${cluster.placementEpoch}`,
     problems.length > 0 ? problems.join('\n') : 'everything is well',
     '',
-    table([['NODE', 'ROLE', 'STATE', 'ADDRESS', 'LISTENERS', 'JOURNAL'], ...nodes]),
-    table([['TOPIC', 'PARTITIONS', 'OPEN', 'SEALED RECORDS', 'LEADERS'], ...chains]),
+    ...tables,
   ].join('\n');
 }
 
-function journalText(health: DescribeClusterResponse['journalHealth'][string] | undefined): string {
+function nodeRows(cluster: DescribeClusterResponse): string[][] {
+  return cluster.nodes.map((node) => [
+    node.nodeId,
+    roles[node.role],
+    states[node.state],
+    node.address,
+    node.listeners.map((listener) => `${listener.protocol}=${listener.address}`).join(' ') || '-',
+    node.state === NodeState.DOWN ? '-' : journalText(cluster.journalHealth[node.nodeId]),
+  ]);
+}
+
+function topicRows({ cluster, ends }: ClusterView): (string | number)[][] {
+  return cluster.topics.map((topic) => {
+    const shards = cluster.shards.filter((shard) => shard.topic === topic.name);
+    const leaders = shards.map(leaderOf).filter((leader) => leader !== '-');
+    return [
+      topic.name,
+      topic.shardIds.length,
+      leaders.length,
+      recordsOf(ends, shards) ?? unknown,
+      [...new Set(leaders)].join(' ') || '-',
+    ];
+  });
+}
+
+function journalText(health: JournalHealth | undefined): string {
   if (!health) return '-';
   const free = `${(health.freeBytes / 1024 ** 3).toFixed(1)} GiB free`;
   const unflushed = `${(health.unflushedBytes / 1024 ** 2).toFixed(1)} MiB unflushed`;
@@ -65,15 +102,11 @@ function journalText(health: DescribeClusterResponse['journalHealth'][string] | 
   ].join(', ');
 }
 
-function isOpen(shard: Shard): boolean {
-  return leaderOf(shard) !== '-';
-}
-
 /** What is wrong, in words. */
 function problemsOf(cluster: DescribeClusterResponse): string[] {
-  const down = cluster.nodes.filter((node: Node) => node.state === 3);
+  const down = cluster.nodes.filter((node) => node.state === NodeState.DOWN);
   const sealing = cluster.shards.filter((shard) =>
-    shard.segments.some((segment) => segment.state === 2),
+    shard.segments.some((segment) => segment.state === SegmentState.SEALING),
   );
   const full = Object.entries(cluster.journalHealth).filter(([, health]) => health.readOnly);
   return [
@@ -82,16 +115,17 @@ function problemsOf(cluster: DescribeClusterResponse): string[] {
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]
       : []),
-    ...(cluster.nodes.some((node) => node.role === 2 && node.state === 1)
-      ? []
-      : ['no journal is up: nothing can be written']),
-    ...(cluster.nodes.some((node) => node.role === 1 && node.state === 1)
-      ? []
-      : ['no broker is up: no client can connect']),
+    ...(hasUp(cluster, NodeRole.JOURNAL) ? [] : ['no journal is up: nothing can be written']),
+    ...(hasUp(cluster, NodeRole.BROKER) ? [] : ['no broker is up: no client can connect']),
   ];
 }
 
-function asJson(cluster: DescribeClusterResponse): object {
+function hasUp({ nodes }: DescribeClusterResponse, role: NodeRole): boolean {
+  return nodes.some((node) => node.role === role && node.state === NodeState.UP);
+}
+
+function asJson(view: ClusterView): object {
+  const { cluster } = view;
   return {
     clusterId: cluster.clusterId,
     placementEpoch: cluster.placementEpoch,
@@ -106,7 +140,8 @@ function asJson(cluster: DescribeClusterResponse): object {
       journal: cluster.journalHealth[node.nodeId],
     })),
     topics: cluster.topics.map(topicJson),
-    shards: cluster.shards.map((shard) => ({ topic: shard.topic, ...shardJson(shard) })),
+    shards: cluster.shards.map((shard) => ({ topic: shard.topic, ...shardJson(shard, view) })),
+    lags: holderLags(view),
     coordinators: cluster.coordinators.map((coordinator) => ({
       kind: coordinator.kind,
       index: coordinator.index,

@@ -1,7 +1,17 @@
 import { OperatingError } from '@robustmq/core';
-import type { DescribeClusterRequest, DescribeClusterResponse, Shard, Topic } from '@robustmq/rpc';
+import { placementAdminMethods, type Topic } from '@robustmq/rpc';
 
-import { placementAdminMethods, table, throwStatus, withPlacement } from '../administration.ts';
+import { table, throwStatus, withPlacement } from '../administration.ts';
+import {
+  type ClusterView,
+  lagOf,
+  leaderOf,
+  recordsOf,
+  shardJson,
+  topicJson,
+  unknown,
+  viewCluster,
+} from '../cluster-view.ts';
 import type { Options } from '../options.ts';
 
 interface Input {
@@ -46,41 +56,61 @@ function settings(given: unknown): Record<string, string> {
 
 export async function listTopics(options: Options, input: Input): Promise<void> {
   const includeInternal = input.flags['internal'] === true;
-  const cluster = await describe(options, { includeInternal });
+  const { cluster, ends } = await viewCluster(options, { includeInternal });
   const topics = cluster.topics.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   if (input.flags['json']) {
     process.stdout.write(`${JSON.stringify(topics.map(topicJson), null, 2)}\n`);
     return;
   }
-  const rows = topics.map((topic) => [topic.name, topic.shardIds.length, configText(topic)]);
-  process.stdout.write(table([['TOPIC', 'PARTITIONS', 'SETTINGS'], ...rows]));
+  const rows = topics.map((topic) => {
+    const shards = cluster.shards.filter((shard) => shard.topic === topic.name);
+    const records = recordsOf(ends, shards) ?? unknown;
+    return [topic.name, topic.shardIds.length, records, configText(topic)];
+  });
+  process.stdout.write(table([['TOPIC', 'PARTITIONS', 'RECORDS', 'SETTINGS'], ...rows]));
 }
 
 export async function describeTopic(options: Options, input: Input): Promise<void> {
   const name = input.arguments[0] ?? '';
-  const cluster = await describe(options, { topic: name, includeInternal: true });
-  const topic = cluster.topics.find((candidate) => candidate.name === name);
+  const view = await viewCluster(options, { topic: name, includeInternal: true });
+  const topic = view.cluster.topics.find((candidate) => candidate.name === name);
   if (!topic) {
     throw new OperatingError(
       'NOT_FOUND',
       `there is no topic ${name}; "robustmq topic list" shows what there is`,
     );
   }
-  const shards = cluster.shards.filter((shard) => shard.topic === name);
   if (input.flags['json']) {
-    const body = { ...topicJson(topic), chains: shards.map(shardJson) };
+    const chains = view.cluster.shards.map((shard) => shardJson(shard, view));
+    const body = { ...topicJson(topic), chains };
     process.stdout.write(`${JSON.stringify(body, null, 2)}\n`);
     return;
   }
-  process.stdout.write(`${name}\n${configText(topic)}\n\n`);
-  const rows = shards.map((shard) => [
+  process.stdout.write(`${name}\n${configText(topic)}\n\n${partitionTable(view)}`);
+  if (view.cluster.holds.length > 0) process.stdout.write(`\n${holdTable(view)}`);
+}
+
+function partitionTable({ cluster, ends }: ClusterView): string {
+  const rows = cluster.shards.map((shard) => [
     shard.partition,
     shard.trimOffset,
-    shard.endOffset,
+    ends.get(shard.shardId) ?? unknown,
+    recordsOf(ends, [shard]) ?? unknown,
     leaderOf(shard),
     shard.epoch,
   ]);
-  process.stdout.write(table([['PARTITION', 'FROM', 'SEALED END', 'LEADER', 'EPOCH'], ...rows]));
+  return table([['PARTITION', 'FROM', 'END', 'RECORDS', 'LEADER', 'EPOCH'], ...rows]);
+}
+
+function holdTable({ cluster, ends }: ClusterView): string {
+  const partitions = new Map(cluster.shards.map((shard) => [shard.shardId, shard.partition]));
+  const rows = cluster.holds.map((hold) => [
+    hold.holder,
+    partitions.get(hold.shardId) ?? unknown,
+    hold.offset,
+    lagOf(ends, hold) ?? unknown,
+  ]);
+  return table([['HOLDER', 'PARTITION', 'NEEDS FROM', 'LAG'], ...rows]);
 }
 
 export async function deleteTopics(options: Options, input: Input): Promise<void> {
@@ -93,49 +123,8 @@ export async function deleteTopics(options: Options, input: Input): Promise<void
   process.stdout.write(`deleted ${input.arguments.join(', ')}\n`);
 }
 
-/** The cluster as placement's store has it. */
-export function describe(
-  options: Options,
-  request: Partial<DescribeClusterRequest>,
-): Promise<DescribeClusterResponse> {
-  return withPlacement(options, (client) =>
-    client.call(placementAdminMethods.describeCluster, {
-      topic: request.topic ?? '',
-      includeInternal: request.includeInternal ?? false,
-    }),
-  );
-}
-
 function configText(topic: Topic): string {
   return Object.entries(topic.config)
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
-}
-
-export function topicJson(topic: Topic): object {
-  return { name: topic.name, partitions: topic.shardIds.length, config: topic.config };
-}
-
-/** The journal that leads the open segment; "-" when none is open. */
-export function leaderOf(shard: Shard): string {
-  return shard.segments.findLast((segment) => segment.state === 1)?.leaderNodeId ?? '-';
-}
-
-export function shardJson(shard: Shard): object {
-  return {
-    shardId: shard.shardId,
-    partition: shard.partition,
-    epoch: shard.epoch,
-    trimOffset: shard.trimOffset,
-    endOffset: shard.endOffset,
-    segments: shard.segments.map((segment) => ({
-      id: segment.segmentId.toString('hex'),
-      baseOffset: segment.baseOffset,
-      endOffset: segment.endOffset,
-      state: segment.state,
-      epoch: segment.epoch,
-      leader: segment.leaderNodeId,
-      replicas: segment.replicaNodeIds,
-    })),
-  };
 }

@@ -2,6 +2,7 @@ import { toOperatingError } from '@robustmq/core';
 import {
   type DescribeClusterRequest,
   type DescribeClusterResponse,
+  type Hold,
   placementAdminMethods,
   type ServiceRegistry,
   type Topic,
@@ -9,7 +10,7 @@ import {
   toStatus,
 } from '@robustmq/rpc';
 import type { Controller } from '../controller/controller.ts';
-import { shardOf } from '../controller/image.ts';
+import { type Image, shardOf } from '../controller/image.ts';
 import { isInternal } from '../core/topic-name.ts';
 import { checkCount } from './request-limits.ts';
 
@@ -52,7 +53,9 @@ export class PlacementAdminService {
     const { image, identity, nodes } = this.#controller;
     const isWanted = (name: string): boolean =>
       topic === '' ? includeInternal || !isInternal(name) : name === topic;
-    const shards = [...image.shards.values()].map((row) => shardOf(row.value));
+    const shards = [...image.shards.values()]
+      .map((row) => shardOf(row.value))
+      .filter((shard) => isWanted(shard.topic));
     return {
       ...identity,
       revision: image.revision,
@@ -60,13 +63,19 @@ export class PlacementAdminService {
       topics: [...image.topics.values()]
         .map((row) => row.value)
         .filter((found) => isWanted(found.name)),
-      shards: shards.filter((shard) => isWanted(shard.topic)),
+      shards,
       coordinators: [...image.coordinators.values()].flatMap((ofKind) =>
         [...ofKind.values()].map((row) => row.value),
       ),
       journalHealth: Object.fromEntries(nodes.health()),
+      holds: shards.flatMap(({ shardId }) => holdsOf(image, shardId)),
     };
   }
+}
+
+function holdsOf(image: Image, shardId: number): Hold[] {
+  const rows = [...(image.holds.get(shardId) ?? [])];
+  return rows.map(([holder, { value }]) => ({ holder, shardId, offset: value.offset }));
 }
 
 async function resultOf(name: string, work: () => Promise<Topic>): Promise<TopicResult> {

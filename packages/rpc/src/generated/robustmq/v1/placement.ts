@@ -383,6 +383,16 @@ export interface DescribeClusterRequest {
   includeInternal: boolean;
 }
 
+/** What one holder still needs of one shard. */
+export interface Hold {
+  /** Who holds, for example `mqtt-session/3`. */
+  holder: string;
+  /** Which shard. */
+  shardId: number;
+  /** First offset that the holder still needs. */
+  offset: number;
+}
+
 /** What placement knows. */
 export interface DescribeClusterResponse {
   /** The cluster. */
@@ -401,6 +411,8 @@ export interface DescribeClusterResponse {
   coordinators: Coordinator[];
   /** Last health of each journal, by node id. */
   journalHealth: { [key: string]: JournalHealth };
+  /** What somebody still needs of the shards listed here. */
+  holds: Hold[];
 }
 
 export interface DescribeClusterResponse_JournalHealthEntry {
@@ -3285,6 +3297,85 @@ export const DescribeClusterRequest: MessageFns<DescribeClusterRequest> = {
   },
 };
 
+function createBaseHold(): Hold {
+  return { holder: "", shardId: 0, offset: 0 };
+}
+
+export const Hold: MessageFns<Hold> = {
+  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.holder !== "") {
+      writer.uint32(10).string(message.holder);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Hold>): Hold {
+    return Hold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Hold>): Hold {
+    const message = createBaseHold();
+    message.holder = object.holder ?? "";
+    message.shardId = object.shardId ?? 0;
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
 function createBaseDescribeClusterResponse(): DescribeClusterResponse {
   return {
     clusterId: "",
@@ -3295,6 +3386,7 @@ function createBaseDescribeClusterResponse(): DescribeClusterResponse {
     shards: [],
     coordinators: [],
     journalHealth: {},
+    holds: [],
   };
 }
 
@@ -3324,6 +3416,9 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
     globalThis.Object.entries(message.journalHealth).forEach(([key, value]: [string, JournalHealth]) => {
       DescribeClusterResponse_JournalHealthEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
     });
+    for (const v of message.holds) {
+      Hold.encode(v!, writer.uint32(74).fork()).join();
+    }
     return writer;
   },
 
@@ -3407,6 +3502,14 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
             }
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.holds.push(Hold.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3440,6 +3543,7 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
       },
       {},
     );
+    message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
     return message;
   },
 };
