@@ -34,6 +34,7 @@ import type {
 import type { SessionView } from './session-state.ts';
 import { sessionStep } from './session-step.ts';
 import { SessionTable } from './session-table.ts';
+import { type TopicCatalog, TopicRouter } from './topic-router.ts';
 
 /** Its log is the internal topic `$mqtt-session`. */
 export const sessionKind = 'mqtt-session';
@@ -49,18 +50,18 @@ export const sessionLimitsDefault: SessionLimits = {
 };
 
 export interface SessionKindOptions {
-  /** Where a publish to an MQTT topic name goes now; undefined while the catalog does not show it. */
-  readonly route: (mqttTopic: string) => MessageTarget | undefined;
+  readonly catalog: TopicCatalog;
   readonly limits?: Partial<SessionLimits>;
 }
 
 /** The coordinator of MQTT sessions, to be registered at the host of every broker. */
 export function createSessionKind(options: SessionKindOptions): CoordinatorKind {
   const limits = { ...sessionLimitsDefault, ...options.limits };
+  const router = new TopicRouter(options.catalog);
   return {
     kind: sessionKind,
     shards: sessionShards,
-    create: (context) => new SessionMachine(context, options.route, limits),
+    create: (context) => new SessionMachine(context, (topic) => router.route(topic), limits),
   };
 }
 

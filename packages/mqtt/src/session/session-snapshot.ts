@@ -6,13 +6,14 @@ import {
   MqttSessionImage,
   MqttStoreInbound,
 } from '@robustmq/rpc';
-import { decodeMessage, encodeMessage, ownBytes } from './encoded-message.ts';
+import { decodeMessage, encodeMessage } from './encoded-message.ts';
 import {
   type InboundPublish,
   newSession,
   type Session,
   subscriptionBytes,
 } from './session-state.ts';
+import { SnapshotJoiner, snapshotChunks, snapshotChunksOf } from './snapshot-chunk.ts';
 import { messageBytes, ownMessage } from './stored-message.ts';
 
 /** A stored QoS 2 publish. */
@@ -30,14 +31,8 @@ export interface SessionImageSink {
   restoreInbound(stored: StoredInbound): void;
 }
 
-/** First byte of a chunk. */
+/** Kinds of chunks. */
 const chunkKinds = { epochs: 0, sessions: 1, inbound: 2 } as const;
-/** Second byte of a chunk: whether the next one continues it. */
-const whole = 0;
-const continued = 1;
-const prefixBytes = 2;
-/** A session may be larger than a chunk: then it is cut. */
-const fragmentBytes = 512 * 1024;
 
 /** A session's piece of a snapshot. */
 export function encodeSession(session: Session): Buffer {
@@ -106,32 +101,16 @@ export function* sessionSnapshot(
   inbound: Iterator<Buffer>,
 ): Generator<Buffer, undefined> {
   const epochs = encodeMessage(MqttEpochsReserved, { until: reservedEpochs });
-  yield* fragments(chunkKinds.epochs, epochs);
-  for (let step = sessions.next(); step.done !== true; step = sessions.next()) {
-    yield* fragments(chunkKinds.sessions, step.value);
-  }
-  for (let step = inbound.next(); step.done !== true; step = inbound.next()) {
-    yield* fragments(chunkKinds.inbound, step.value);
-  }
-  return undefined;
-}
-
-function* fragments(kind: number, chunk: Buffer): Generator<Buffer, undefined> {
-  for (let at = 0; at < chunk.length; at += fragmentBytes) {
-    const end = Math.min(chunk.length, at + fragmentBytes);
-    const fragment = Buffer.allocUnsafeSlow(prefixBytes + end - at);
-    fragment[0] = kind;
-    fragment[1] = end < chunk.length ? continued : whole;
-    chunk.copy(fragment, prefixBytes, at, end);
-    yield fragment;
-  }
+  yield* snapshotChunks(chunkKinds.epochs, epochs);
+  yield* snapshotChunksOf(chunkKinds.sessions, sessions);
+  yield* snapshotChunksOf(chunkKinds.inbound, inbound);
   return undefined;
 }
 
 /** Puts the chunks of a snapshot together again. */
 export class SnapshotReader {
   readonly #sink: SessionImageSink;
-  #fragments: Buffer[] = [];
+  readonly #joiner = new SnapshotJoiner();
 
   constructor(sink: SessionImageSink) {
     this.#sink = sink;
@@ -139,14 +118,8 @@ export class SnapshotReader {
 
   /** `chunk` is a view. */
   chunk(chunk: Buffer): void {
-    const body = chunk.subarray(prefixBytes);
-    if (chunk[1] === continued) {
-      this.#fragments.push(ownBytes(body));
-      return;
-    }
-    const joined = this.#fragments.length === 0 ? body : Buffer.concat([...this.#fragments, body]);
-    this.#fragments = [];
-    this.#restore(chunk[0] ?? -1, joined);
+    const joined = this.#joiner.join(chunk);
+    if (joined !== undefined) this.#restore(joined.kind, joined.bytes);
   }
 
   #restore(kind: number, bytes: Buffer): void {
