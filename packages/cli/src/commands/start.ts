@@ -30,7 +30,7 @@ export async function runStart(options: Options): Promise<void> {
   refuseUnbuilt(options);
   const listen = requireLoopback(options);
   const dataDir = required(options, 'data-dir');
-  const logger = createLogger(required(options, 'log-level'), 'start');
+  const logger = createLogger(required(options, 'log-level'));
   const registry = processMetrics('start');
   const inProcess = inProcessTransport();
   const both = bothTransports(inProcess, grpcTransport());

@@ -1,6 +1,7 @@
 import {
   type DescribeClusterResponse,
   type JournalHealth,
+  type Node,
   NodeRole,
   NodeState,
   SegmentState,
@@ -65,15 +66,22 @@ function asTables(view: ClusterView): string {
   ].join('\n');
 }
 
+/** A broker that is down keeps nothing and may never come back under its name. */
+function isShown(node: Node): boolean {
+  return node.role === NodeRole.JOURNAL || node.state !== NodeState.DOWN;
+}
+
 function nodeRows(cluster: DescribeClusterResponse): string[][] {
-  return cluster.nodes.map((node) => [
-    node.nodeId,
-    roles[node.role],
-    states[node.state],
-    node.address,
-    node.listeners.map((listener) => `${listener.protocol}=${listener.address}`).join(' ') || '-',
-    node.state === NodeState.DOWN ? '-' : journalText(cluster.journalHealth[node.nodeId]),
-  ]);
+  return cluster.nodes
+    .filter(isShown)
+    .map((node) => [
+      node.nodeId,
+      roles[node.role],
+      states[node.state],
+      node.address,
+      node.listeners.map((listener) => `${listener.protocol}=${listener.address}`).join(' ') || '-',
+      node.state === NodeState.DOWN ? '-' : journalText(cluster.journalHealth[node.nodeId]),
+    ]);
 }
 
 function topicRows({ cluster, ends }: ClusterView): (string | number)[][] {
@@ -104,7 +112,7 @@ function journalText(health: JournalHealth | undefined): string {
 
 /** What is wrong, in words. */
 function problemsOf(cluster: DescribeClusterResponse): string[] {
-  const down = cluster.nodes.filter((node) => node.state === NodeState.DOWN);
+  const down = cluster.nodes.filter(isShown).filter((node) => node.state === NodeState.DOWN);
   const sealing = cluster.shards.filter((shard) =>
     shard.segments.some((segment) => segment.state === SegmentState.SEALING),
   );

@@ -32,6 +32,8 @@ export interface NodeRegistryOptions {
 }
 
 const probeTimeoutMs = 1_000;
+/** Why a node is down that has ended its stream itself: nobody has to be warned. */
+const inOrder = 'it has left';
 
 /**
  * Which nodes live. A lease is renewed by heartbeats and ends when none comes in time; it ends at once
@@ -96,7 +98,7 @@ export class NodeRegistry {
 
   /** A node has ended its stream in order: it is gone. */
   async left(node: Node, session: object): Promise<void> {
-    if (this.#sessions.get(node.nodeId) === session) await this.#down(node, 'it has left');
+    if (this.#sessions.get(node.nodeId) === session) await this.#down(node, inOrder);
   }
 
   /** Ends the leases that have run out. */
@@ -194,7 +196,9 @@ export class NodeRegistry {
     const { nodeId, incarnation } = node;
     if (!(await this.#setState(node, NodeState.DOWN))) return;
     this.#leases.end(nodeId);
-    this.#options.logger.warn({ nodeId, incarnation, reason }, 'node is down');
+    const fields = { nodeId, incarnation, reason };
+    if (reason === inOrder) this.#options.logger.info(fields, 'node is down');
+    else this.#options.logger.warn(fields, 'node is down');
     this.#options.onDown({ ...node, state: NodeState.DOWN });
   }
 
