@@ -5,3 +5,18 @@ export { MqttServer, type MqttServerOptions } from './server/mqtt-server.ts';
 export { CoordinatorSessionGateway } from './session/coordinator-session-gateway.ts';
 export { createSessionKind } from './session/session-machine.ts';
 export type { RetainedGateway } from './session/session-gateway.ts';
+export {
+  CoordinatorRetainedGateway,
+  type CoordinatorRetainedGatewayOptions,
+} from './retained/coordinator-retained-gateway.ts';
+export {
+  createRetainedKind,
+  type RetainedKindOptions,
+  type RetainedLimits,
+} from './retained/retained-machine.ts';
+export {
+  CoordinatorSessionGateway,
+  type CoordinatorSessionGatewayOptions,
+} from './session/coordinator-session-gateway.ts';
+export type { SessionLimits } from './session/session-input.ts';
+export { createSessionKind, type SessionKindOptions } from './session/session-machine.ts';

@@ -139,7 +139,7 @@ class History {
   constructor() {
     this.cluster = new TestCluster({
       kind: sessionKind,
-      create: ({ catalog }) => createSessionKind({ catalog }),
+      create: ({ catalog, cluster }) => createSessionKind({ catalog, placement: cluster }),
     });
   }
 

@@ -18,7 +18,7 @@ const never = 0xff_ff_ff_ff;
 function newCluster(limits: { inboundBytesMax?: number; sessionsMax?: number } = {}): TestCluster {
   return new TestCluster({
     kind: sessionKind,
-    create: ({ catalog }) => createSessionKind({ catalog, limits }),
+    create: ({ catalog, cluster }) => createSessionKind({ catalog, placement: cluster, limits }),
   });
 }
 
@@ -271,6 +271,40 @@ describe('a session', () => {
     await a.connect();
     expect(await refusal(a.connect({ clientId: 'other' }))).toBe('RESOURCE_EXHAUSTED');
     expect(await refusal(a.connect())).toBe('none');
+  });
+});
+
+describe('retention', () => {
+  it('waits for the slowest session that reads at QoS 1 or 2, also under the next owner', async () => {
+    const { cluster, owner, a } = await start();
+    const held = (shard: number): number | undefined =>
+      cluster.holds.get(`${sessionKind}/0 ${shard}`);
+    const subscribe = async (clientId: string, at: number): Promise<SessionGrant> => {
+      const { epoch } = await a.connect({ clientId });
+      await a.settle(a.gateway.subscribe({ clientId, epoch }, [subscription('f', at)]));
+      return { clientId, epoch };
+    };
+    await subscribe('c', 20);
+    const slow = await subscribe('d', 10);
+    await cluster.clock.advance(31_000);
+    expect(held(100)).toBe(10);
+    const positions = [{ shardId: shardId(100), offset: offset(30) }];
+    const entry = { packetId: 1, shardId: shardId(100), offset: offset(15), qos: 1 } as const;
+    const window = [{ ...entry, state: 'sent' as const }];
+    await a.settle(a.gateway.progress(slow, { positions, window }));
+    await cluster.clock.advance(31_000);
+    expect(held(100)).toBe(15);
+    await a.settle(a.gateway.progress(slow, { positions, window: [] }));
+    await failOver(cluster, owner);
+    await cluster.clock.advance(35_000);
+    expect(held(100)).toBe(20);
+    for (const clientId of ['c', 'd']) {
+      const { epoch } = await a.connect({ clientId, cleanStart: true });
+      const silent = { ...subscription('g', 3), qos: 0 } as const;
+      await a.settle(a.gateway.subscribe({ clientId, epoch }, [silent]));
+    }
+    await cluster.clock.advance(31_000);
+    expect(held(100)).toBeUndefined();
   });
 });
 

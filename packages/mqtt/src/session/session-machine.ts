@@ -7,6 +7,7 @@ import type {
   Reply,
   StateMachine,
 } from '@robustmq/kernel';
+import type { PlacementClient } from '@robustmq/placement-client';
 import {
   type MqttAnnounce,
   type MqttConnect,
@@ -22,16 +23,16 @@ import { decodeMessage, encodeMessage } from './encoded-message.ts';
 import { LostHolders } from './lost-holders.ts';
 import { ReleaseWaiters } from './release-waiters.ts';
 import { SessionDeadlines } from './session-deadlines.ts';
+import { SessionHolds } from './session-holds.ts';
 import type {
   Decision,
-  MessageTarget,
   Revocation,
   SessionAnswer,
   SessionInputKind,
   SessionInputs,
   SessionLimits,
 } from './session-input.ts';
-import type { SessionView } from './session-state.ts';
+import type { Session, SessionView } from './session-state.ts';
 import { sessionStep } from './session-step.ts';
 import { SessionTable } from './session-table.ts';
 import { type TopicCatalog, TopicRouter } from './topic-router.ts';
@@ -51,6 +52,8 @@ export const sessionLimitsDefault: SessionLimits = {
 
 export interface SessionKindOptions {
   readonly catalog: TopicCatalog;
+  /** Keeps retention from taking what sessions have not read. */
+  readonly placement: Pick<PlacementClient, 'holdShards'>;
   readonly limits?: Partial<SessionLimits>;
 }
 
@@ -61,8 +64,15 @@ export function createSessionKind(options: SessionKindOptions): CoordinatorKind 
   return {
     kind: sessionKind,
     shards: sessionShards,
-    create: (context) => new SessionMachine(context, (topic) => router.route(topic), limits),
+    create: (context) => new SessionMachine(context, { ...options, router, limits }),
   };
+}
+
+interface SessionMachineOptions {
+  readonly router: TopicRouter;
+  readonly catalog: TopicCatalog;
+  readonly placement: Pick<PlacementClient, 'holdShards'>;
+  readonly limits: SessionLimits;
 }
 
 type ReplyBody = NonNullable<MqttSessionReply['reply']>;
@@ -74,7 +84,7 @@ const done: ReplyBody = { $case: 'done', value: {} };
  */
 export class SessionMachine implements StateMachine {
   readonly #context: CoordinatorContext;
-  readonly #route: (mqttTopic: string) => MessageTarget | undefined;
+  readonly #router: TopicRouter;
   readonly #limits: SessionLimits;
   readonly #table: SessionTable;
   /** Sessions that end with their connections and have no will. */
@@ -82,15 +92,13 @@ export class SessionMachine implements StateMachine {
   readonly #waiters = new ReleaseWaiters();
   readonly #deadlines: SessionDeadlines;
   readonly #lost: LostHolders;
+  readonly #holds: SessionHolds;
   #nextEpoch = 0;
 
-  constructor(
-    context: CoordinatorContext,
-    route: (mqttTopic: string) => MessageTarget | undefined,
-    limits: SessionLimits,
-  ) {
+  constructor(context: CoordinatorContext, options: SessionMachineOptions) {
+    const { router, limits, catalog, placement } = options;
     this.#context = context;
-    this.#route = route;
+    this.#router = router;
     this.#limits = limits;
     this.#table = new SessionTable(context.outbox);
     this.#deadlines = new SessionDeadlines(context, (clientId, due) => {
@@ -101,6 +109,8 @@ export class SessionMachine implements StateMachine {
       heldBy: (nodeId, incarnation) => this.#table.grants.heldBy(nodeId, incarnation),
       end: (clientId) => this.#endHeld(clientId),
     });
+    const sessions = (): Iterator<readonly [string, Readonly<Session>]> => this.#table.sessions();
+    this.#holds = new SessionHolds({ context, catalog, placement, sessions });
   }
 
   apply(record: Buffer, offset: Offset): void {
@@ -122,6 +132,7 @@ export class SessionMachine implements StateMachine {
       if (disconnected !== undefined) this.#deadlines.set(clientId, disconnected);
     }
     for (const broker of this.#table.grants.brokers()) this.#lost.suspect(broker);
+    this.#holds.start();
   }
 
   stopped(): void {
@@ -253,7 +264,7 @@ export class SessionMachine implements StateMachine {
       nextEpoch: this.#nextEpoch,
       atCapacity: this.#table.size + this.#transients.size >= this.#limits.sessionsMax,
       limits: this.#limits,
-      route: (topic) => (this.#context.outbox.full ? undefined : this.#route(topic)),
+      route: (topic) => (this.#context.outbox.full ? undefined : this.#router.route(topic)),
     });
     this.#carryOut(clientId, decision);
     return decision;

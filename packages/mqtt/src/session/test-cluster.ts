@@ -49,6 +49,8 @@ export class TestCluster {
   readonly kind: TestKind;
   readonly brokers: TestBroker[] = [];
   readonly topics: Topic[] = [];
+  /** What is held of each shard, by holder. */
+  readonly holds = new Map<string, number>();
   #revision = 0;
   #epoch = 0;
   #number = 0;
@@ -156,6 +158,17 @@ export class TestCluster {
       }
     }
     return found;
+  }
+
+  /** Placement's part that takes holds. */
+  holdShards(
+    holder: string,
+    holds: readonly { readonly shardId: number; readonly offset: number }[],
+    releases: readonly number[] = [],
+  ): Promise<void> {
+    for (const { shardId, offset } of holds) this.holds.set(`${holder} ${shardId}`, offset);
+    for (const shardId of releases) this.holds.delete(`${holder} ${shardId}`);
+    return Promise.resolve();
   }
 
   trim(offset: number): void {

@@ -1,0 +1,223 @@
+import { offset, type OperatingError, shardId } from '@robustmq/core';
+import { encodeReservedHeader } from '@robustmq/kernel';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { RetainedMessage, ShardPosition } from '../session/session-gateway.ts';
+import { sharedShard, type TestBroker, TestCluster } from '../session/test-cluster.ts';
+import { CoordinatorRetainedGateway } from './coordinator-retained-gateway.ts';
+import { createRetainedKind, retainedKind } from './retained-machine.ts';
+import { appendRecords, TestFanOut } from './test-fan-out.ts';
+
+const retain = { name: 'mqtt.retain', value: encodeReservedHeader('mqtt.retain', 1) };
+
+class RetainedCluster {
+  readonly fanOuts: TestFanOut[] = [];
+  readonly cluster: TestCluster;
+  owner: TestBroker | undefined;
+  gateway: CoordinatorRetainedGateway | undefined;
+
+  constructor() {
+    this.cluster = new TestCluster({
+      kind: retainedKind,
+      create: ({ catalog, cluster }) => {
+        const fanOut = new TestFanOut(cluster.logs);
+        this.fanOuts.push(fanOut);
+        return createRetainedKind({ catalog, fanOut, placement: cluster });
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    const { calls, catalog } = await this.cluster.broker();
+    for (let i = 0; i < 16; i++) {
+      const shard = {
+        ...this.cluster.shard(),
+        topic: 'mqtt',
+        partition: i,
+        shardId: sharedShard + i,
+      };
+      catalog.applyShard(shard);
+    }
+    this.gateway = new CoordinatorRetainedGateway({ calls, catalog });
+    await this.elect();
+  }
+
+  async elect(): Promise<void> {
+    this.owner?.kill();
+    this.owner = await this.cluster.broker();
+    this.cluster.assign(this.owner);
+    await this.cluster.clock.advance(100);
+  }
+
+  put(partition: number, key: string, value: string | null, atMs = 0): void {
+    const record = { key, value, headers: [retain] };
+    appendRecords(this.cluster.logs.log(sharedShard + partition), [record], atMs);
+  }
+
+  pump(batches?: number): void {
+    for (const fanOut of this.fanOuts) fanOut.pump(batches);
+  }
+
+  at(partition: number, position: number): ShardPosition {
+    return { shardId: shardId(sharedShard + partition), offset: offset(position) };
+  }
+
+  begin(
+    filter: string,
+    reached: readonly ShardPosition[],
+  ): { found: RetainedMessage[]; done: Promise<OperatingError | undefined>; batches: number[] } {
+    const found: RetainedMessage[] = [];
+    const batches: number[] = [];
+    const { gateway } = this;
+    if (gateway === undefined) throw new Error('start comes first');
+    const done = gateway.lookup(filter, reached, (messages) => {
+      found.push(...messages);
+      batches.push(messages.length);
+    });
+    return { found, done, batches };
+  }
+
+  async lookup(filter: string, reached: readonly ShardPosition[]): Promise<string[]> {
+    const { found, done } = this.begin(filter, reached);
+    expect(await this.cluster.settle(done)).toBeUndefined();
+    return found.map(({ topic, value }) => `${topic}=${value.toString()}`);
+  }
+}
+
+const clusters: RetainedCluster[] = [];
+afterEach(() => {
+  for (const { cluster } of clusters.splice(0)) for (const broker of cluster.brokers) broker.kill();
+});
+
+async function start(): Promise<RetainedCluster> {
+  const made = new RetainedCluster();
+  clusters.push(made);
+  await made.start();
+  return made;
+}
+
+describe('retained messages', () => {
+  it('are found by exact filters and wildcards', async () => {
+    const retained = await start();
+    retained.put(0, 'a/b', 'one');
+    retained.put(0, 'a/c', 'two');
+    retained.put(1, 'a/d', 'three');
+    retained.pump();
+    expect(await retained.lookup('a/b', [retained.at(0, 2)])).toEqual(['a/b=one']);
+    const found = await retained.lookup('a/+', [retained.at(0, 2), retained.at(1, 1)]);
+    expect(found.toSorted((a, b) => a.localeCompare(b))).toEqual([
+      'a/b=one',
+      'a/c=two',
+      'a/d=three',
+    ]);
+    expect(await retained.lookup('x/#', [retained.at(0, 2)])).toEqual([]);
+  });
+
+  it('are looked up once the fold has reached the offset', async () => {
+    const retained = await start();
+    retained.put(0, 'a', 'one');
+    retained.put(0, 'a', 'two');
+    retained.pump(1);
+    const { found, done } = retained.begin('#', [retained.at(0, 2)]);
+    await retained.cluster.clock.advance(1000);
+    expect(found).toEqual([]);
+    retained.pump();
+    await retained.cluster.settle(done);
+    expect(found.map(({ value }) => value.toString())).toEqual(['two']);
+  });
+
+  it('that cannot be reached in time are reported, the others are given', async () => {
+    const retained = await start();
+    retained.put(0, 'a', 'one');
+    retained.pump();
+    const { done } = retained.begin('#', [retained.at(0, 9)]);
+    expect(await retained.cluster.settle(done)).toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  it('come in pages, each message once', async () => {
+    const retained = await start();
+    const value = 'x'.repeat(2000);
+    for (let i = 0; i < 500; i++) retained.put(i % 2, `n/${i}`, value);
+    retained.pump();
+    const reached = [retained.at(0, 250), retained.at(1, 250)];
+    const { found, done, batches } = retained.begin('n/#', reached);
+    expect(await retained.cluster.settle(done)).toBeUndefined();
+    expect(batches.length).toBeGreaterThan(2);
+    expect(new Set(found.map(({ topic }) => topic)).size).toBe(500);
+    expect(found).toHaveLength(500);
+  });
+
+  it('survive failovers: from the beginning, and from a snapshot', async () => {
+    const retained = await start();
+    retained.put(0, 'a', 'one');
+    retained.pump();
+    await retained.elect();
+    retained.pump();
+    expect(await retained.lookup('#', [retained.at(0, 1)])).toEqual(['a=one']);
+    expect(retained.cluster.holds.get(`${retainedKind}/0 ${sharedShard}`)).toBe(0);
+    await retained.cluster.clock.advance(80_000);
+    expect(
+      retained.cluster.holds.get(`${retainedKind}/0 ${sharedShard}`),
+      'a snapshot holds its position',
+    ).toBe(1);
+    // What the snapshot has is not read again: it may be trimmed.
+    const log = retained.cluster.logs.log(sharedShard);
+    log.trimOffset = 1;
+    retained.put(0, 'b', 'two');
+    retained.put(0, 'a', null);
+    retained.put(0, 'c', 'three');
+    await retained.elect();
+    retained.pump();
+    expect(await retained.lookup('#', [retained.at(0, 4)])).toEqual(['b=two', 'c=three']);
+  });
+
+  it('go on behind a gap that retention has left', async () => {
+    const retained = await start();
+    retained.put(0, 'a', 'one');
+    retained.put(0, 'b', 'two');
+    retained.cluster.logs.log(sharedShard).trimOffset = 1;
+    retained.pump();
+    retained.pump();
+    expect(await retained.lookup('#', [retained.at(0, 2)])).toEqual(['b=two']);
+  });
+
+  it('of partitions that MQTT cannot write are not asked for', async () => {
+    const retained = await start();
+    const { cluster } = retained;
+    cluster.addTopic({ name: 'kafka', topicId: Buffer.alloc(16), shardIds: [50], config: {} });
+    const shard = { ...cluster.shard(), topic: 'kafka', partition: 0, shardId: 50 };
+    cluster.brokers[0]?.catalog.applyShard(shard);
+    const position = { shardId: shardId(50), offset: offset(7) };
+    expect(await retained.lookup('#', [position, retained.at(0, 0)])).toEqual([]);
+  });
+
+  it('of a topic with a prefix have its names', async () => {
+    const retained = await start();
+    const config = { 'mqtt.prefix': 'factory/line1' };
+    retained.cluster.addTopic({ name: 'f', topicId: Buffer.alloc(16), shardIds: [60], config });
+    appendRecords(retained.cluster.logs.log(60), [
+      { key: 'temp', value: '20', headers: [retain] },
+      { key: null, value: 'self', headers: [retain] },
+    ]);
+    retained.pump();
+    const found = await retained.lookup('factory/#', [{ shardId: shardId(60), offset: offset(2) }]);
+    expect(found).toEqual(['factory/line1/temp=20', 'factory/line1=self']);
+  });
+
+  it('are forgotten with their topic', async () => {
+    const retained = await start();
+    const config = { 'mqtt.prefix': 'p' };
+    retained.cluster.addTopic({ name: 'p', topicId: Buffer.alloc(16), shardIds: [60], config });
+    retained.pump();
+    const holds = (): number | undefined => retained.cluster.holds.get(`${retainedKind}/0 60`);
+    expect(holds()).toBe(0);
+    const topic = { removal: { $case: 'topic' as const, value: 'p' } };
+    retained.owner?.catalog.apply({
+      revision: 1000,
+      fullListBegins: false,
+      entries: [],
+      removals: [topic],
+      placementEpoch: 1,
+    });
+    expect(holds()).toBeUndefined();
+  });
+});
