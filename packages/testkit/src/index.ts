@@ -47,3 +47,9 @@ export {
   counterShard,
 } from './counter-cluster.ts';
 export { type CounterCommand, CounterMachine } from './counter-machine.ts';
+export {
+  type Answers,
+  type ConnectFields,
+  type MqttVersion,
+  RawMqttClient,
+} from './raw-mqtt-client.ts';

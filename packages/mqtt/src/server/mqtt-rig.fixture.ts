@@ -1,0 +1,157 @@
+import { type Clock, seededRandom, type ShardId, silentLogger, systemClock } from '@robustmq/core';
+import {
+  CatchUpReads,
+  DirectFanOut,
+  type LogReader,
+  PartitionWriter,
+  partitionOf,
+  RecordReader,
+  sharedTopic,
+  TopicNames,
+} from '@robustmq/kernel';
+import { HeaderBlock } from '@robustmq/record-batch';
+import {
+  type ConnectFields,
+  type JournalFixture,
+  RawMqttClient,
+  settled,
+  startJournalFixture,
+} from '@robustmq/testkit';
+
+import type { StoredMessage } from '../session/session-gateway.ts';
+import { FoldingRetained } from './folding-retained.fixture.ts';
+import { MemorySessions } from './memory-sessions.fixture.ts';
+import type { MqttLimits } from './mqtt-limits.ts';
+import { MqttServer } from './mqtt-server.ts';
+
+export interface MqttRigOptions {
+  readonly limits?: Partial<MqttLimits>;
+  /** Of the servers; the journals have their own. */
+  readonly clock?: Clock;
+  /** Wraps the log of the servers, to hold or fail its reads. */
+  readonly log?: (log: LogReader) => LogReader;
+}
+
+const partitions = 4;
+
+/**
+ * MQTT servers on real sockets over the real journal client and kernel, with a fake journal tier and
+ * the session coordinators in memory.
+ */
+export class MqttRig implements AsyncDisposable {
+  readonly journal: JournalFixture;
+  readonly sessions: MemorySessions;
+  readonly retained: FoldingRetained;
+  readonly shardIds: readonly ShardId[];
+  readonly #options: MqttRigOptions;
+  readonly #log: LogReader;
+  readonly #servers: { readonly server: MqttServer; readonly fanOut: DirectFanOut }[] = [];
+  readonly #clients: RawMqttClient[] = [];
+
+  private constructor(
+    journal: JournalFixture,
+    shardIds: readonly ShardId[],
+    options: MqttRigOptions,
+  ) {
+    this.journal = journal;
+    this.shardIds = shardIds;
+    this.#options = options;
+    const reader = new RecordReader({ journal: journal.client, logger: silentLogger() });
+    this.#log = options.log?.(reader) ?? reader;
+    this.retained = new FoldingRetained(reader, () =>
+      TopicNames.of(journal.placement.catalog.topics()),
+    );
+    this.sessions = new MemorySessions((message) => this.#publishStored(message));
+  }
+
+  static async start(options: MqttRigOptions = {}): Promise<MqttRig> {
+    const journal = await startJournalFixture();
+    const shardIds = journal.fake.createTopic(sharedTopic, partitions);
+    await journal.placement.catalog.waitFor((catalog) => catalog.topic(sharedTopic));
+    const rig = new MqttRig(journal, shardIds, options);
+    await rig.startServer();
+    return rig;
+  }
+
+  /** The first server. */
+  get server(): MqttServer {
+    const [first] = this.#servers;
+    if (first === undefined) throw new Error('the rig has no server');
+    return first.server;
+  }
+
+  async startServer(): Promise<MqttServer> {
+    const { client, placement } = this.journal;
+    const { catalog } = placement;
+    const clock = this.#options.clock ?? systemClock();
+    const logger = silentLogger();
+    const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
+    const brokerId = `broker-${this.#servers.length + 1}`;
+    const server = await MqttServer.start({
+      listen: '127.0.0.1:0',
+      catalog,
+      journal: client,
+      fanOut,
+      log: this.#log,
+      logWriter: new PartitionWriter({ catalog, journal: client }),
+      catchUp: new CatchUpReads({ reader: this.#log }),
+      sessions: this.sessions.gateway(brokerId),
+      retained: this.retained,
+      brokerId,
+      clock,
+      random: seededRandom(3),
+      logger,
+      ...(this.#options.limits && { limits: this.#options.limits }),
+    });
+    this.#servers.push({ server, fanOut });
+    return server;
+  }
+
+  /** Opens a connection that the rig ends in the end. */
+  async open(version: 3 | 4 | 5 = 5, server: MqttServer = this.server): Promise<RawMqttClient> {
+    return this.#own(await RawMqttClient.open(server.address, version));
+  }
+
+  /** Connects a client, which has to be accepted. */
+  async connect(
+    fields: ConnectFields = {},
+    server: MqttServer = this.server,
+  ): Promise<RawMqttClient> {
+    const { client, connack } = await RawMqttClient.connect(server.address, fields);
+    const code = connack.reasonCode ?? connack.returnCode;
+    if (code !== 0) throw new Error(`CONNACK ${code}`);
+    return this.#own(client);
+  }
+
+  /** The partition of a name without an owner. */
+  shardOf(name: string): ShardId {
+    const shardId = this.shardIds[partitionOf(name, partitions)];
+    if (shardId === undefined) throw new Error(`no partition for ${name}`);
+    return shardId;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) await client.destroy();
+    for (const { server, fanOut } of this.#servers) {
+      await server[Symbol.asyncDispose]();
+      await fanOut[Symbol.asyncDispose]();
+    }
+    await this.journal[Symbol.asyncDispose]();
+  }
+
+  #own(client: RawMqttClient): RawMqttClient {
+    this.#clients.push(client);
+    return client;
+  }
+
+  async #publishStored({ topic, value, headers }: StoredMessage): Promise<void> {
+    const block = new HeaderBlock();
+    block.addAll(headers);
+    const appender = this.journal.client.appender(this.shardOf(topic));
+    const key = Buffer.from(topic);
+    const filterTokens = new Uint32Array(0);
+    const record = { timestampMs: 0, key, value, headers: block, filterTokens };
+    const { error } = await settled(appender.append(record, 'quorum'));
+    if (error !== undefined) throw error;
+  }
+}
