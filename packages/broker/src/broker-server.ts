@@ -141,7 +141,7 @@ class Broker implements BrokerServer {
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
     const retained = { lookup: () => Promise.resolve(undefined) };
-    this.#host.register(createSessionKind({ catalog }));
+    this.#host.register(createSessionKind({ catalog, placement: this.#placement }));
     this.#host.start();
     return MqttServer.start({
       listen,
