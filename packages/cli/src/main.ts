@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { AssertionFailure, toOperatingError } from '@robustmq/core';
+import { AssertionFailure, OperatingError, toOperatingError } from '@robustmq/core';
 import { Command } from 'commander';
 import { parse } from 'yaml';
 
@@ -38,10 +38,16 @@ function dieOfBug(thrown: unknown): never {
   process.exit(70);
 }
 
+/** commander's errors as everybody else's: in one line. */
+function oneLine(text: string): string {
+  const message = text.trim().replace(/^error: /, '');
+  return `robustmq: ${message.replaceAll(/\s*\n\s*/g, ' ')}; see "robustmq --help"\n`;
+}
+
 function program(): Command {
   const root = new Command('robustmq')
     .description('One log, many protocols: MQTT brokers over replicated journals.')
-    .showHelpAfterError('(see --help)');
+    .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   role(root, 'start', 'placement, journal and broker in one process', runStart);
   role(root, 'broker', 'a broker: speaks to clients, holds no state', runBroker);
   role(root, 'journal', 'a journal: owns segment files', runJournal);
@@ -131,10 +137,16 @@ function dashed(flags: Record<string, unknown>): Record<string, unknown> {
 function configurationFile(path: unknown): Record<string, unknown> {
   if (typeof path !== 'string') return {};
   try {
-    return (parse(readFileSync(path, 'utf8')) ?? {}) as Record<string, unknown>;
+    return mapping(parse(readFileSync(path, 'utf8')) ?? {});
   } catch (thrown) {
-    throw new Error(`cannot read the configuration file ${path}: ${String(thrown)}`, {
-      cause: thrown,
-    });
+    const reason = thrown instanceof Error ? (thrown.message.split('\n')[0] ?? '') : String(thrown);
+    throw new OperatingError('INVALID_ARGUMENT', `configuration file ${path}: ${reason}`);
   }
+}
+
+function mapping(content: unknown): Record<string, unknown> {
+  if (typeof content === 'object' && content !== null && !Array.isArray(content)) {
+    return content as Record<string, unknown>;
+  }
+  throw new Error('it must hold "name: value" lines, for example "mqtt-listen: 127.0.0.1:1883"');
 }

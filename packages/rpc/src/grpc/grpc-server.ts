@@ -59,8 +59,7 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
           resolve();
           return;
         }
-        const message = `cannot listen on ${address}: ${error.message}; choose another address`;
-        reject(new OperatingError('UNAVAILABLE', message));
+        reject(new OperatingError('UNAVAILABLE', whyNotBound(address, error)));
       });
     });
   }
@@ -150,4 +149,11 @@ async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promis
   await delay(clock, delayMs, signal).catch((reason: unknown) => {
     if (!signal.aborted) throw reason;
   });
+}
+
+/** grpc-js tells the system's error only inside its text. */
+function whyNotBound(address: string, { message }: Error): string {
+  return message.includes('EADDRINUSE')
+    ? `${address} is taken by another program; stop it or choose another with --listen HOST:PORT`
+    : `cannot listen on ${address}: ${message}; choose another with --listen HOST:PORT`;
 }
