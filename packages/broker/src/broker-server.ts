@@ -10,7 +10,9 @@ import {
   RecordReader,
 } from '@robustmq/kernel';
 import {
+  CoordinatorRetainedGateway,
   CoordinatorSessionGateway,
+  createRetainedKind,
   createSessionKind,
   type MqttLimits,
   MqttServer,
@@ -140,8 +142,10 @@ class Broker implements BrokerServer {
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
-    const retained = { lookup: () => Promise.resolve(undefined) };
-    this.#host.register(createSessionKind({ catalog, placement: this.#placement }));
+    const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
+    const placement = this.#placement;
+    this.#host.register(createSessionKind({ catalog, placement }));
+    this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
     this.#host.start();
     return MqttServer.start({
       listen,
