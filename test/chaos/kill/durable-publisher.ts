@@ -1,0 +1,114 @@
+import type { Packet } from 'mqtt-packet';
+
+import type { MessageName } from '../history/history-checker.ts';
+import { DurableClient, type DurableClientOptions } from './durable-client.ts';
+
+export interface DurablePublisherOptions extends DurableClientOptions {
+  readonly qos: 1 | 2;
+  readonly topics: readonly string[];
+  /** Messages without PUBACK or PUBCOMP, at most. */
+  readonly window: number;
+}
+
+interface Outstanding extends MessageName {
+  /** At QoS 2: PUBREC has come, so that only PUBREL is sent from now on. */
+  received: boolean;
+}
+
+/**
+ * Publishes as fast as its window allows, and after each reconnect sends what is outstanding again, in
+ * order and with DUP, as the specification wants. [MQTT5-4.4.0-1]
+ */
+export class DurablePublisher extends DurableClient {
+  readonly #options: DurablePublisherOptions;
+  readonly #outstanding = new Map<number, Outstanding>();
+  readonly #sequences: number[];
+  #turn = 0;
+  #packetId = 0;
+  #finishing: (() => void) | undefined;
+
+  constructor(options: DurablePublisherOptions) {
+    super(options);
+    this.#options = options;
+    this.#sequences = options.topics.map(() => 0);
+  }
+
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  /** Sends nothing new; resolves when everything is acknowledged. */
+  finish(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#finishing = resolve;
+      this.#fill();
+    });
+  }
+
+  protected override connected(): void {
+    for (const [messageId, message] of this.#outstanding) {
+      if (message.received) this.send({ cmd: 'pubrel', messageId, reasonCode: 0 });
+      else this.#publish(messageId, message, true);
+    }
+    this.#fill();
+  }
+
+  protected override took(packet: Packet): void {
+    if (packet.cmd === 'puback' || packet.cmd === 'pubcomp') this.#acknowledged(packet);
+    else if (packet.cmd === 'pubrec') this.#received(packet);
+  }
+
+  #received({ messageId = 0, reasonCode = 0 }: { messageId?: number; reasonCode?: number }): void {
+    const message = this.#outstanding.get(messageId);
+    if (reasonCode >= 0x80) throw new Error(`PUBREC with reason code ${reasonCode}`);
+    if (message !== undefined) message.received = true;
+    this.send({ cmd: 'pubrel', messageId, reasonCode: message === undefined ? 0x92 : 0 });
+  }
+
+  #acknowledged({
+    messageId = 0,
+    reasonCode = 0,
+  }: {
+    messageId?: number;
+    reasonCode?: number;
+  }): void {
+    const message = this.#outstanding.get(messageId);
+    if (message === undefined) return;
+    // 0x92: the PUBCOMP of an earlier connection was lost, and the session has forgotten the id.
+    if (reasonCode >= 0x80 && !(message.received && reasonCode === 0x92)) {
+      throw new Error(`acknowledged with reason code ${reasonCode}`);
+    }
+    this.#outstanding.delete(messageId);
+    const { publisher, topic, sequence } = message;
+    this.#options.record({ kind: 'acknowledged', publisher, topic, sequence });
+    this.#fill();
+  }
+
+  #fill(): void {
+    if (this.#finishing !== undefined) {
+      if (this.#outstanding.size === 0) this.#finishing();
+      return;
+    }
+    while (this.#outstanding.size < this.#options.window && !this.stopped) this.#sendNew();
+  }
+
+  #sendNew(): void {
+    const { topics, clientId: publisher, qos, record } = this.#options;
+    const which = this.#turn++ % topics.length;
+    const topic = topics[which] ?? '';
+    const sequence = this.#sequences[which] ?? 0;
+    this.#sequences[which] = sequence + 1;
+    const message = { publisher, topic, sequence, received: false };
+    do this.#packetId = (this.#packetId % 65_535) + 1;
+    while (this.#outstanding.has(this.#packetId));
+    this.#outstanding.set(this.#packetId, message);
+    record({ kind: 'sent', qos, publisher, topic, sequence });
+    this.#publish(this.#packetId, message, false);
+  }
+
+  #publish(messageId: number, { publisher, topic, sequence }: MessageName, dup: boolean): void {
+    const payload = `${publisher} ${sequence}`;
+    const { qos } = this.#options;
+    this.send({ cmd: 'publish', topic, payload, qos, messageId, dup, retain: false });
+  }
+}
