@@ -3,6 +3,7 @@ import { RollSegment } from '@robustmq/rpc';
 import { type MemoryMetadataStore, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
+import { defaultPlacementConfig } from './placement-server.ts';
 
 describe('segments', () => {
   let cluster: Cluster;
@@ -31,6 +32,16 @@ describe('segments', () => {
     });
     expect(journal.led()).toEqual([shardId]);
     expect(cluster.client.catalog.shard(shardId)).toEqual(shard);
+  });
+
+  it('has no more replicas than the journals can fill, whatever the topic wants', async () => {
+    const { replicasMax } = defaultPlacementConfig;
+    await using shipped = await Cluster.start({ config: { replicasMax } });
+    for (const name of ['j1', 'j2', 'j3']) await shipped.journal(name);
+    const [shardId = 0] = await shipped.topic('t', 1, { 'replication.factor': '3' });
+    const { segments } = await shipped.client.openSegments(shardId);
+    // More than one once journals replicate.
+    expect(segments[0]).toMatchObject({ replicaNodeIds: [expect.any(String)], ackQuorum: 1 });
   });
 
   it('shares one attempt between many that ask, and leaves an open segment alone', async () => {

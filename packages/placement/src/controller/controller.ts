@@ -49,6 +49,8 @@ export interface PlacementConfig {
   readonly retentionEachMs: number;
   /** Partitions of a topic that does not say. */
   readonly defaultPartitions: number;
+  /** Most replicas of a segment, whatever its topic wants. */
+  readonly replicasMax: number;
   /** Topics that the cluster begins with. */
   readonly defaultTopics: readonly NewTopic[];
 }
@@ -174,6 +176,7 @@ export class Controller implements AsyncDisposable {
       sealer: this.#sealer,
       activator: this.#activator,
       random,
+      replicasMax: config.replicasMax,
       onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
       onOpened: (count) => metrics.segmentsOpened.inc(count),
     });

@@ -19,6 +19,8 @@ export interface OpenerOptions {
   readonly sealer: Sealer;
   readonly activator: Activator;
   readonly random: Random;
+  /** Most replicas of a segment, whatever its topic wants. */
+  readonly replicasMax: number;
   /** Told of replicas that were prepared for a segment that was not opened. */
   readonly onAbandoned: (segmentId: Buffer, replicas: readonly string[]) => void;
   /** Told how many segments were opened. */
@@ -159,13 +161,14 @@ export class Opener {
     excluded: ReadonlySet<string>,
     outcomes: Map<number, Prepared | OperatingError>,
   ): Map<number, Prepared> {
-    const { nodes, random, ledger } = this.#options;
+    const { nodes, random, ledger, replicasMax } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
     const chooser = new ReplicaChooser(candidates, random);
     const planned = new Map<number, Prepared>();
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
-      const replicas = chooser.choose(config.replicationFactor, config.minInsyncReplicas);
+      const wanted = Math.min(config.replicationFactor, replicasMax);
+      const replicas = chooser.choose(wanted, config.minInsyncReplicas);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;
