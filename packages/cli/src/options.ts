@@ -47,16 +47,17 @@ export const optionTable = {
     help: 'folder for everything durable; created when missing',
   },
   listen: {
-    roles: ['start', 'broker', 'journal', 'placement'],
+    roles: ['start', 'broker', 'journal', 'placement', 'dev'],
     value: 'HOST:PORT',
     schema: hostPort,
     default: {
       start: '127.0.0.1:7400',
+      dev: '127.0.0.1:7400',
       placement: '127.0.0.1:7400',
       journal: '127.0.0.1:7401',
       broker: '127.0.0.1:7402',
     },
-    help: "the role's gRPC address; port 0 takes a free one",
+    help: "the role's gRPC address (dev: placement's); port 0 takes a free one",
   },
   placement: {
     roles: ['broker', 'journal', 'admin'],

@@ -9,66 +9,117 @@ import { required } from '../required.ts';
 import { untilSignal } from '../service.ts';
 
 const entry = join(import.meta.dirname, '../../bin/robustmq.mjs');
+/** Of the longest name, `placement`, and a little. */
+const nameWidth = 10;
 const colours = [36, 33, 35, 32, 34, 31];
+
+interface DevRole {
+  readonly name: string;
+  readonly args: readonly string[];
+}
 
 /** Starts one placement, three journals and two brokers as processes, with their logs merged. */
 export async function runDev(options: Options): Promise<void> {
-  const dataDir = required(options, 'data-dir');
-  const mqtt = required(options, 'mqtt-listen');
-  const common = ['--http-listen', '127.0.0.1:0', '--log-level', required(options, 'log-level')];
   const children: ChildProcess[] = [];
-  const start = async (name: string, args: readonly string[]): Promise<string> => {
-    const child = spawn(process.execPath, [entry, ...args, ...common], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    });
-    children.push(child);
-    return follow(child, name, colours[(children.length - 1) % colours.length] ?? 0);
-  };
+  const stopping = new AbortController();
+  // Before the first child: a Ctrl-C while they start has to stop them, too.
+  const stopped = untilSignal(silentLogger()).then(() => stopping.abort());
+  process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
   try {
-    const listening = ['--listen', '127.0.0.1:0', '--placement', '127.0.0.1:7400'];
-    await start('placement', ['placement', '--data-dir', join(dataDir, 'placement')]);
-    await Promise.all(
-      [1, 2, 3].map((n) =>
-        start(`journal-${n}`, [
-          'journal',
-          '--node-id',
-          `journal-${n}`,
-          '--data-dir',
-          join(dataDir, `journal-${n}`),
-          ...listening,
-        ]),
-      ),
-    );
-    await Promise.all(
-      [1, 2].map((n) =>
-        start(`broker-${n}`, [
-          'broker',
-          '--node-id',
-          `broker-${n}`,
-          '--mqtt-listen',
-          `${hostOf(mqtt)}:${portOf(mqtt) && portOf(mqtt) + n - 1}`,
-          ...listening,
-        ]),
-      ),
-    );
-    process.stdout.write(
-      'ready dev: one placement, three journals, two brokers. Ctrl-C stops them.\n',
-    );
-    await untilSignal(silentLogger());
+    await Promise.race([stopped, startAll(options, children, stopping.signal)]);
+    await stopped;
   } finally {
     await stopAll(children);
   }
 }
 
+async function startAll(
+  options: Options,
+  children: ChildProcess[],
+  stopping: AbortSignal,
+): Promise<void> {
+  const common = ['--http-listen', '127.0.0.1:0', '--log-level', required(options, 'log-level')];
+  const start = ({ name, args }: DevRole): Promise<string> => {
+    stopping.throwIfAborted();
+    const child = spawn(process.execPath, [entry, ...args, ...common], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A terminal's Ctrl-C is for this process, which then stops them in order.
+      detached: true,
+    });
+    children.push(child);
+    return follow(child, name, colours[(children.length - 1) % colours.length] ?? 0);
+  };
+  const listen = required(options, 'listen');
+  const placementDir = join(required(options, 'data-dir'), 'placement');
+  const ready = await start({
+    name: 'placement',
+    args: ['placement', '--listen', listen, '--data-dir', placementDir],
+  });
+  const near = ['--listen', '127.0.0.1:0', '--placement', addressIn(ready, 'grpc')];
+  await Promise.all(
+    journals(options).map(({ name, args }) => start({ name, args: [...args, ...near] })),
+  );
+  const lines = await Promise.all(
+    brokers(options).map(({ name, args }) => start({ name, args: [...args, ...near] })),
+  );
+  process.stdout.write(
+    'ready dev: one placement, three journals, two brokers. Ctrl-C stops them.\n',
+  );
+  process.stdout.write(pasteLines(lines.map((line) => addressIn(line, 'mqtt'))));
+}
+
+function journals(options: Options): DevRole[] {
+  const given = (['wal-file-bytes', 'disk-reserve-bytes', 'unflushed-bytes-max'] as const).flatMap(
+    (name) => (options[name] === undefined ? [] : [`--${name}`, String(options[name])]),
+  );
+  return ['journal-1', 'journal-2', 'journal-3'].map((name) => {
+    const dataDir = join(required(options, 'data-dir'), name);
+    return { name, args: ['journal', '--node-id', name, '--data-dir', dataDir, ...given] };
+  });
+}
+
+function brokers(options: Options): DevRole[] {
+  const mqtt = required(options, 'mqtt-listen');
+  const given = (['mqtt-connections-max', 'mqtt-packet-bytes-max'] as const).flatMap((name) => [
+    `--${name}`,
+    String(required(options, name)),
+  ]);
+  return ['broker-1', 'broker-2'].map((name, index) => {
+    const port = portOf(mqtt) === 0 ? 0 : portOf(mqtt) + index;
+    const listen = mqtt === 'off' ? mqtt : `${mqtt.slice(0, mqtt.lastIndexOf(':'))}:${port}`;
+    return { name, args: ['broker', '--node-id', name, '--mqtt-listen', listen, ...given] };
+  });
+}
+
+/** HOST:PORT of a listener in a `ready` line; empty when it has none of that name. */
+function addressIn(readyLine: string, name: string): string {
+  const part = readyLine.split(' ').find((pair) => pair.startsWith(`${name}=`));
+  return part?.slice(name.length + 1) ?? '';
+}
+
+/** A subscriber on the second broker, a publisher on the first. */
+function pasteLines([first = '', second = '']: readonly string[]): string {
+  if (first === '' || second === '') return '';
+  const at = (address: string): string => `-h ${hostOf(address)} -p ${portOf(address)}`;
+  return [
+    '',
+    'A subscriber on one broker, a publisher on the other:',
+    `  mosquitto_sub ${at(second)} -t 'hello/#' -v`,
+    `  mosquitto_pub ${at(first)} -t hello/world -q 1 -m 'it works'`,
+    '',
+    '',
+  ].join('\n');
+}
+
 /** Prints the child's lines with its name in front; resolves with its `ready` line. */
 function follow(child: ChildProcess, name: string, colour: number): Promise<string> {
-  const label = process.stdout.isTTY ? `\u001B[${colour}m${name}\u001B[0m` : name;
+  const padded = name.padEnd(nameWidth);
+  const label = process.stdout.isTTY ? `\u001B[${colour}m${padded}\u001B[0m` : padded;
   return new Promise((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
       if (!stream) continue;
       createInterface({ input: stream }).on('line', (line) => {
-        process.stdout.write(`${label.padEnd(12)} ${readable(line)}\n`);
+        process.stdout.write(`${label} ${readable(line)}\n`);
         if (line.startsWith('ready')) resolve(line);
       });
     }

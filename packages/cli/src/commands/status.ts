@@ -51,12 +51,14 @@ function asTables(view: ClusterView): string {
     table([['NODE', 'ROLE', 'STATE', 'ADDRESS', 'LISTENERS', 'JOURNAL'], ...nodeRows(cluster)]),
     table([['TOPIC', 'PARTITIONS', 'OPEN', 'RECORDS', 'LEADERS'], ...topicRows(view)]),
   ];
-  const lags = holderLags(view).map(({ holder, topic, partitions, lagRecords }) => [
-    holder,
-    topic,
-    partitions,
-    lagRecords ?? unknown,
-  ]);
+  const lags = holderLags(view)
+    .filter(({ lagRecords }) => lagRecords !== 0)
+    .map(({ holder, topic, partitions, lagRecords }) => [
+      holder,
+      topic,
+      partitions,
+      lagRecords ?? unknown,
+    ]);
   if (lags.length > 0) tables.push(table([['HOLDER', 'TOPIC', 'PARTITIONS', 'LAG'], ...lags]));
   return [
     `cluster ${cluster.clusterId}, placement epoch ${cluster.placementEpoch}`,
