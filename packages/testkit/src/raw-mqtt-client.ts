@@ -207,6 +207,11 @@ export class RawMqttClient implements AsyncDisposable {
     this.#socket.resume();
   }
 
+  /** Sends nothing more; what comes is still read. */
+  end(): void {
+    this.#socket.end();
+  }
+
   /** Ends as a client does that has crashed. */
   destroy(): Promise<void> {
     this.#socket.destroy();

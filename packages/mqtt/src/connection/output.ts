@@ -6,6 +6,8 @@ import { PacketWriter } from '../codec/packet-writer.ts';
 
 /** Chunks of one turn up to this size are copied into one, so that the socket is written once. */
 const joinBytesMax = 64 * 1024;
+/** With so much the socket is written within the turn: a burst is bounded by what the client takes. */
+const writeBytes = 128 * 1024;
 
 /** Writes the sockets that got something in this turn, each once. */
 export class OutputTurn {
@@ -85,6 +87,7 @@ export class Output {
 
   /** Adds a packet. Nobody writes to its bytes again. */
   packet(packet: Buffer): void {
+    if (this.#bytes >= writeBytes) this.#writeOut();
     const start = packet.byteOffset;
     this.#bytes += packet.length;
     if (this.#store === packet.buffer && this.#end === start) {
@@ -109,6 +112,11 @@ export class Output {
   flush(): void {
     this.#scheduled = false;
     if (this.#bytes === 0) return;
+    this.#writeOut();
+    this.#tell();
+  }
+
+  #writeOut(): void {
     this.#closeRun();
     const runs = this.#runs ?? [];
     const bytes = this.#bytes;
@@ -117,7 +125,6 @@ export class Output {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     this.#write(runs, bytes);
     this.#socketBytes = this.#socket.writableLength;
-    this.#tell();
   }
 
   #write(runs: readonly Buffer[], bytes: number): void {
