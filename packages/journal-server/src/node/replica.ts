@@ -26,6 +26,8 @@ export class Replica {
   policy: RollPolicy | undefined;
   /** A roll is under way: it is frozen or will be. */
   isRolling = false;
+  /** Placement was asked to roll it, and nobody knows whether that was done. */
+  isRollUnknown = false;
   /** Not before this time on the monotonic clock is another roll tried. */
   nextRollMs = 0;
   /** Append time of the last frame: it never goes back within a segment, whatever the clock does. */

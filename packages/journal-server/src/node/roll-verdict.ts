@@ -35,12 +35,18 @@ export function verdictOfShard(shard: Shard, segmentId: string, epoch: number): 
   }
 }
 
-/** What an error says: only those that tell that nothing was done allow to go on. */
-export function verdictOfError(error: OperatingError): RollVerdict {
+/**
+ * What an error says: only those that tell that nothing was done allow to go on. That the request was
+ * not carried out this time says nothing about an earlier one whose answer was lost: placement may have
+ * sealed the segment and died since, so with `isAskedBefore` only a decision ends the wait.
+ */
+export function verdictOfError(error: OperatingError, isAskedBefore: boolean): RollVerdict {
   switch (error.code) {
     case 'UNAVAILABLE':
     case 'RESOURCE_EXHAUSTED':
     case 'DISK_FULL':
+      return isAskedBefore ? UNKNOWN : OPEN;
+    // The same request was as wrong the first time.
     case 'INVALID_ARGUMENT':
       return OPEN;
     case 'FENCED':

@@ -1,5 +1,5 @@
 import { OperatingError } from '@robustmq/core';
-import { SegmentState } from '@robustmq/rpc';
+import { journalControlMethods, SegmentState } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
 import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
 import { codeOf } from './stream-clients.fixture.ts';
@@ -95,6 +95,55 @@ describe('rolls (docs/journal.md 2.6)', () => {
     await journal.clock.advance(200);
     expect((await client.answer(after)).baseOffset).toBe(sequence);
     expect(journal.chains.shard(1).segments).toHaveLength(2);
+  });
+
+  it('that may have been carried out unfreeze nothing while placement is away', async () => {
+    await using journal = await startSmall();
+    for (const code of ['INDETERMINATE', 'UNAVAILABLE', 'DISK_FULL'] as const) {
+      journal.chains.rollErrors.push(new OperatingError(code, 'placement was killed'));
+    }
+    const client = journal.appends();
+    let sequence = 0;
+    while (journal.chains.rolls.length === 0) {
+      await client.codes(entry(1, producerBatch(sequence++)));
+    }
+    const after = entry(1, producerBatch(sequence));
+    client.send(after);
+    await journal.clock.advance(700);
+    expect(journal.chains.rolls).toHaveLength(3);
+    expect(client.results.has(after.appendId)).toBe(false);
+    await journal.clock.advance(300);
+    expect((await client.answer(after)).baseOffset).toBe(sequence);
+    expect(journal.chains.shard(1).segments).toHaveLength(2);
+  });
+
+  it('of a segment that is deleted before the answer comes end without a fault', async () => {
+    await using journal = await startSmall();
+    const roll = journal.chains.rollSegments.bind(journal.chains);
+    const ended = Promise.withResolvers<void>();
+    journal.chains.rollSegments = async (order) => {
+      const [item] = order.segments;
+      if (item === undefined) throw new Error('a roll is asked for');
+      const shard = journal.chains.shard(1);
+      const [first] = shard.segments;
+      if (first === undefined) throw new Error('the shard has a segment');
+      first.state = SegmentState.SEALED;
+      first.endOffset = item.endOffset;
+      shard.endOffset = item.endOffset;
+      const { authority } = journal.chains;
+      const request = { authority, segmentIds: [item.segmentId] };
+      await journal.client.call(journalControlMethods.delete, request);
+      journal.chains.rollSegments = roll;
+      setImmediate(ended.resolve);
+      return [shard];
+    };
+    const client = journal.appends();
+    for (let sequence = 0; journal.node.replicaCount > 0; sequence++) {
+      await client.codes(entry(1, producerBatch(sequence), { resume: true }));
+    }
+    await ended.promise;
+    await journal.open(2);
+    expect(await client.codes(entry(2, batchOf(['next'])))).toEqual(['OK']);
   });
 
   it('whose answer is lost need none: the next segment is led here already', async () => {

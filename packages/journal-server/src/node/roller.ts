@@ -61,6 +61,7 @@ export class Roller {
 
   #freeze(replica: Replica): void {
     replica.isRolling = true;
+    replica.isRollUnknown = false;
     this.#options.driver.run(replica, { kind: 'freeze' });
   }
 
@@ -143,18 +144,25 @@ export class Roller {
       const verdict = verdicts[index];
       return verdict?.kind === 'sealed' ? [{ replica, length: verdict.length }] : [];
     });
-    await this.sealStored(sealed);
+    try {
+      await this.sealStored(sealed);
+    } catch (thrown) {
+      // The segment was deleted meanwhile, or the storage ends. Placement tells an end once more.
+      const { code, message } = toOperatingError(thrown);
+      if (code === 'INTERNAL') throw thrown;
+      this.#options.logger.warn({ code, message }, 'ends of rolled segments could not be stored');
+    }
     replicas.forEach((replica, index) => this.#conclude(replica, verdicts[index]));
   }
 
   /** Remembers ends durably, where the replica is long enough and does not know it yet. */
   async sealStored(items: readonly { replica: Replica; length: number }[]): Promise<void> {
-    const whole = items.filter(
-      ({ replica: { stored }, length }) =>
-        stored.sealedLength === undefined && stored.length >= length,
-    );
-    if (whole.length === 0) return;
     const { storage } = this.#options;
+    const whole = items.filter(({ replica: { stored }, length }) => {
+      const isThere = storage.replica(stored.manifest.segmentId) === stored;
+      return isThere && stored.sealedLength === undefined && stored.length >= length;
+    });
+    if (whole.length === 0) return;
     await storage.seal(whole.map(({ replica, length }) => ({ replica: replica.stored, length })));
   }
 
@@ -176,6 +184,7 @@ export class Roller {
         driver.run(replica, { kind: 'close' });
         return;
       case 'unknown':
+        replica.isRollUnknown = true;
         logger.warn({ shardId: replica.shard.shardId }, 'roll without an answer: asking again');
         clock.setTimer(limits.rollUnknownRetryMs, () => this.drained(replica));
     }
@@ -196,7 +205,7 @@ export class Roller {
 
 function verdictFor(outcome: Shard | OperatingError, replica: Replica | undefined): RollVerdict {
   if (replica === undefined) return { kind: 'unknown' };
-  if (outcome instanceof OperatingError) return verdictOfError(outcome);
+  if (outcome instanceof OperatingError) return verdictOfError(outcome, replica.isRollUnknown);
   const { segmentId, epoch } = replica.state.identity;
   return verdictOfShard(outcome, segmentId, epoch);
 }
