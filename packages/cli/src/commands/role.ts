@@ -1,83 +1,86 @@
 import { startBroker } from '@robustmq/broker';
-import { OperatingError, systemClock, systemRandom } from '@robustmq/core';
+import {
+  type Clock,
+  type Logger,
+  OperatingError,
+  type Random,
+  systemClock,
+  systemRandom,
+} from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
 import { type PlacementServer, startPlacement } from '@robustmq/placement';
-import { grpcTransport } from '@robustmq/rpc';
+import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
-import { type Health, type HttpServer, startHttpServer } from '../http-server.ts';
 import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
 import { requireLoopback } from '../exposure.ts';
 import { required } from '../required.ts';
-import { processMetrics, untilSignal } from '../service.ts';
+import { processMetrics } from '../service.ts';
+import { type Server, serveUntilSignal } from '../serving.ts';
 
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
   refuseUnbuilt(options);
   const listen = requireLoopback(options);
-  const logger = createLogger(required(options, 'log-level'), 'broker');
-  const registry = processMetrics('broker');
-  await using broker = await startBroker({
-    ...brokerOptions(options),
-    listen,
-    placement: required(options, 'placement'),
-    transport: grpcTransport(),
-    clock: systemClock(),
-    random: systemRandom(),
-    logger,
-    registry,
+  const shared = sharedOptions(options, 'broker');
+  await serveUntilSignal({ ...shared, options }, async (running) => {
+    const placement = required(options, 'placement');
+    const broker = await startBroker({ ...shared, ...brokerOptions(options), listen, placement });
+    running.use(broker);
+    const { grpc, mqtt } = broker.addresses;
+    return { servers: [broker], announce: (http) => readyLine('broker', { grpc, mqtt, http }) };
   });
-  await using http = await serveHttp(options, registry, healthOf(broker));
-  const stopped = untilSignal(logger);
-  readyLine('broker', {
-    grpc: broker.addresses.grpc,
-    mqtt: broker.addresses.mqtt,
-    http: http?.address,
-  });
-  await stopped;
 }
 
 /** Runs a journal until SIGTERM or SIGINT. */
 export async function runJournal(options: Options): Promise<void> {
   const listen = requireLoopback(options);
-  const logger = createLogger(required(options, 'log-level'), 'journal');
-  const registry = processMetrics('journal');
-  await using journal = await startJournal({
-    ...journalOptions(options),
-    dataDir: required(options, 'data-dir'),
-    listen,
-    placement: required(options, 'placement'),
-    transport: grpcTransport(),
-    clock: systemClock(),
-    random: systemRandom(),
-    logger,
-    registry,
+  const shared = sharedOptions(options, 'journal');
+  await serveUntilSignal({ ...shared, options }, async (running) => {
+    const dataDir = required(options, 'data-dir');
+    const placement = required(options, 'placement');
+    const own = journalOptions(options);
+    const journal = await startJournal({ ...shared, ...own, dataDir, listen, placement });
+    running.use(journal);
+    const announce = (http: string | undefined): void =>
+      readyLine('journal', { grpc: journal.address, http });
+    return { servers: [journal], announce };
   });
-  await using http = await serveHttp(options, registry, healthOf(journal));
-  const stopped = untilSignal(logger);
-  readyLine('journal', { grpc: journal.address, http: http?.address });
-  await stopped;
 }
 
 /** Runs placement until SIGTERM or SIGINT. */
 export async function runPlacement(options: Options): Promise<void> {
   const listen = requireLoopback(options);
-  const logger = createLogger(required(options, 'log-level'), 'placement');
-  const registry = processMetrics('placement');
-  await using placement = await startPlacement({
-    dataDir: required(options, 'data-dir'),
-    listen,
+  const shared = sharedOptions(options, 'placement');
+  await serveUntilSignal({ ...shared, options }, async (running) => {
+    const dataDir = required(options, 'data-dir');
+    const placement = await startPlacement({ ...shared, dataDir, listen });
+    running.use(placement);
+    const announce = (http: string | undefined): void =>
+      readyLine('placement', { grpc: placement.address, http });
+    return { servers: [asServer(placement)], announce };
+  });
+}
+
+/** What a role with a process of its own is given. */
+function sharedOptions(
+  options: Options,
+  role: string,
+): {
+  transport: Transport;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  registry: Registry;
+} {
+  return {
     transport: grpcTransport(),
     clock: systemClock(),
     random: systemRandom(),
-    logger,
-    registry,
-  });
-  await using http = await serveHttp(options, registry, healthOf(asServer(placement)));
-  const stopped = untilSignal(logger);
-  readyLine('placement', { grpc: placement.address, http: http?.address });
-  await stopped;
+    logger: createLogger(required(options, 'log-level'), role),
+    registry: processMetrics(role),
+  };
 }
 
 export function brokerOptions(options: Options): {
@@ -134,31 +137,9 @@ export function refuseUnbuilt(options: Options): void {
   }
 }
 
-export async function serveHttp(
-  options: Options,
-  registry: Registry,
-  health: Health,
-): Promise<HttpServer | undefined> {
-  const listen = options['http-listen'];
-  if (listen === undefined || listen === 'off') return undefined;
-  return startHttpServer(listen, registry, health);
-}
-
-interface Server {
-  /** Undefined: can serve; else why not. */
-  notReady(): string | undefined;
-}
-
 /** Placement either serves or is not there. */
 export function asServer(placement: PlacementServer): Server {
   return { notReady: () => (placement.ready ? undefined : 'placement is starting or stopping') };
-}
-
-export function healthOf(...servers: readonly Server[]): Health {
-  return {
-    live: () => undefined,
-    ready: () => servers.map((server) => server.notReady()).find((reason) => reason !== undefined),
-  };
 }
 
 /** The line that scripts wait for. */

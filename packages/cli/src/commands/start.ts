@@ -11,16 +11,9 @@ import { createLogger } from '../logger.ts';
 import { hostOf, type Options, portOf } from '../options.ts';
 import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
-import { processMetrics, untilSignal } from '../service.ts';
-import {
-  asServer,
-  brokerOptions,
-  healthOf,
-  journalOptions,
-  readyLine,
-  refuseUnbuilt,
-  serveHttp,
-} from './role.ts';
+import { processMetrics } from '../service.ts';
+import { serveUntilSignal } from '../serving.ts';
+import { asServer, brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.ts';
 
 /**
  * Placement, journal and broker in one process. They call each other in process; placement and
@@ -36,41 +29,42 @@ export async function runStart(options: Options): Promise<void> {
   const both = bothTransports(inProcess, grpcTransport());
   const shared = { clock: systemClock(), random: systemRandom(), registry };
 
-  await using placement = await startPlacement({
-    ...shared,
-    dataDir: join(dataDir, 'placement'),
-    listen,
-    transport: both,
-    logger: logger.child({ role: 'placement' }),
+  await serveUntilSignal({ options, logger, registry }, async (running) => {
+    const placement = await startPlacement({
+      ...shared,
+      dataDir: join(dataDir, 'placement'),
+      listen,
+      transport: both,
+      logger: logger.child({ role: 'placement' }),
+    });
+    running.use(placement);
+    const journal = await startJournal({
+      ...shared,
+      ...journalOptions(options),
+      dataDir: join(dataDir, 'journal'),
+      listen: '127.0.0.1:0',
+      transport: both,
+      placement: [placement.address],
+      logger: logger.child({ role: 'journal' }),
+    });
+    running.use(journal);
+    const broker = await startBroker({
+      ...shared,
+      ...brokerOptions(options),
+      listen: 'broker:0',
+      placement: [placement.address],
+      transport: inProcess,
+      logger: logger.child({ role: 'broker' }),
+    });
+    running.use(broker);
+    const announce = (http: string | undefined): void => {
+      const { mqtt } = broker.addresses;
+      readyLine('start', { grpc: placement.address, mqtt, http });
+      if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
+      process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
+    };
+    return { servers: [asServer(placement), journal, broker], announce };
   });
-  await using journal = await startJournal({
-    ...shared,
-    ...journalOptions(options),
-    dataDir: join(dataDir, 'journal'),
-    listen: '127.0.0.1:0',
-    transport: both,
-    placement: [placement.address],
-    logger: logger.child({ role: 'journal' }),
-  });
-  await using broker = await startBroker({
-    ...shared,
-    ...brokerOptions(options),
-    listen: 'broker:0',
-    placement: [placement.address],
-    transport: inProcess,
-    logger: logger.child({ role: 'broker' }),
-  });
-  await using http = await serveHttp(
-    options,
-    registry,
-    healthOf(asServer(placement), journal, broker),
-  );
-  const mqtt = broker.addresses.mqtt;
-  const stopped = untilSignal(logger);
-  readyLine('start', { grpc: placement.address, mqtt, http: http?.address });
-  if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
-  process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
-  await stopped;
 }
 
 /** Lines to paste into another terminal. */
