@@ -10,7 +10,7 @@ import { noticeOf } from './seal-notices.ts';
 export interface InventoryCheckOptions {
   readonly store: MetadataStore;
   readonly image: Image;
-  readonly orders: JournalOrders;
+  readonly orders: Pick<JournalOrders, 'inventory' | 'sealNotify'>;
   readonly logger: Logger;
   /** Whether an attempt to open that segment still runs. */
   readonly isPending: (segmentIdHex: string) => boolean;
@@ -49,13 +49,29 @@ export class InventoryCheck {
       else if (found !== 'known' && !replica.sealed) unsealed.push(found);
     }
     await orders.sealNotify(nodeId, unsealed.map(noticeOf));
-    for (const segmentId of neverOpened) abandon(segmentId, nodeId);
+    for (const segmentId of await this.#stillUnused(nodeId, neverOpened)) {
+      abandon(segmentId, nodeId);
+    }
     onUnknown(nodeId, unknown);
     if (unknown > 0) {
       logger.error({ nodeId, replicas: unknown }, 'a journal has replicas that no chain knows');
     }
     const counts = { replicas: replicas.length, neverOpened: neverOpened.length };
     logger.info({ nodeId, ...counts, sealNotices: unsealed.length }, 'inventory compared');
+  }
+
+  /**
+   * Those that are unused when the journal is asked again. A replica that was prepared when the list was
+   * made may have been opened, filled and sealed while it was compared, and stand in no view any more;
+   * but whatever is in no chain and not pending will never be opened, so the second answer is final.
+   */
+  async #stillUnused(nodeId: string, segmentIds: readonly Buffer[]): Promise<readonly Buffer[]> {
+    if (segmentIds.length === 0) return segmentIds;
+    const replicas = await this.#options.orders.inventory(nodeId);
+    const unused = new Set(
+      replicas.filter(wasNeverUsed).map(({ segmentId }) => segmentId.toString('hex')),
+    );
+    return segmentIds.filter((segmentId) => unused.has(segmentId.toString('hex')));
   }
 
   /** The sealed segment of a replica, or what else it is. */
@@ -68,8 +84,7 @@ export class InventoryCheck {
     if (image.deleting.has(hex) || isPending(hex)) return 'known';
     const stored = await this.#stored(replica);
     if (stored !== undefined) return stored;
-    const isEmpty = replica.length === 0 && !replica.sealed && !replica.damaged;
-    return isEmpty && !replica.baseKnown ? 'never-opened' : 'unknown';
+    return wasNeverUsed(replica) ? 'never-opened' : 'unknown';
   }
 
   /** The row of a sealed segment that no view shows: the first that ends behind the replica's base. */
@@ -83,6 +98,11 @@ export class InventoryCheck {
     const segment = entries[0] && Segment.decode(entries[0].value);
     return segment?.segmentId.equals(segmentId) === true ? segment : undefined;
   }
+}
+
+/** Whether it was prepared, and neither led, followed nor sealed. */
+function wasNeverUsed({ length, sealed, damaged, baseKnown }: ReplicaSummary): boolean {
+  return length === 0 && !sealed && !damaged && !baseKnown;
 }
 
 function segmentIn(shard: Shard, segmentId: Buffer): Segment | undefined {
