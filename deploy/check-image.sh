@@ -27,4 +27,11 @@ while read -r word rest; do
       ;;
   esac
 done < <(grep -E '^(COPY|RUN) ' "$source/deploy/Dockerfile")
+node_modules/.bin/node packages/cli/bin/robustmq.mjs start --data-dir data \
+  --listen 127.0.0.1:0 --mqtt-listen 127.0.0.1:0 --http-listen off >out &
+pid=$!
+for _ in $(seq 300); do grep -q '^ready ' out && break; sleep 0.1; done
+kill -TERM "$pid"
+wait "$pid"
+grep '^ready ' out
 echo "the Dockerfile's steps work; the image build itself is untested here"
