@@ -97,8 +97,11 @@ export class PacketClient implements Disposable {
   drained(): Promise<void> {
     if (this.#isClosed || !this.#socket.writableNeedDrain) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#socket.once('drain', resolve);
-      this.#socket.once('close', resolve);
+      const done = (): void => {
+        this.#socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#socket.once('drain', done).once('close', done);
     });
   }
 
