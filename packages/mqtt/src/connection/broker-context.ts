@@ -34,6 +34,8 @@ export interface BrokerContext {
   /** The socket was ended: it is destroyed if the client does not end its side in time. */
   closing(socket: Socket): void;
   closed(connection: Connection): void;
+  /** The socket is no more. */
+  gone(socket: Socket): void;
   /** A session's end is being told to its coordinator: a broker that stops waits for it. */
   ending(told: Promise<void>): void;
   /** Unique in the cluster. */

@@ -28,7 +28,6 @@ import { connackReasonByError, ReasonCode } from '../codec/reason-code.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
-import { publisherHash } from '../message/publisher-hash.ts';
 import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
 import { countFault } from '../server/mqtt-counters.ts';
 import type {
@@ -37,7 +36,7 @@ import type {
   SessionGranted,
   SessionProgress,
 } from '../session/session-gateway.ts';
-import { RetainedReplay } from '../subscribe/retained-replay.ts';
+import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
 import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
 import { acceptance, refusalOf, silenceMsMax, willToStore } from './handshake.ts';
@@ -106,7 +105,10 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     socket.on('drain', () => this.output.drained());
     socket.on('end', gone);
     socket.on('error', gone);
-    socket.on('close', gone);
+    socket.on('close', () => {
+      this.close(undefined);
+      context.gone(socket);
+    });
   }
 
   get mqtt5(): boolean {
@@ -268,7 +270,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
         connectionId: this.#connectionId,
         cleanStart: packet.cleanStart,
         expirySeconds: packet.sessionExpirySeconds,
-        will: willToStore(packet, publisherHash(this.#clientId)),
+        will: willToStore(packet, this.#clientId),
       });
     } catch (thrown) {
       const error = toOperatingError(thrown);
@@ -284,9 +286,8 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     grant: SessionGrant,
   ): Promise<void> {
     const { limits, delivery } = this.#context;
-    const publisher = publisherHash(this.#clientId);
     const durable = packet.sessionExpirySeconds > 0;
-    const session = new LiveSession(this, delivery, { grant, durable, publisher });
+    const session = new LiveSession(this, delivery, { grant, durable });
     this.#session = session;
     this.#state = 'active';
     this.#silenceMsMax = silenceMsMax(packet, limits);
@@ -333,11 +334,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   }
 
   #publishesOf(session: LiveSession, storedPacketIds: readonly number[] = []): InboundPublishes {
-    if (this.#publishes === undefined) {
-      const { grant, durable, publisher } = session;
-      const own = { grant, durable, publisher, storedPacketIds };
-      this.#publishes = new InboundPublishes(this, this.#context, own);
-    }
+    this.#publishes ??= new InboundPublishes(this, this.#context, { session, storedPacketIds });
     return this.#publishes;
   }
 
@@ -352,9 +349,17 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     if (session.ended) return;
     encodeSuback(this.#context.output.writer, this.#receiver, packet.packetId, reasonCodes);
     this.output.written();
-    if (replays.length === 0) return;
-    this.#replay ??= new RetainedReplay(this.#context, session);
-    this.#replay.add(replays);
+    if (replays.length > 0) this.#replayRetained(session, replays);
+  }
+
+  #replayRetained(session: LiveSession, replays: readonly Replay[]): void {
+    if (this.#replay === undefined) {
+      const replay = new RetainedReplay(this.#context, session);
+      this.#replay = replay;
+      void replay.run(replays, () => (this.#replay = undefined));
+    } else {
+      this.#replay.add(replays);
+    }
   }
 
   async #unsubscribe(session: LiveSession, packet: UnsubscribePacket): Promise<void> {

@@ -1,8 +1,8 @@
-import { hasReservedName } from '../message/header-encoder.ts';
-import { storedHeadersOfWill } from '../message/header-encoder.ts';
 import type { ConnackSpec } from '../codec/control-encoder.ts';
 import type { ConnectPacket } from '../codec/packet.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
+import { hasReservedName, storedHeadersOfWill } from '../message/header-encoder.ts';
+import { publisherHash } from '../message/publisher-hash.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { WillToStore } from '../session/session-gateway.ts';
 
@@ -25,13 +25,13 @@ export function refusalOf(packet: ConnectPacket): ReasonCode | undefined {
 }
 
 /** The will of a CONNECT as the session keeps it. */
-export function willToStore({ will }: ConnectPacket, publisher: Buffer): WillToStore | undefined {
+export function willToStore({ will }: ConnectPacket, clientId: string): WillToStore | undefined {
   if (will === undefined) return undefined;
   const clears = will.retain && will.payload.length === 0;
   return {
     topic: will.topic,
     value: clears ? null : will.payload,
-    headers: storedHeadersOfWill(will, publisher),
+    headers: storedHeadersOfWill(will, publisherHash(clientId)),
     delaySeconds: will.delaySeconds,
   };
 }

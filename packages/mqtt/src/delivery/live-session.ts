@@ -2,6 +2,7 @@ import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/c
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import type { Qos } from '../codec/packet.ts';
+import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type {
   RetainedMessage,
@@ -31,7 +32,6 @@ export class LiveSession {
   readonly grant: SessionGrant;
   /** Its state outlives the connection. */
   readonly durable: boolean;
-  readonly publisher: Buffer;
   readonly subscriptions = new Map<string, LiveSubscription>();
   readonly outbound: OutboundPublishes;
   readonly #client: DeliveryClient;
@@ -42,23 +42,29 @@ export class LiveSession {
   /** Until what an earlier connection left is sent again, nothing new is. */
   #isResuming = false;
   #isEnded = false;
+  #publisher: Buffer | undefined;
 
   constructor(
     client: DeliveryClient,
     context: DeliveryContext,
-    own: { grant: SessionGrant; durable: boolean; publisher: Buffer },
+    own: { grant: SessionGrant; durable: boolean },
   ) {
     this.#client = client;
     this.#context = context;
     this.grant = own.grant;
     this.durable = own.durable;
-    this.publisher = own.publisher;
     this.outbound = new OutboundPublishes(client, context, this);
   }
 
   /** Whether it was taken over or its client has gone. */
   get ended(): boolean {
     return this.#isEnded;
+  }
+
+  /** What stands in the records that its client publishes. */
+  get publisher(): Buffer {
+    this.#publisher ??= publisherHash(this.grant.clientId);
+    return this.#publisher;
   }
 
   get lagging(): boolean {

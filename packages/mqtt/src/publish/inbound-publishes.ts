@@ -31,8 +31,6 @@ export interface PublishSession {
   readonly grant: SessionGrant;
   readonly durable: boolean;
   readonly publisher: Buffer;
-  /** Packet ids of QoS 2 publishes that an earlier connection left in the session's shard. */
-  readonly storedPacketIds: readonly number[];
 }
 
 const noTokens = new Uint32Array(0);
@@ -57,8 +55,14 @@ export class InboundPublishes implements AckSink {
   readonly #inbox: QosTwoInbox;
   #isEnded = false;
 
-  constructor(client: PublishClient, context: BrokerContext, session: PublishSession) {
+  /** `storedPacketIds`: QoS 2 publishes that an earlier connection left in the session's shard. */
+  constructor(
+    client: PublishClient,
+    context: BrokerContext,
+    own: { session: PublishSession; storedPacketIds: readonly number[] },
+  ) {
     const { limits, routes } = context;
+    const { session, storedPacketIds } = own;
     this.#client = client;
     this.#context = context;
     this.#session = session;
@@ -66,6 +70,7 @@ export class InboundPublishes implements AckSink {
     this.#headers = new HeaderEncoder(session.publisher);
     this.#quota = new PublishQuota(client, limits);
     this.#inbox = new QosTwoInbox({ client, context, session, quota: this.#quota });
+    this.#inbox.takeOver(storedPacketIds);
   }
 
   /** The connection has ended: what is under way is finished without an answer. */

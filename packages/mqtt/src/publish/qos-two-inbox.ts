@@ -38,7 +38,11 @@ export class QosTwoInbox {
     this.#context = own.context;
     this.#session = own.session;
     this.#quota = own.quota;
-    for (const packetId of own.session.storedPacketIds) this.#add(packetId, 'stored', false);
+  }
+
+  /** What an earlier connection left in the session's shard. */
+  takeOver(packetIds: readonly number[]): void {
+    for (const packetId of packetIds) this.#add(packetId, 'stored', false);
   }
 
   end(): void {

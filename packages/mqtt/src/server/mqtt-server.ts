@@ -201,6 +201,7 @@ export class MqttServer implements AsyncDisposable {
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),
       closing: (socket) => this.#linger(socket),
       closed: (connection) => this.#closed(connection),
+      gone: (socket) => this.#sockets.delete(socket),
       ending: (told) => {
         this.#endings.add(told);
         void told.finally(() => this.#endings.delete(told));
@@ -233,7 +234,6 @@ export class MqttServer implements AsyncDisposable {
       return;
     }
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
     this.#connections.add(new Connection(socket, this.#context));
     this.counters.connections = this.#connections.size;
   }

@@ -21,30 +21,26 @@ export class RetainedReplay {
   readonly #context: BrokerContext;
   readonly #session: LiveSession;
   readonly #waiting = new Map<string, Replay>();
-  #isRunning = false;
 
   constructor(context: BrokerContext, session: LiveSession) {
     this.#context = context;
     this.#session = session;
   }
 
+  /** More, while it runs. */
   add(replays: readonly Replay[]): void {
     for (const replay of replays) this.#waiting.set(replay.subscription.stored.filter, replay);
-    if (!this.#isRunning && replays.length > 0) void this.#run();
   }
 
-  async #run(): Promise<void> {
-    this.#isRunning = true;
-    try {
-      // What is added meanwhile is found by the same walk.
-      for (const [filter, replay] of this.#waiting) {
-        this.#waiting.delete(filter);
-        if (this.#session.ended) return;
-        await this.#replay(filter, replay);
-      }
-    } finally {
-      this.#isRunning = false;
+  /** Sends them, and what is added meanwhile; calls `done` when nothing is left. Never rejects. */
+  async run(replays: readonly Replay[], done: () => void): Promise<void> {
+    this.add(replays);
+    // What is added meanwhile is found by the same walk.
+    for (const [filter, replay] of this.#waiting) {
+      this.#waiting.delete(filter);
+      if (!this.#session.ended) await this.#replay(filter, replay);
     }
+    done();
   }
 
   async #replay(filter: string, { subscription, starts }: Replay): Promise<void> {
