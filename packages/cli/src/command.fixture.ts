@@ -28,15 +28,19 @@ export class RunningRole implements AsyncDisposable {
   readonly child: ChildProcess;
   /** HOST:PORT by name: grpc, mqtt, http. */
   readonly addresses: Readonly<Record<string, string>>;
+  /** What it has printed on standard output. */
+  readonly lines: readonly string[];
   readonly #ended: Promise<number | null>;
 
   private constructor(
     child: ChildProcess,
     addresses: Record<string, string>,
+    lines: readonly string[],
     ended: Promise<number | null>,
   ) {
     this.child = child;
     this.addresses = addresses;
+    this.lines = lines;
     this.#ended = ended;
   }
 
@@ -45,14 +49,21 @@ export class RunningRole implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const lines: string[] = [];
     const ready = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout }).on('line', (line) => {
+        lines.push(line);
         if (line.startsWith('ready ')) resolve(line);
       });
       void ended.then((code) => reject(new Error(`${args.join(' ')} ended with ${code}`)));
     });
     const pairs = ready.split(' ').map((part) => part.split('=', 2));
-    return new RunningRole(child, Object.fromEntries(pairs) as Record<string, string>, ended);
+    return new RunningRole(
+      child,
+      Object.fromEntries(pairs) as Record<string, string>,
+      lines,
+      ended,
+    );
   }
 
   /** Status and body of a page of its HTTP listener. */

@@ -132,6 +132,14 @@ describe('the roles', () => {
     expect(await role.stop('SIGINT')).toBe(0);
   });
 
+  it('of the development cluster end in order with it, brokers first', async () => {
+    const args = ['--data-dir', folder, '--listen', free, '--mqtt-listen', free];
+    await using dev = await RunningRole.start(['dev', ...args]);
+    expect(await dev.stop('SIGINT')).toBe(0);
+    const ended = dev.lines.flatMap((line) => /^(\w+)\S* +ended \(0\)$/.exec(line)?.[1] ?? []);
+    expect(ended).toEqual(['broker', 'broker', 'journal', 'journal', 'journal', 'placement']);
+  });
+
   it('that wait are alive, not ready', async () => {
     // A port that nobody else gets while the broker asks it for placement.
     const nobody = createServer((socket) => socket.destroy());
