@@ -133,6 +133,7 @@ const replicateResponse: fc.Arbitrary<ReplicateResponse> = fc.record({
   epoch: uint32,
   status,
   durableLength: uint64,
+  creditBytes: uint64,
 });
 
 agrees('AppendRequest', appendRequestCodec, AppendRequest, appendRequest);

@@ -54,13 +54,15 @@ export const replicateResponseCodec: MessageCodec<ReplicateResponse> = messageCo
     bytesSize(response.segmentId) +
     uint32Size(response.epoch) +
     statusSize(response.status) +
-    uint64Size(response.durableLength),
+    uint64Size(response.durableLength) +
+    uint64Size(response.creditBytes),
 
   write(writer, response) {
     writer.bytes(1, response.segmentId);
     writer.uint(2, response.epoch);
     writeStatus(writer, 3, response.status);
     writer.uint(4, response.durableLength);
+    writer.uint(5, response.creditBytes);
   },
 
   read(reader) {
@@ -69,6 +71,7 @@ export const replicateResponseCodec: MessageCodec<ReplicateResponse> = messageCo
       epoch: 0,
       status: undefined,
       durableLength: 0,
+      creditBytes: 0,
     };
     while (reader.more) {
       const tag = reader.tag();
@@ -76,6 +79,7 @@ export const replicateResponseCodec: MessageCodec<ReplicateResponse> = messageCo
       else if (tag === 16) response.epoch = reader.uint32();
       else if (tag === 26) response.status = reader.message(statusFields.read);
       else if (tag === 32) response.durableLength = reader.uint64();
+      else if (tag === 40) response.creditBytes = reader.uint64();
       else reader.skip(tag);
     }
     return response;

@@ -529,6 +529,11 @@ export interface ReplicateResponse {
     | undefined;
   /** Records that are durable at the follower. */
   durableLength: number;
+  /**
+   * More bytes of frames that the leader may send on the stream, over all its segments. The first
+   * message grants the initial window.
+   */
+  creditBytes: number;
 }
 
 /** Asks for the producer state. */
@@ -3778,7 +3783,7 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
 };
 
 function createBaseReplicateResponse(): ReplicateResponse {
-  return { segmentId: Buffer.alloc(0), epoch: 0, status: undefined, durableLength: 0 };
+  return { segmentId: Buffer.alloc(0), epoch: 0, status: undefined, durableLength: 0, creditBytes: 0 };
 }
 
 export const ReplicateResponse: MessageFns<ReplicateResponse> = {
@@ -3794,6 +3799,9 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
     }
     if (message.durableLength !== 0) {
       writer.uint32(32).uint64(message.durableLength);
+    }
+    if (message.creditBytes !== 0) {
+      writer.uint32(40).uint64(message.creditBytes);
     }
     return writer;
   },
@@ -3843,6 +3851,14 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
             message.durableLength = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.creditBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3866,6 +3882,7 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
       ? Status.fromPartial(object.status)
       : undefined;
     message.durableLength = object.durableLength ?? 0;
+    message.creditBytes = object.creditBytes ?? 0;
     return message;
   },
 };
