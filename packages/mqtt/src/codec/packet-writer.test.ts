@@ -63,6 +63,24 @@ describe('PacketWriter', () => {
     expect(writer.take().buffer).toBe(first.buffer);
   });
 
+  it('hands ranges of its slab to a sink', () => {
+    const writer = new PacketWriter(8);
+    const ranges: Buffer[] = [];
+    const sink = {
+      range: (store: ArrayBufferLike, start: number, end: number): void => {
+        ranges.push(Buffer.from(store as ArrayBuffer, start, end - start));
+      },
+    };
+    for (let i = 0; i < 20; i++) {
+      writer.u16(i);
+      writer.takeInto(sink);
+    }
+    expect(ranges.map((range) => range.readUInt16BE())).toEqual(
+      Array.from({ length: 20 }, (_, i) => i),
+    );
+    expect(writer.length).toBe(0);
+  });
+
   it('takes no text that its length bytes cannot say', () => {
     const writer = new PacketWriter();
     expect(() => writer.text('x'.repeat(65_536))).toThrow('65,535');

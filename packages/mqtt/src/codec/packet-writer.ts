@@ -3,6 +3,11 @@ import { assert } from '@robustmq/core';
 /** Text as a string, or as bytes that are UTF-8 already. */
 export type Text = string | Uint8Array;
 
+/** Takes written bytes as a range of the memory that they stand in. */
+export interface ByteSink {
+  range(store: ArrayBufferLike, start: number, end: number): void;
+}
+
 const noBytes = Buffer.alloc(0);
 const slabBytesDefault = 64 * 1024;
 
@@ -47,6 +52,14 @@ export class PacketWriter {
     this.#start = this.#end;
     if (this.#buffer.length > this.#slabBytes) this.#forgetSlab();
     return taken;
+  }
+
+  /** As {@link take}, without a view for each packet. */
+  takeInto(sink: ByteSink): void {
+    const { buffer, byteOffset } = this.#buffer;
+    sink.range(buffer, byteOffset + this.#start, byteOffset + this.#end);
+    this.#start = this.#end;
+    if (this.#buffer.length > this.#slabBytes) this.#forgetSlab();
   }
 
   /** Drops what was written since the last take. */

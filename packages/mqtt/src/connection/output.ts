@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 
 import { TurnTask } from '@robustmq/core';
 
-import { PacketWriter } from '../codec/packet-writer.ts';
+import { type ByteSink, PacketWriter } from '../codec/packet-writer.ts';
 
 /** Chunks of one turn up to this size are copied into one, so that the socket is written once. */
 const joinBytesMax = 64 * 1024;
@@ -39,7 +39,7 @@ export interface OutputOwner {
  * messages) or that were written for this client; views that follow each other in memory become one.
  * Holds nothing between turns.
  */
-export class Output {
+export class Output implements ByteSink {
   readonly #socket: Socket;
   readonly #turn: OutputTurn;
   readonly #owner: OutputOwner;
@@ -87,17 +87,22 @@ export class Output {
 
   /** Adds a packet. Nobody writes to its bytes again. */
   packet(packet: Buffer): void {
-    if (this.#bytes >= writeBytes) this.#writeOut();
     const start = packet.byteOffset;
-    this.#bytes += packet.length;
-    if (this.#store === packet.buffer && this.#end === start) {
-      this.#end = start + packet.length;
+    this.range(packet.buffer, start, start + packet.length);
+  }
+
+  /** Adds a packet as a range of the memory that it stands in. */
+  range(store: ArrayBufferLike, start: number, end: number): void {
+    if (this.#bytes >= writeBytes) this.#writeOut();
+    this.#bytes += end - start;
+    if (this.#store === store && this.#end === start) {
+      this.#end = end;
       return;
     }
     this.#closeRun();
-    this.#store = packet.buffer;
+    this.#store = store;
     this.#start = start;
-    this.#end = start + packet.length;
+    this.#end = end;
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#turn.add(this);
@@ -105,7 +110,7 @@ export class Output {
 
   /** Adds what was just encoded into the turn's writer. */
   written(): void {
-    this.packet(this.#turn.writer.take());
+    this.#turn.writer.takeInto(this);
   }
 
   /** Hands everything to the socket. */

@@ -84,7 +84,7 @@ export class OutboundPublishes {
     const { mqtt5, output, packetBytesMax } = this.#client;
     if (mqtt5 && granted.ids.length > 0) {
       if (this.#encode(0, granted, retain) < 0) return;
-      output.packet(writer.take());
+      writer.takeInto(output);
     } else {
       const shared = readers.classes.packet(mqtt5, 0, retain);
       if (shared.length > packetBytesMax) {
@@ -107,13 +107,12 @@ export class OutboundPublishes {
     this.#window ??= this.#newWindow([]);
     writer.patchU16(packetIdAt, this.#window.add(shardId, offset(at), qos));
     readers.counters.publishesOut[qos]++;
-    const packet = writer.take();
     // At QoS 2 the entry is stored before the packet leaves: exactly once across brokers.
     if (qos === 2 && this.#owner.durable) {
-      this.#hold(packet);
+      this.#hold(writer.take());
       return;
     }
-    this.#client.output.packet(packet);
+    writer.takeInto(this.#client.output);
     if (this.#owner.durable) progress.later(this.#owner);
   }
 
