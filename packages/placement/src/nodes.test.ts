@@ -1,4 +1,4 @@
-import { seededRandom } from '@robustmq/core';
+import { OperatingError, seededRandom } from '@robustmq/core';
 import { NodeRegistration } from '@robustmq/placement-client';
 import {
   Coordinator,
@@ -56,6 +56,20 @@ describe('nodes', () => {
     expect(stateOf('j1')).toBe(NodeState.UP);
     await cluster.settle(2_500);
     expect(stateOf('j1')).toBe(NodeState.DOWN);
+  });
+
+  it('on a full disk it goes on, and ends later what ended meanwhile', async () => {
+    await silentJournal();
+    const leaving = await cluster.journal('j2');
+    const { store } = cluster;
+    const transact = store.transact.bind(store);
+    store.transact = () => Promise.reject(new OperatingError('DISK_FULL', 'no space'));
+    await leaving[Symbol.asyncDispose]();
+    await cluster.settle(8_000);
+    expect([stateOf('j1'), stateOf('j2')]).toEqual([NodeState.UP, NodeState.UP]);
+    store.transact = transact;
+    await cluster.settle(4_000);
+    expect([stateOf('j1'), stateOf('j2')]).toEqual([NodeState.DOWN, NodeState.DOWN]);
   });
 
   it('grants a full lease after its own restart to nodes that it believed alive', async () => {

@@ -60,8 +60,13 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
   async #end(error: OperatingError | undefined): Promise<void> {
     const node = this.#node;
     if (node === undefined) return;
-    if (error === undefined) await this.#options.nodes.left(node, this);
-    else await this.#options.nodes.probe(node.nodeId, node.incarnation);
+    try {
+      if (error === undefined) await this.#options.nodes.left(node, this);
+      else await this.#options.nodes.probe(node.nodeId, node.incarnation);
+    } catch (thrown) {
+      // What could not be stored now is seen again when the lease has run out.
+      if (toOperatingError(thrown).code === 'INTERNAL') throw thrown;
+    }
   }
 
   async #handle(request: HeartbeatRequest): Promise<void> {

@@ -101,12 +101,21 @@ export class NodeRegistry {
     if (this.#sessions.get(node.nodeId) === session) await this.#down(node, inOrder);
   }
 
-  /** Ends the leases that have run out. */
+  /** Ends the leases that have run out. What cannot be stored is tried again a lease later. */
   async detect(): Promise<void> {
-    for (const nodeId of this.#leases.pass(this.#options.clock.monotonicMs())) {
+    const nowMs = this.#options.clock.monotonicMs();
+    const failures: unknown[] = [];
+    for (const nodeId of this.#leases.pass(nowMs)) {
       const node = this.#options.ledger.image.node(nodeId);
-      if (node !== undefined) await this.#down(node, 'its lease has ended');
+      if (node === undefined) continue;
+      try {
+        await this.#down(node, 'its lease has ended');
+      } catch (thrown) {
+        this.#leases.renew(nodeId, nowMs);
+        failures.push(thrown);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   /**
