@@ -1,0 +1,33 @@
+import { FrameCursor, recordsOf } from '@robustmq/record-batch';
+
+import type { ShardHistory } from './shard-history.ts';
+import { parseValue } from './torture-value.ts';
+
+/**
+ * Tells the history what frames hold from `from` on; they have to hold every offset up to `next`, since
+ * nobody filters here.
+ */
+export function seeFrames(
+  history: ShardHistory,
+  frames: Buffer,
+  range: { from: number; next: number; how: string },
+): void {
+  const { from, next, how } = range;
+  const cursor = new FrameCursor();
+  cursor.reset(frames);
+  let expected = from;
+  while (cursor.next() === 'frame') {
+    if (cursor.kind !== 'batch') continue;
+    for (const { offset, value } of recordsOf(frames, cursor.payloadStart)) {
+      if (offset < from) continue;
+      if (offset !== expected) history.report(`${how}: offset ${offset} follows ${expected - 1}`);
+      expected = offset + 1;
+      const place = parseValue(value ?? Buffer.alloc(0));
+      if (place === undefined) history.report(`${how}: nobody wrote what stands at ${offset}`);
+      else history.see(place, offset, how);
+    }
+  }
+  if (cursor.fault !== undefined) history.report(`${how}: a frame is ${cursor.fault}`);
+  if (expected !== next)
+    history.report(`${how}: asked from ${from}, told ${next}, got ${expected}`);
+}
