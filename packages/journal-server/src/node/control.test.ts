@@ -4,6 +4,7 @@ import {
   journalReplicaMethods,
   type ReplicaSummary,
   type Segment,
+  segmentIdOfBytes,
 } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
 import { newProducers } from '../core/core.fixture.ts';
@@ -185,6 +186,37 @@ describe('orders', () => {
     const ended = await until(() => tails.of(1).find(({ status }) => status !== undefined));
     expect(codeOf(ended.status)).toBe('NOT_LEADER');
     expect(codeOf((await journal.reads().read(1, 0)).status)).toBe('SEGMENT_UNKNOWN');
+    expect(journal.node.replicaCount).toBe(0);
+  });
+
+  it('to delete what is being prepared or fenced leave nothing and end nothing', async () => {
+    await using journal = await NodeFixture.start();
+    const segment = await journal.open(1);
+    await journal.appends().codes(entry(1, batchOf(['a'])));
+    const { authority } = journal.chains;
+    const segmentId = Buffer.alloc(16, 5);
+    journal.disk.faults.holdSyncs = true;
+    const accepted = entry(1, batchOf(['b']));
+    journal.appends().send(accepted);
+    await until(() => journal.node.inFlightBytes > 0);
+    const prepared = journal.client.call(journalControlMethods.prepare, {
+      authority,
+      replicas: [
+        { segmentId, shardId: 2, epoch: 1, replicaNodeIds: [journal.storage.nodeId], ackQuorum: 1 },
+      ],
+    });
+    const fenced = journal.fence([{ segment, epoch: segment.epoch + 1 }]);
+    await until(() => journal.storage.replica(segmentIdOfBytes(segmentId)));
+    await until(() => journal.node.ledSegments === 0);
+    const deleted = journal.client.call(journalControlMethods.delete, {
+      authority,
+      segmentIds: [segmentId, segment.segmentId],
+    });
+    await until(() => journal.storage.replica(segmentIdOfBytes(segmentId)) === undefined);
+    journal.disk.releaseSyncs();
+    expect((await deleted).results.map(codeOf)).toEqual(['OK', 'OK']);
+    expect((await prepared).results.map(codeOf)).toEqual(['SEGMENT_UNKNOWN']);
+    expect((await fenced).map(codeOf)).toEqual(['SEGMENT_UNKNOWN']);
     expect(journal.node.replicaCount).toBe(0);
   });
 

@@ -34,7 +34,13 @@ export async function fenceSegments(
     'replica' in one ? [{ replica: one.replica.stored, epoch: one.epoch }] : [],
   );
   await port.storage.fence(items);
-  return fenced.map((one) => ('replica' in one ? resultOf(one.replica) : notFenced(one.status)));
+  return fenced.map((one) => {
+    if (!('replica' in one)) return notFenced(one.status);
+    const { segmentId } = one.replica.stored.manifest;
+    // It may have been deleted while the fence was written.
+    const isThere = port.replica(segmentId) === one.replica;
+    return isThere ? resultOf(one.replica) : notFenced(segmentUnknown(segmentId));
+  });
 }
 
 interface FenceOrder {

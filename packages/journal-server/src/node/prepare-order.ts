@@ -1,4 +1,4 @@
-import { epoch, nodeId, OperatingError, shardId } from '@robustmq/core';
+import { epoch, nodeId, OperatingError, type SegmentId, shardId } from '@robustmq/core';
 import {
   type PrepareReplica,
   type PrepareRequest,
@@ -7,7 +7,7 @@ import {
   toStatus,
 } from '@robustmq/rpc';
 import type { ReplicaManifest } from '../storage/storage.ts';
-import { checkItems, type ControlPort, okStatus } from './control-port.ts';
+import { checkItems, type ControlPort, okStatus, segmentUnknown } from './control-port.ts';
 
 /** Creates the manifests of new replicas with one sync. What exists already is left as it is. */
 export async function prepareReplicas(
@@ -20,8 +20,14 @@ export async function prepareReplicas(
   const results = manifests.map((manifest) => reasonToRefuse(port, manifest));
   const wanted = manifests.filter((_, index) => results[index] === undefined);
   await port.storage.create(wanted);
-  port.adopt(wanted.map(({ segmentId }) => segmentId));
-  return results.map((error) => (error === undefined ? okStatus : toStatus(error)));
+  // An order to delete may have come meanwhile: whoever gave this one has given up waiting.
+  const isThere = (segmentId: SegmentId): boolean => port.storage.replica(segmentId) !== undefined;
+  port.adopt(wanted.map(({ segmentId }) => segmentId).filter(isThere));
+  return manifests.map(({ segmentId }, index) => {
+    const error = results[index];
+    if (error !== undefined) return toStatus(error);
+    return isThere(segmentId) ? okStatus : segmentUnknown(segmentId);
+  });
 }
 
 function checkRoom({ storage, isDraining }: ControlPort): void {
