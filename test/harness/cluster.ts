@@ -90,11 +90,14 @@ export class Cluster implements AsyncDisposable {
     ]);
   }
 
-  /** Starts a role again after it has ended, on the ports that it had. */
-  restart(name: string): Promise<RoleProcess> {
+  /**
+   * Starts a role again after it has ended, on the ports that it had. `killed` ends it by SIGKILL, also
+   * before it is ready.
+   */
+  restart(name: string, killed?: AbortSignal): Promise<RoleProcess> {
     const args = this.#args.get(name);
     if (args === undefined) throw new Error(`${name} has never run`);
-    return this.#run(name, args);
+    return this.#run(name, args, killed);
   }
 
   role(name: string): RoleProcess {
@@ -120,8 +123,8 @@ export class Cluster implements AsyncDisposable {
     return role;
   }
 
-  async #run(name: string, args: readonly string[]): Promise<RoleProcess> {
-    const role = await RoleProcess.start(name, args);
+  async #run(name: string, args: readonly string[], killed?: AbortSignal): Promise<RoleProcess> {
+    const role = await RoleProcess.start(name, args, {}, killed);
     this.#roles.set(name, role);
     return role;
   }

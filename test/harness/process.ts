@@ -32,16 +32,21 @@ export class RoleProcess {
     });
   }
 
-  /** Starts `robustmq ARGS` and resolves once it has printed its `ready` line. */
+  /**
+   * Starts `robustmq ARGS` and resolves once it has printed its `ready` line; rejects when it ends
+   * before, by SIGKILL when `killed` is aborted.
+   */
   static async start(
     name: string,
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
+    killed?: AbortSignal,
   ): Promise<RoleProcess> {
     const child = spawn(process.execPath, [entry, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
+    killed?.addEventListener('abort', () => child.kill('SIGKILL'));
     const log: string[] = [];
     const ready = await new Promise<string>((resolve, reject) => {
       for (const stream of [child.stdout, child.stderr]) {
