@@ -72,14 +72,21 @@ export interface ErrorHint {
   readonly earliestOffset?: number;
 }
 
-/** An operating error. Its message says what was wrong, with what value, and what to do. */
+/**
+ * An operating error. Its message says what was wrong, with what value, and what to do. It has a stack
+ * only as INTERNAL: the others are answers, made by the thousand when a journal goes, and a stack costs
+ * more than all the rest of one.
+ */
 export class OperatingError extends Error {
   override readonly name = 'OperatingError';
   readonly code: ErrorCode;
   readonly hint: ErrorHint;
 
   constructor(code: ErrorCode, message: string, hint: ErrorHint = {}) {
+    const frames = Error.stackTraceLimit;
+    if (code !== 'INTERNAL') Error.stackTraceLimit = 0;
     super(message);
+    Error.stackTraceLimit = frames;
     this.code = code;
     this.hint = hint;
   }

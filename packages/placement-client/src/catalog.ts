@@ -243,8 +243,9 @@ export class Catalog {
 
   #setShard(after: Shard): void {
     const before = this.#shards.get(after.shardId);
-    if (before !== undefined && compareShards(after, before) < 0) return;
-    if (isDeepStrictEqual(before, after)) return;
+    const order = before === undefined ? 1 : compareShards(after, before);
+    // Comparing all of it is dear, and needed only when nothing says which is newer.
+    if (order < 0 || (order === 0 && isDeepStrictEqual(before, after))) return;
     this.#shards.set(after.shardId, after);
     this.#tell({ kind: 'shard', before, after });
   }
