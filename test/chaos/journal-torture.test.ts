@@ -4,7 +4,7 @@ import { ShardHistory, Violations } from './torture/shard-history.ts';
 import { tortureJournal } from './torture/torture-run.ts';
 import { parseValue, valueOf } from './torture/torture-value.ts';
 
-/** `node test/chaos/journal-torture.ts --rounds N --seed S` does the same for longer. */
+/** `pnpm torture --rounds N --seed S` does the same for longer. */
 it('a journal and placement that are killed lose, repeat and reorder nothing', async () => {
   const { violations, acknowledged, counts } = await tortureJournal({ seed: 11, rounds: 6 });
   expect(violations).toEqual([]);

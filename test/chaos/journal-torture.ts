@@ -1,5 +1,5 @@
 /**
- * `node test/chaos/journal-torture.ts --rounds N --seed S`: a journal and placement are killed, stopped
+ * `pnpm torture --rounds N --seed S`: a journal and placement are killed, stopped
  * and restarted under writers and readers; the checker decides.
  */
 import { parseArgs } from 'node:util';
@@ -16,7 +16,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 const dataDir = values['data-dir'];
-console.log(`repeat with: node test/chaos/journal-torture.ts --rounds ${rounds} --seed ${seed}`);
+console.log(`repeat with: pnpm torture --rounds ${rounds} --seed ${seed}`);
 const result = await tortureJournal({
   seed,
   rounds,
