@@ -70,11 +70,11 @@ async function flooded(qos: 0 | 1): Promise<void> {
 describe.skipIf(process.platform !== 'linux')(
   'the memory of the broker stays within bounds',
   () => {
-    it.each([0, 1, 2] as const)('subscribers at QoS %i stop reading', async (qos) => {
+    it('subscribers at QoS 0, 1 and 2 stop reading', async () => {
       const stuck = await Promise.all(
-        [1, 2, 3].map(async (number) => {
+        ([0, 1, 2] as const).map(async (qos) => {
           const kept = { clean: false, properties: { sessionExpiryInterval: 300 } };
-          const name = { clientId: `stuck-${qos}-${number}`, ...kept };
+          const name = { clientId: `stuck-${qos}`, ...kept };
           const { client } = await PacketClient.connect(cluster.mqtt(), name);
           await client.subscribe('flood/#', qos);
           client.stopReading();

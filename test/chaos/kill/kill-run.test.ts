@@ -10,9 +10,9 @@ describe('SIGKILL under QoS 1 and QoS 2 load', () => {
     { seed: 3, victims: ['placement'] as const },
     { seed: 4, victims: ['journal', 'broker', 'placement'] as const },
   ])('$victims, seed $seed: nothing acknowledged is lost', { timeout: 180_000 }, async (each) => {
-    const { violations, acknowledged, kills } = await runKills({ ...each, rounds: 4 });
+    const { violations, acknowledged, kills } = await runKills({ ...each, rounds: 3 });
     expect(violations).toEqual([]);
     expect(acknowledged).toBeGreaterThan(0);
-    expect(kills).toBeGreaterThanOrEqual(4);
+    expect(kills).toBeGreaterThanOrEqual(3);
   });
 });
