@@ -44,6 +44,7 @@ const reportEveryMs = 200;
 export class JournalConnections implements AsyncDisposable {
   readonly #options: ConnectionOptions;
   readonly #byAddress = new Map<string, Connected>();
+  #disposed = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -78,6 +79,7 @@ export class JournalConnections implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     this.close();
     const clients = [...this.#byAddress.values()].map(({ client }) => client);
     this.#byAddress.clear();
@@ -87,6 +89,8 @@ export class JournalConnections implements AsyncDisposable {
   #connect(place: JournalPlace): Connected {
     const { transport, turn, limits } = this.#options;
     const client = transport.connect(place.address, 'bulk');
+    // Who asks still is told CANCELLED; a connection that nobody closes would keep the process alive.
+    if (this.#disposed) void client[Symbol.asyncDispose]();
     const onLost = (error: OperatingError): void => this.#onLost(connected, error);
     const connected: Connected = {
       client,
