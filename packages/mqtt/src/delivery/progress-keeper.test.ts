@@ -69,7 +69,7 @@ describe('ProgressKeeper', () => {
   });
 
   it('stores what is urgent at the end of the turn, one call per session at a time', async () => {
-    const { keeper, calls } = keeperOf();
+    const { keeper, clock, calls } = keeperOf();
     const a = new Source('a');
     keeper.now(a);
     keeper.now(a);
@@ -78,7 +78,7 @@ describe('ProgressKeeper', () => {
     expect(calls).toHaveLength(1);
     keeper.now(a);
     keeper.later(a);
-    await turns(2);
+    await clock.advance(1000);
     expect(calls).toHaveLength(1);
     calls[0]?.answer.resolve();
     await turns(3);

@@ -1,5 +1,5 @@
 import { OperatingError } from '@robustmq/core';
-import type { RawMqttClient } from '@robustmq/testkit';
+import { type RawMqttClient, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { MqttRig } from '../server/mqtt-rig.fixture.ts';
@@ -113,10 +113,31 @@ describe('SUBSCRIBE', () => {
     const config = { 'mqtt.prefix': 'factory/line1' };
     rig.journal.fake.createTopic('factory.line1', 2, config);
     await rig.journal.placement.catalog.waitFor((catalog) => catalog.topic('factory.line1'));
+    await turns(3);
     await publisher.publishAcked('factory/line1/temp', 'first');
     expect(await client.payloads(1)).toEqual(['first']);
     await publisher.publishAcked('factory/line1', 'no key');
     expect(await client.payloads(1)).toEqual(['no key']);
+  });
+
+  it('a topic that is made while a SUBSCRIBE is under way is delivered, too', async () => {
+    const client = await rig.connect({ clientId: 'c', properties: keep });
+    const held = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    rig.sessions.before = (call) => {
+      if (call !== 'subscribe') return undefined;
+      asked.resolve();
+      return held.promise;
+    };
+    const granted = client.subscribe('late/#', { qos: 1 });
+    await asked.promise;
+    rig.journal.fake.createTopic('late', 1, { 'mqtt.prefix': 'late' });
+    await rig.journal.placement.catalog.waitFor((catalog) => catalog.topic('late'));
+    await turns(3);
+    await publisher.publishAcked('late/x', 'first');
+    held.resolve();
+    expect(await granted).toBe(1);
+    expect(await client.payloads(1)).toEqual(['first']);
   });
 
   it('a topic that is deleted is let go, the others go on', async () => {
