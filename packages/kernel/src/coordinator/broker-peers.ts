@@ -27,13 +27,18 @@ interface Peer {
 export class BrokerPeers implements AsyncDisposable {
   readonly #options: BrokerPeersOptions;
   readonly #peers = new Map<string, Peer>();
+  #disposed = false;
 
   constructor(options: BrokerPeersOptions) {
     this.#options = options;
   }
 
-  /** An open stream to the broker; undefined when it is not known, or was lost a moment ago. */
+  /**
+   * An open stream to the broker; undefined when it is not known, was lost a moment ago, or after the
+   * end: a connection that nobody closes would keep the process alive.
+   */
   connectionTo(nodeId: string): PeerConnection | undefined {
+    if (this.#disposed) return undefined;
     const peer = this.#peer(nodeId);
     if (peer === undefined) return undefined;
     if (peer.connection?.isClosed === false) return peer.connection;
@@ -49,6 +54,7 @@ export class BrokerPeers implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     const peers = [...this.#peers.values()];
     this.#peers.clear();
     await Promise.all(peers.map(closePeer));
