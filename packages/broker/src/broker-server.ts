@@ -1,4 +1,10 @@
-import type { Clock, Logger, OperatingError, Random } from '@robustmq/core';
+import {
+  advertisedAddress,
+  type Clock,
+  type Logger,
+  type OperatingError,
+  type Random,
+} from '@robustmq/core';
 import { createJournalClient, type JournalClient } from '@robustmq/journal-client';
 import {
   BrokerPeer,
@@ -199,10 +205,7 @@ class Broker implements BrokerServer {
   }
 
   #advertised(address: string): string {
-    const { advertiseHost } = this.#options;
-    return advertiseHost === undefined
-      ? address
-      : `${advertiseHost}${address.slice(address.lastIndexOf(':'))}`;
+    return advertisedAddress(address, this.#options.advertiseHost);
   }
 
   /** Resolves once placement has this broker in the catalog; rejects when it refuses it for good. */

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 
-import { OperatingError } from '@robustmq/core';
+import { OperatingError, hostOf } from '@robustmq/core';
 
-import { hostOf, type Options } from './options.ts';
+import type { Options } from './options.ts';
 import { required } from './required.ts';
 
 /**

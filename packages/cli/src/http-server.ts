@@ -1,9 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
-import { OperatingError } from '@robustmq/core';
+import { OperatingError, hostOf, portOf } from '@robustmq/core';
 import type { Registry } from 'prom-client';
-
-import { hostOf, portOf } from './options.ts';
 
 /** What the health pages say. A reason is a line for a person. */
 export interface Health {

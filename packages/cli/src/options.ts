@@ -1,4 +1,4 @@
-import { OperatingError } from '@robustmq/core';
+import { OperatingError, portOf } from '@robustmq/core';
 import { z } from 'zod';
 
 /** Who takes an option. */
@@ -239,16 +239,6 @@ function rawValue(name: OptionName, role: Role, sources: OptionSources): [unknow
   if (sources.environment[variable]) return [sources.environment[variable], variable];
   if (sources.file[name] !== undefined) return [sources.file[name], `configuration file: ${name}`];
   return [defaultOf(name, role), `default of ${name}`];
-}
-
-/** The port of HOST:PORT. */
-export function portOf(address: string): number {
-  return Number(address.slice(address.lastIndexOf(':') + 1));
-}
-
-/** The host of HOST:PORT, without brackets. */
-export function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
 function bytesOf(text: string): number {

@@ -1,3 +1,4 @@
+export { advertisedAddress, hostOf, portOf } from './address.ts';
 export { assert, AssertionFailure, unreachable } from './assert.ts';
 export { type CancelTimer, type Clock, delay, systemClock } from './clock.ts';
 export {

@@ -4,6 +4,7 @@ import {
   nodeId as nodeIdOf,
   type Random,
   toOperatingError,
+  advertisedAddress,
 } from '@robustmq/core';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import {
@@ -222,11 +223,10 @@ class RunningJournal implements JournalServer {
   #describe(address: string): Node {
     const { advertiseHost, zone = '' } = this.#options;
     const { nodeId, incarnation, diskUuid } = this.#storage;
-    const port = address.slice(address.lastIndexOf(':') + 1);
     return {
       nodeId,
       role: NodeRole.JOURNAL,
-      address: advertiseHost === undefined ? address : `${advertiseHost}:${port}`,
+      address: advertisedAddress(address, advertiseHost),
       zone,
       incarnation,
       state: NodeState.UNSPECIFIED,

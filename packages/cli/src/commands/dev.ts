@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import { silentLogger } from '@robustmq/core';
+import { silentLogger, hostOf, portOf } from '@robustmq/core';
 
-import { hostOf, type Options, portOf } from '../options.ts';
+import type { Options } from '../options.ts';
 import { required } from '../required.ts';
 import { untilSignal } from '../service.ts';
 

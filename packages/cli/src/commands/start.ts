@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 
 import { startBroker } from '@robustmq/broker';
-import { systemClock, systemRandom } from '@robustmq/core';
+import { systemClock, systemRandom, hostOf, portOf } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, inProcessTransport } from '@robustmq/rpc';
 
 import { requireLoopback } from '../exposure.ts';
 import { createLogger } from '../logger.ts';
-import { hostOf, type Options, portOf } from '../options.ts';
+import type { Options } from '../options.ts';
 import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
 import { processMetrics } from '../service.ts';

@@ -11,6 +11,8 @@ import {
   shardId,
   TimerWheel,
   TurnTask,
+  hostOf,
+  portOf,
 } from '@robustmq/core';
 import type { JournalClient } from '@robustmq/journal-client';
 import {
@@ -213,7 +215,8 @@ export class MqttServer implements AsyncDisposable {
   // ---- connections
 
   #listen(): Promise<void> {
-    const { host, port } = hostAndPort(this.#options.listen);
+    const host = hostOf(this.#options.listen);
+    const port = portOf(this.#options.listen);
     return new Promise((resolve, reject) => {
       this.#server.once('error', (error: NodeJS.ErrnoException) => {
         reject(listenError(this.#options.listen, error));
@@ -312,11 +315,6 @@ function isSame(before: Topic | undefined, after: Topic | undefined): boolean {
     before.shardIds.length === after.shardIds.length &&
     before.shardIds.every((id, index) => id === after.shardIds[index])
   );
-}
-
-function hostAndPort(listen: string): { host: string; port: number } {
-  const at = listen.lastIndexOf(':');
-  return { host: listen.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(listen.slice(at + 1)) };
 }
 
 function listenError(listen: string, error: NodeJS.ErrnoException): Error {
