@@ -287,13 +287,13 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   ): Promise<void> {
     const { limits, delivery } = this.#context;
     const durable = packet.sessionExpirySeconds > 0;
-    const session = new LiveSession(this, delivery, { grant, durable });
+    const { present: sessionPresent, inboundPacketIds, window } = granted;
+    const session = new LiveSession(this, delivery, { grant, durable, window });
     this.#session = session;
     this.#state = 'active';
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
-    const { present: sessionPresent, inboundPacketIds } = granted;
     this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
     if (inboundPacketIds.length > 0) this.#publishesOf(session, inboundPacketIds);
     if (sessionPresent) await this.#resume(session, granted);

@@ -302,6 +302,25 @@ describe('taking up a session', () => {
     expect(await second.expect('publish')).toMatchObject({ dup: true, payload: Buffer.from('1') });
   });
 
+  it.each([
+    ['cannot be had', () => Promise.reject(new OperatingError('UNAVAILABLE', 'journal away'))],
+    ['are asked for', () => new Promise<void>(() => {})],
+  ])('what is unfinished outlives a connection that ends while offsets %s', async (_, ask) => {
+    const first = await connect(true);
+    await first.subscribe('t', { qos: 2 });
+    for (let at = 0; at < 4; at++) publisher.publish('t', `${at}`, { qos: at % 2 === 0 ? 1 : 2 });
+    for (let at = 0; at < 4; at++) await first.pick('publish');
+    await first.destroy();
+    await gone();
+    rig.beforeEnd = ask;
+    const second = await connect(false);
+    await second.destroy();
+    await gone();
+    rig.beforeEnd = () => {};
+    const third = await connect(false);
+    expect((await third.payloads(4)).toSorted()).toEqual(['0', '1', '2', '3']);
+  });
+
   it('QoS 0 messages of the time in between are passed over', async () => {
     const first = await connect(true);
     await first.subscribe('t', { qos: 1 });

@@ -64,7 +64,11 @@ describe('a session beside the live path', () => {
     };
     // Of a client it uses what stands there.
     const asClient = own as unknown as DeliveryClient;
-    return new LiveSession(asClient, context, { grant: { clientId, epoch: 1 }, durable: false });
+    return new LiveSession(asClient, context, {
+      grant: { clientId, epoch: 1 },
+      durable: false,
+      window: [],
+    });
   };
 
   const subscription = (filter: string, start: Offset): LiveSubscription =>

@@ -44,16 +44,21 @@ export class LiveSession {
   #isEnded = false;
   #publisher: Buffer | undefined;
 
+  /**
+   * `window`: what an earlier connection has left unfinished. It is the session's from the beginning: the
+   * connection may end before {@link resume}, and tells its progress then, too.
+   */
   constructor(
     client: DeliveryClient,
     context: DeliveryContext,
-    own: { grant: SessionGrant; durable: boolean },
+    own: { grant: SessionGrant; durable: boolean; window: readonly WindowEntry[] },
   ) {
     this.#client = client;
     this.#context = context;
     this.grant = own.grant;
     this.durable = own.durable;
     this.outbound = new OutboundPublishes(client, context, this);
+    this.outbound.takeOver(own.window);
   }
 
   /** Whether it was taken over or its client has gone. */
@@ -164,7 +169,6 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     this.#isResuming = true;
-    this.outbound.takeOver(granted.window);
     for (const subscription of subscriptions) {
       this.subscriptions.set(subscription.stored.filter, subscription);
       for (const shardId of subscription.shardIds)

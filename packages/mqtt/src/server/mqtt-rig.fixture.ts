@@ -1,4 +1,11 @@
-import { type Clock, seededRandom, type ShardId, silentLogger, systemClock } from '@robustmq/core';
+import {
+  type Clock,
+  type Offset,
+  seededRandom,
+  type ShardId,
+  silentLogger,
+  systemClock,
+} from '@robustmq/core';
 import {
   CatchUpReads,
   DirectFanOut,
@@ -43,6 +50,8 @@ export class MqttRig implements AsyncDisposable {
   readonly sessions: MemorySessions;
   readonly retained: FoldingRetained;
   readonly shardIds: readonly ShardId[];
+  /** Called before a server asks where a partition ends; it may throw, or return a promise to hold it. */
+  beforeEnd: () => Promise<void> | void = () => {};
   readonly #options: MqttRigOptions;
   readonly #log: LogReader;
   readonly #servers: { readonly server: MqttServer; readonly fanOut: DirectFanOut }[] = [];
@@ -90,7 +99,7 @@ export class MqttRig implements AsyncDisposable {
     const server = await MqttServer.start({
       listen: '127.0.0.1:0',
       catalog,
-      journal: client,
+      journal: { endOffset: (shardId) => this.#endOffset(shardId) },
       fanOut,
       log: this.#log,
       logWriter: new PartitionWriter({ catalog, journal: client }),
@@ -137,6 +146,11 @@ export class MqttRig implements AsyncDisposable {
       await fanOut[Symbol.asyncDispose]();
     }
     await this.journal[Symbol.asyncDispose]();
+  }
+
+  async #endOffset(shardId: ShardId): Promise<Offset> {
+    await this.beforeEnd();
+    return this.journal.client.endOffset(shardId);
   }
 
   #own(client: RawMqttClient): RawMqttClient {
