@@ -140,7 +140,8 @@ export class HistoryChecker {
     const lost = [...sent.acknowledged].filter((sequence) => !received?.has(sequence));
     if (lost.length === 0) return;
     const some = lost.slice(0, 10).join(', ');
-    this.#violated(`${subscriber} never received ${lost.length} of ${sent.name}: ${some}`);
+    const last = `${received?.highest ?? -1} was its last of ${sent.count}`;
+    this.#violated(`${subscriber} never received ${lost.length} of ${sent.name}: ${some}; ${last}`);
   }
 
   #violated(violation: string): void {

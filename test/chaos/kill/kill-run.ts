@@ -7,8 +7,10 @@ import { SeededRandom } from './seeded-random.ts';
 
 export interface KillRunOptions {
   readonly seed: number;
-  /** Roles that are killed; one at a time, or several at once. */
+  /** How often processes are killed: one at a time, or several at once. */
   readonly rounds: number;
+  /** One by default. */
+  readonly journals?: number;
   /** `journal`, `broker` and `placement`, whichever may be killed. */
   readonly victims: readonly ('journal' | 'broker' | 'placement')[];
   readonly log?: (line: string) => void;
@@ -38,6 +40,7 @@ const deliveryMsMax = 60_000;
  */
 export async function runKills(options: KillRunOptions): Promise<KillRunResult> {
   await using cluster = await Cluster.start({
+    journals: options.journals ?? 1,
     brokers: brokers.length,
     ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
   });
@@ -50,6 +53,7 @@ class KillRun {
   readonly #options: KillRunOptions;
   readonly #random: SeededRandom;
   readonly #checker = new HistoryChecker(subscribers);
+  readonly #journals: readonly string[];
   readonly #addresses: readonly Address[];
   readonly #publishers: readonly DurablePublisher[];
   readonly #subscribers: readonly DurableSubscriber[];
@@ -60,6 +64,8 @@ class KillRun {
     this.#cluster = cluster;
     this.#options = options;
     this.#random = new SeededRandom(options.seed);
+    const journals = Array.from({ length: options.journals ?? 1 }, (_, index) => index + 1);
+    this.#journals = journals.map((number) => `journal-${number}`);
     this.#addresses = brokers.map((broker) => cluster.mqtt(broker));
     this.#publishers = [1, 2, 3, 4].map((number) => {
       const qos = number % 2 === 0 ? 2 : 1;
@@ -105,7 +111,7 @@ class KillRun {
       'progress',
       this.#until(() => this.#checker.acknowledged >= goal),
     );
-    if (this.#random.below(2) === 0) this.#random.pick(this.#subscribers).leave();
+    this.#perhapsMoveSubscriber();
     const victims = this.#victims();
     const pauseMs = this.#random.below(pauseMsMax);
     this.#options.log?.(
@@ -114,14 +120,20 @@ class KillRun {
     this.#kills += victims.length;
     await Promise.all(victims.map((name) => this.#cluster.role(name).kill()));
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    // Sessions are being taken up elsewhere, perhaps without what that needs.
+    this.#perhapsMoveSubscriber();
     await Promise.all(victims.map((name) => this.#cluster.restart(name)));
+  }
+
+  #perhapsMoveSubscriber(): void {
+    if (this.#random.below(2) === 0) this.#random.pick(this.#subscribers).leave();
   }
 
   /** Mostly one, at times several, in the end perhaps all of them. */
   #victims(): string[] {
     const names = this.#options.victims.flatMap((role) => {
       if (role === 'broker') return brokers;
-      return role === 'journal' ? ['journal-1'] : ['placement'];
+      return role === 'journal' ? this.#journals : ['placement'];
     });
     const count = this.#random.below(4) === 0 ? 1 + this.#random.below(names.length) : 1;
     const victims = new Set<string>();
@@ -151,7 +163,7 @@ class KillRun {
     clearTimeout(timeout);
     if (outcome !== 'late') return;
     const outstanding = this.#publishers.map((publisher) => publisher.outstanding).join(', ');
-    const lines = ['placement', 'journal-1', ...brokers].flatMap((name) => [
+    const lines = ['placement', ...this.#journals, ...brokers].flatMap((name) => [
       `--- ${name}`,
       ...this.#cluster.role(name).log.slice(-30),
     ]);
