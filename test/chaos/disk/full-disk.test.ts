@@ -81,6 +81,36 @@ describe.skipIf(mounted !== undefined)(title, () => {
     again.client[Symbol.dispose]();
   });
 
+  it('a CONNECT that needs the disk is refused, or waits for the space that comes back', async () => {
+    const known = { clientId: 'known', clean: false } as const;
+    const keep = { sessionExpiryInterval: 300 };
+    const first = await PacketClient.connect(cluster.mqtt(), { ...known, properties: keep });
+    first.client[Symbol.dispose]();
+    const ballast = join(folder, 'ballast');
+    fill(ballast);
+    await expect.poll(readOnly, { timeout: 20_000 }).toBe(1);
+
+    const connect = async (clientId: string, version: 4 | 5): Promise<number | undefined> => {
+      const properties = version === 5 ? { properties: keep } : {};
+      const own = { clientId, clean: false, protocolVersion: version, ...properties };
+      const { client, connack } = await PacketClient.connect(cluster.mqtt(), own);
+      const code = connack.reasonCode ?? connack.returnCode;
+      if (code !== 0) await client.closed;
+      client[Symbol.dispose]();
+      return code;
+    };
+    // 0x88 and 3: the server is unavailable. [MQTT5-3.2.2.2], [MQTT-3.2.2.3]
+    const refused = [connect('known', 5), connect('new 5', 5), connect('new 4', 4)];
+    expect(await Promise.all(refused)).toEqual([0x88, 0x88, 3]);
+
+    const waiting = [connect('known', 5), connect('newer 5', 5), connect('newer 4', 4)];
+    rmSync(ballast);
+    expect(await Promise.all(waiting)).toEqual([0, 0, 0]);
+    const last = await PacketClient.connect(cluster.mqtt(), { ...known, properties: keep });
+    expect(last.connack).toMatchObject({ reasonCode: 0, sessionPresent: true });
+    last.client[Symbol.dispose]();
+  });
+
   async function readOnly(): Promise<number> {
     const response = await fetch(`http://${cluster.role('journal-1').address('http')}/metrics`);
     return Number(/^robustmq_journal_read_only\S* (\d)/m.exec(await response.text())?.[1]);
