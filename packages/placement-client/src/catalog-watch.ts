@@ -20,6 +20,9 @@ export interface CatalogWatchOptions {
   readonly nodeId: string;
 }
 
+/** While placement does not answer, the log says so once in this time. */
+const remindEachMs = 30_000;
+
 /**
  * Keeps a catalog up to date: resumes from the catalog's revision, takes the full list when placement
  * cannot resume from there, and comes back for ever when the stream breaks.
@@ -31,6 +34,7 @@ export class CatalogWatch {
   #cancelRetry: CancelTimer | undefined;
   #fullListWanted = false;
   #connected = false;
+  #toldAwayMs: number | undefined;
   #stopped = false;
 
   constructor(options: CatalogWatchOptions) {
@@ -64,6 +68,7 @@ export class CatalogWatch {
   #onStep(step: WatchResponse): void {
     if (this.#stopped) return;
     this.#connected = true;
+    this.#toldAwayMs = undefined;
     this.#backoff.reset();
     this.#options.catalog.apply(step);
     if (step.revision > 0) this.#fullListWanted = false;
@@ -71,14 +76,24 @@ export class CatalogWatch {
 
   #onClosed(client: RpcClient, error: OperatingError | undefined): void {
     if (this.#stopped) return;
-    const { servers, logger, clock } = this.#options;
-    if (this.#connected) {
-      logger.warn({ placement: client.address, error: error?.message }, 'placement watch lost');
-    }
+    const { servers, clock } = this.#options;
+    this.#tellAway(client.address, error);
     this.#connected = false;
     this.#stream = undefined;
     if (error?.code === 'COMPACTED') this.#fullListWanted = true;
     else servers.leave(client);
     this.#cancelRetry = clock.setTimer(this.#backoff.next(), () => this.start());
+  }
+
+  #tellAway(placement: string, error: OperatingError | undefined): void {
+    const { logger, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (this.#connected) {
+      logger.warn({ placement, error: error?.message }, 'placement watch lost');
+    } else if (this.#toldAwayMs === undefined || nowMs - this.#toldAwayMs >= remindEachMs) {
+      const hint = 'placement does not answer: see that it runs and that --placement names it';
+      logger.warn({ placement, error: error?.message }, `${hint}; trying again`);
+    } else return;
+    this.#toldAwayMs = nowMs;
   }
 }

@@ -1,4 +1,4 @@
-import { OperatingError, seededRandom } from '@robustmq/core';
+import { OperatingError, seededRandom, silentLogger } from '@robustmq/core';
 import {
   inProcessTransport,
   Node,
@@ -174,6 +174,31 @@ describe('placement client', () => {
       client.start();
       await clock.advance(1_000);
       expect(client.connected).toBe(true);
+    });
+
+    it('says that placement does not answer: at once, and each half minute', async () => {
+      const told: string[] = [];
+      const logger = {
+        ...silentLogger(),
+        warn: (_: object, message: string) => told.push(message),
+      };
+      await using client = new PlacementClient({
+        placement: ['p:1'],
+        transport,
+        clock,
+        random: seededRandom(1),
+        nodeId: 'n',
+        logger,
+      });
+      client.start();
+      await clock.advance(20_000);
+      expect(told).toEqual([expect.stringMatching(/placement does not answer.*--placement/)]);
+      await clock.advance(20_000);
+      expect(told).toHaveLength(2);
+      await using _server = await listen();
+      await clock.advance(10_000);
+      expect(client.connected).toBe(true);
+      expect(told).toHaveLength(2);
     });
 
     it('waits longer and longer, but not for ever', async () => {
