@@ -7,28 +7,18 @@ import {
   encodeAck,
   encodeConnack,
   encodeDisconnect,
-  encodePingresp,
-  encodeSuback,
-  encodeUnsuback,
 } from '../codec/control-encoder.ts';
 import { type Frame, type FrameSink, PacketFramer } from '../codec/framer.ts';
 import type {
   AckKind,
-  AckPacket,
   ClientPacket,
   ConnectPacket,
   DisconnectPacket,
   ProtocolVersion,
-  PublishPacket,
-  SubscribePacket,
-  UnsubscribePacket,
 } from '../codec/packet.ts';
 import { fault, protocolError, type ProtocolFault } from '../codec/protocol-fault.ts';
 import { connackReasonByError, ReasonCode } from '../codec/reason-code.ts';
-import type { DeliveryClient } from '../delivery/delivery-context.ts';
-import { LiveSession } from '../delivery/live-session.ts';
-import { LiveSubscription } from '../delivery/live-subscription.ts';
-import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
+import type { LiveSession } from '../delivery/live-session.ts';
 import { countFault } from '../server/mqtt-counters.ts';
 import type {
   AnnouncedSession,
@@ -36,11 +26,10 @@ import type {
   SessionGranted,
   SessionProgress,
 } from '../session/session-gateway.ts';
-import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
-import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
 import { acceptance, refusalOf, silenceMsMax, willToStore } from './handshake.ts';
 import { Output, type OutputOwner } from './output.ts';
+import { type SessionClient, SessionPackets } from './session-packets.ts';
 
 type State = 'awaiting-connect' | 'connecting' | 'active' | 'closed';
 
@@ -61,7 +50,7 @@ const unaccepted: SessionEnd = { revoked: false, publishWill: false, expirySecon
  * One client: awaiting-connect → connecting → active → closed. A fault in its bytes or its behaviour
  * ends it with the code that the specification gives, and nothing else.
  */
-export class Connection implements FrameSink, DeliveryClient, PublishClient, OutputOwner {
+export class Connection implements FrameSink, SessionClient, OutputOwner {
   readonly output: Output;
   readonly #socket: Socket;
   readonly #context: BrokerContext;
@@ -78,9 +67,8 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   #lastReadMs: number;
   #expirySeconds = 0;
   #explains = true;
-  #session: LiveSession | undefined;
-  #publishes: InboundPublishes | undefined;
-  #replay: RetainedReplay | undefined;
+  /** There once the client has its session. */
+  #packets: SessionPackets | undefined;
   /** Work that has to end before the next packet is taken. */
   #holds = 0;
   #stalledSinceMs: number | undefined;
@@ -124,12 +112,12 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   }
 
   get session(): LiveSession | undefined {
-    return this.#session;
+    return this.#packets?.session;
   }
 
   /** Its session, if only brokers know of it. */
   get announced(): AnnouncedSession | undefined {
-    const session = this.#session;
+    const { session } = this;
     if (session === undefined || session.durable || this.#isClosed) return undefined;
     return { ...session.grant, connectionId: this.#connectionId };
   }
@@ -161,50 +149,12 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   }
 
   #take(packet: ClientPacket): void {
-    const session = this.#session;
-    if (packet.kind === 'connect') this.#hold(() => this.#connect(packet));
-    else if (session !== undefined) this.#takeInSession(packet, session);
-  }
-
-  #takeInSession(packet: Exclude<ClientPacket, ConnectPacket>, session: LiveSession): void {
-    switch (packet.kind) {
-      case 'publish':
-        this.#publish(packet, session);
-        return;
-      case 'puback':
-        session.outbound.acknowledged(packet.packetId);
-        return;
-      case 'pubrec':
-        this.#pubrec(session, packet);
-        return;
-      case 'pubrel':
-        this.#publishesOf(session).release(packet.packetId);
-        return;
-      case 'pubcomp':
-        session.outbound.completed(packet.packetId);
-        return;
-      case 'subscribe':
-        this.#hold(() => this.#subscribe(session, packet));
-        return;
-      case 'unsubscribe':
-        this.#hold(() => this.#unsubscribe(session, packet));
-        return;
-      case 'pingreq':
-        encodePingresp(this.#context.output.writer);
-        this.output.written();
-        return;
-      case 'disconnect':
-        this.#disconnected(packet);
-        return;
-      case 'auth':
-        this.fail(protocolError('MQTT5-4.12.0-1', 'AUTH without an authentication method'));
-        return;
-      default:
-    }
+    if (packet.kind === 'connect') this.hold(() => this.#connect(packet));
+    else this.#packets?.take(packet);
   }
 
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
-  #hold(work: () => Promise<void>): void {
+  hold(work: () => Promise<void>): void {
     this.pause();
     work().then(
       () => this.proceed(),
@@ -227,7 +177,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
 
   /** The output is not full any more. */
   roomMade(): void {
-    this.#session?.roomMade();
+    this.session?.roomMade();
   }
 
   // ---- CONNECT
@@ -285,37 +235,21 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     granted: SessionGranted,
     grant: SessionGrant,
   ): Promise<void> {
-    const { limits, delivery } = this.#context;
+    const { limits } = this.#context;
+    const { present: sessionPresent } = granted;
     const durable = packet.sessionExpirySeconds > 0;
-    const { present: sessionPresent, inboundPacketIds, window } = granted;
-    const session = new LiveSession(this, delivery, { grant, durable, window });
-    this.#session = session;
+    const packets = new SessionPackets(this, this.#context, { grant, durable, granted });
+    this.#packets = packets;
     this.#state = 'active';
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
     this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
-    if (inboundPacketIds.length > 0) this.#publishesOf(session, inboundPacketIds);
-    if (sessionPresent) await this.#resume(session, granted);
-  }
-
-  async #resume(session: LiveSession, granted: SessionGranted): Promise<void> {
-    const subscriptions = granted.subscriptions.map(
-      (stored) => new LiveSubscription(stored, this.#context.shardsOf(stored.filter)),
-    );
-    const ends = await endsOf(
-      this.#context,
-      subscriptions.flatMap((subscription) => subscription.shardIds),
-    );
-    if (session.ended) return;
-    session.resume(granted, subscriptions, ends);
-    for (const subscription of subscriptions) {
-      session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
-    }
+    if (sessionPresent) await packets.resume(granted);
   }
 
   #connack(spec: ConnackSpec): void {
-    encodeConnack(this.#context.output.writer, this.#receiver, spec);
+    encodeConnack(this.#context.output.writer, this.receiver, spec);
     this.output.written();
   }
 
@@ -327,49 +261,9 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     this.close(undefined);
   }
 
-  // ---- the other packets
+  // ---- what its session asks for
 
-  #publish(packet: PublishPacket, session: LiveSession): void {
-    this.#publishesOf(session).publish(packet);
-  }
-
-  #publishesOf(session: LiveSession, storedPacketIds: readonly number[] = []): InboundPublishes {
-    this.#publishes ??= new InboundPublishes(this, this.#context, { session, storedPacketIds });
-    return this.#publishes;
-  }
-
-  #pubrec(session: LiveSession, packet: AckPacket): void {
-    const isFailed = packet.reasonCode >= ReasonCode.unspecifiedError;
-    if (session.outbound.received(packet.packetId, isFailed) || isFailed) return;
-    this.sendAck('pubrel', packet.packetId, ReasonCode.packetIdentifierNotFound);
-  }
-
-  async #subscribe(session: LiveSession, packet: SubscribePacket): Promise<void> {
-    const { reasonCodes, replays } = await subscribe(this.#context, session, packet);
-    if (session.ended) return;
-    encodeSuback(this.#context.output.writer, this.#receiver, packet.packetId, reasonCodes);
-    this.output.written();
-    if (replays.length > 0) this.#replayRetained(session, replays);
-  }
-
-  #replayRetained(session: LiveSession, replays: readonly Replay[]): void {
-    if (this.#replay === undefined) {
-      const replay = new RetainedReplay(this.#context, session);
-      this.#replay = replay;
-      void replay.run(replays, () => (this.#replay = undefined));
-    } else {
-      this.#replay.add(replays);
-    }
-  }
-
-  async #unsubscribe(session: LiveSession, packet: UnsubscribePacket): Promise<void> {
-    const reasonCodes = await unsubscribe(this.#context, session, packet);
-    if (session.ended) return;
-    encodeUnsuback(this.#context.output.writer, this.#receiver, packet.packetId, reasonCodes);
-    this.output.written();
-  }
-
-  #disconnected(packet: DisconnectPacket): void {
+  disconnected(packet: DisconnectPacket): void {
     const { sessionExpirySeconds: expirySeconds } = packet;
     if (expirySeconds !== undefined && expirySeconds > 0 && this.#expirySeconds === 0) {
       this.fail(protocolError('MQTT5-3.14.2.2.2', 'a session that ends at once cannot be kept'));
@@ -381,7 +275,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   }
 
   sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode): void {
-    encodeAck(this.#context.output.writer, this.#receiver, kind, packetId, reasonCode);
+    encodeAck(this.#context.output.writer, this.receiver, kind, packetId, reasonCode);
     this.output.written();
   }
 
@@ -389,7 +283,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     this.sendAck('pubrel', packetId, ReasonCode.success);
   }
 
-  get #receiver(): { version: ProtocolVersion; packetBytesMax: number } {
+  get receiver(): { version: ProtocolVersion; packetBytesMax: number } {
     return { version: this.#version ?? 4, packetBytesMax: this.#packetBytesMax };
   }
 
@@ -432,7 +326,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
 
   /** The session of that epoch has ended, or goes on at another broker. */
   revoke(epoch: number, reasonCode: ReasonCode): void {
-    const session = this.#session;
+    const { session } = this;
     if (session === undefined) {
       this.#revokedEpoch = Math.max(this.#revokedEpoch, epoch);
     } else if (session.grant.epoch <= epoch) {
@@ -445,7 +339,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   failed(error: OperatingError): void {
     if (this.#isClosed) return;
     this.#context.logger.warn({ clientId: this.#clientId, code: error.code }, error.message);
-    const epoch = this.#session?.grant.epoch;
+    const epoch = this.session?.grant.epoch;
     if (error.code === 'FENCED' && epoch !== undefined) {
       this.revoke(epoch, ReasonCode.sessionTakenOver);
     } else {
@@ -481,7 +375,7 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
     if (isTold) {
       const reasonString = this.#explains ? reason : undefined;
       const spec = { reasonCode, reasonString };
-      encodeDisconnect(this.#context.output.writer, this.#receiver, spec);
+      encodeDisconnect(this.#context.output.writer, this.receiver, spec);
       this.output.written();
     }
     this.output.flush();
@@ -494,11 +388,11 @@ export class Connection implements FrameSink, DeliveryClient, PublishClient, Out
   }
 
   #closeSession(end: SessionEnd): void {
-    const session = this.#session;
-    if (session === undefined) return;
+    const packets = this.#packets;
+    if (packets === undefined) return;
+    const { session } = packets;
     const progress = session.durable ? session.progress() : undefined;
-    session.end();
-    this.#publishes?.end();
+    packets.end();
     if (!end.revoked) this.#endSession(session.grant, end, progress);
   }
 
