@@ -5,6 +5,7 @@ import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robust
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
 import type { DeliveryContext } from '../delivery/delivery-context.ts';
 import type { RouteTable } from '../publish/route-table.ts';
+import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
@@ -14,6 +15,8 @@ import type { OutputTurn } from './output.ts';
 /** What all connections of a broker share. */
 export interface BrokerContext {
   readonly clock: Clock;
+  /** For the time stamps of records. */
+  readonly turnTime: TurnTime;
   readonly random: Random;
   readonly logger: Logger;
   readonly wheel: TimerWheel;

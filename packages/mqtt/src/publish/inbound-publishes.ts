@@ -130,7 +130,7 @@ export class InboundPublishes implements AckSink {
   #tryAppend(packet: PublishPacket, route: PublishRoute): PendingBatch | undefined {
     const { buffer, payloadStart, payloadEnd } = packet;
     const clears = packet.retain && payloadStart === payloadEnd;
-    record.timestampMs = this.#context.clock.wallMs();
+    record.timestampMs = this.#context.turnTime.wallMs;
     record.key = route.key;
     record.value = clears ? null : buffer.subarray(payloadStart, payloadEnd);
     record.headers = this.#headers.encode(packet);

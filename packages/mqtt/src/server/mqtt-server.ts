@@ -34,6 +34,7 @@ import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
 import { RouteTable } from '../publish/route-table.ts';
+import { TurnTime } from '../publish/turn-time.ts';
 import type {
   AnnouncedSession,
   RetainedGateway,
@@ -179,6 +180,7 @@ export class MqttServer implements AsyncDisposable {
     const output = new OutputTurn();
     return {
       clock: options.clock,
+      turnTime: new TurnTime(options.clock),
       random: options.random,
       logger: options.logger,
       wheel: this.#wheel,
