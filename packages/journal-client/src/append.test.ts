@@ -84,6 +84,26 @@ describe('appender', () => {
     });
   });
 
+  it('sends one message per journal and turn, with the batches of all its shards', async () => {
+    const { fake, client } = await start();
+    const shardIds = fake.createTopic('many', 10);
+    const append = (value: string): Promise<PendingBatch[]> =>
+      Promise.all(
+        shardIds.map((id) => settled(client.appender(id).append(recordOf(value), 'none'))),
+      );
+    // The first ones wait for their segments, and for the streams.
+    await append('first');
+    const leaders = new Set(shardIds.map((id) => fake.require(id).open?.leaderNodeId ?? ''));
+    fake.appendRequests.length = 0;
+    await append('second');
+    expect(leaders.size).toBe(2);
+    expect(fake.appendRequests.map(({ nodeId }) => nodeId).toSorted()).toEqual(
+      [...leaders].toSorted(),
+    );
+    const appended = fake.appendRequests.flatMap((request) => request.shardIds);
+    expect(appended.toSorted((a, b) => a - b)).toEqual(shardIds);
+  });
+
   it('has at most five batches out; what comes meanwhile gathers in the next', async () => {
     const { fake, client, shardId } = await start();
     const appender = client.appender(shardId);

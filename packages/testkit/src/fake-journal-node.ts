@@ -41,6 +41,8 @@ export interface FakeTier {
   refusal(entry: AppendEntry, nodeId: string): OperatingError | undefined;
   /** Batch bytes that a client may have unanswered. */
   readonly creditBytes: number;
+  /** Told of every request that reaches a journal. */
+  appendRequested(nodeId: string, shardIds: readonly number[]): void;
   /** Told when a client breaks the contract. */
   violated(what: string): void;
 }
@@ -105,6 +107,8 @@ export class FakeJournalNode {
     return {
       message: ({ entries }) => {
         if (this.frozen) return;
+        const shardIds = entries.map(({ shardId }) => shardId);
+        this.#tier.appendRequested(this.nodeId, shardIds);
         const bytes = entries.reduce((sum, entry) => sum + entry.batch.length, 0);
         unansweredBytes += bytes;
         if (unansweredBytes > this.#tier.creditBytes) this.#tier.violated('append credit');

@@ -53,6 +53,8 @@ export class FakeJournalTier implements FakeTier, FakePlacementState, AsyncDispo
   readonly creditBytes: number;
   /** Broken promises of clients; empty in a good test. */
   readonly violations: string[] = [];
+  /** Every append request: the journal that got it, and the shards of its batches. */
+  readonly appendRequests: { readonly nodeId: string; readonly shardIds: readonly number[] }[] = [];
   readonly watchers = new FakeWatchers();
   fault: AppendFault = () => undefined;
   readonly #transport: Transport;
@@ -225,6 +227,10 @@ export class FakeJournalTier implements FakeTier, FakePlacementState, AsyncDispo
 
   refusal(entry: AppendEntry, nodeId: string): OperatingError | undefined {
     return this.fault(entry, nodeId);
+  }
+
+  appendRequested(nodeId: string, shardIds: readonly number[]): void {
+    this.appendRequests.push({ nodeId, shardIds });
   }
 
   violated(what: string): void {
