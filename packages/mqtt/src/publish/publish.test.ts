@@ -34,6 +34,22 @@ describe('PUBLISH', () => {
     },
   );
 
+  it.each([3, 4, 5] as const)(
+    'PUBACK and PUBREC leave only after the journal has acknowledged, version %i',
+    async (version) => {
+      const { fake } = rig.journal;
+      const client = await rig.connect({ version, clientId: 'c' });
+      client.answers = 'none';
+      await client.publishAcked('t', 'opens the segment');
+      fake.freeze(fake.require(rig.shardOf('t')).open?.leaderNodeId ?? '');
+      const messageIds = [1, 2].map((qos) => client.publish('t', `${qos}`, { qos: qos as 1 | 2 }));
+      expect(await client.untilPong()).toEqual([]);
+      fake.moveLeader(rig.shardOf('t'));
+      expect(await client.expect('puback')).toMatchObject({ messageId: messageIds[0] });
+      expect(await client.expect('pubrec')).toMatchObject({ messageId: messageIds[1] });
+    },
+  );
+
   it('[MQTT5-4.6.0-2] acknowledgements leave in the order of the publishes, over partitions', async () => {
     const client = await rig.connect({ clientId: 'c' });
     const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
