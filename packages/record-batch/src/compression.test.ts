@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { limits } from '@robustmq/core';
+import { limits, type OperatingError } from '@robustmq/core';
 import { type CompressionCodec, compressionCodecs } from './codec.ts';
 import { compress, decompress, decompressAsync, decompressedBytesMax } from './compression.ts';
 
@@ -14,10 +14,11 @@ function noise(length: number): Buffer {
   return bytes;
 }
 
-async function failure(codec: CompressionCodec, input: Buffer): Promise<unknown> {
+/** The bytes or the error: the same on this thread and off it. */
+async function outcome(codec: CompressionCodec, input: Buffer): Promise<unknown> {
   let sync: unknown;
   try {
-    decompress(codec, input);
+    sync = decompress(codec, input);
   } catch (error) {
     sync = error;
   }
@@ -42,14 +43,14 @@ describe.each(codecs)('%s', (codec) => {
   it('stops at 16 times the input above 1 MiB', async () => {
     const input = compress(codec, Buffer.alloc(6 * MIB));
     expect(input.length * limits.decompressionRatioMax).toBeLessThan(6 * MIB);
-    expect(await failure(codec, input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
+    expect(await outcome(codec, input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
   });
 
   it('stops at 32 MiB', async () => {
     const plain = Buffer.concat([noise(3 * MIB), Buffer.alloc(30 * MIB)]);
     const input = compress(codec, plain);
     expect(decompressedBytesMax(input.length)).toBe(32 * MIB);
-    expect(await failure(codec, input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
+    expect(await outcome(codec, input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
   });
 
   it('refuses every truncation', async () => {
@@ -57,13 +58,24 @@ describe.each(codecs)('%s', (codec) => {
     for (let end = 0; end < input.length; end++) {
       // An empty xerial stream is a stream of no blocks, and a whole one for nothing.
       if (codec === 'snappy' && end === 16) continue;
-      expect(await failure(codec, input.subarray(0, end))).toMatchObject({ code: 'CORRUPT_BATCH' });
+      expect(await outcome(codec, input.subarray(0, end))).toMatchObject({ code: 'CORRUPT_BATCH' });
+    }
+  });
+
+  it('gives bytes or refuses after every flipped bit', async () => {
+    const input = compress(codec, Buffer.from('the same words, the same words, the same words'));
+    for (let bit = 0; bit < input.length * 8; bit++) {
+      const flipped = Buffer.from(input);
+      flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      const result = await outcome(codec, flipped);
+      if (result instanceof Buffer) continue;
+      expect(['CORRUPT_BATCH', 'BATCH_TOO_LARGE']).toContain((result as OperatingError).code);
     }
   });
 
   it('refuses noise', async () => {
-    expect(await failure(codec, noise(500))).toMatchObject({ code: 'CORRUPT_BATCH' });
-    expect(await failure(codec, noise(70_000))).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome(codec, noise(500))).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome(codec, noise(70_000))).toMatchObject({ code: 'CORRUPT_BATCH' });
   });
 });
 
@@ -79,25 +91,25 @@ describe('none', () => {
 describe('declared lengths', () => {
   it('are refused before anything is allocated for them: snappy', async () => {
     const input = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]);
-    expect(await failure('snappy', input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
+    expect(await outcome('snappy', input)).toMatchObject({ code: 'BATCH_TOO_LARGE' });
     const header = compress('snappy', Buffer.alloc(0));
     const framed = Buffer.concat([header, Buffer.from([0x7f, 0xff, 0xff, 0xff, 0])]);
-    expect(await failure('snappy', framed)).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome('snappy', framed)).toMatchObject({ code: 'CORRUPT_BATCH' });
   });
 
   it('are refused before anything is allocated for them: lz4', async () => {
     const frame = compress('lz4', noise(100));
     frame.writeUInt32LE(0x7fffffff, 7);
-    expect(await failure('lz4', frame)).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome('lz4', frame)).toMatchObject({ code: 'CORRUPT_BATCH' });
   });
 
   it('lz4: a byte behind the frame, a second frame and a dictionary are refused', async () => {
     const frame = compress('lz4', noise(100));
     const byte = Buffer.concat([frame, Buffer.from([0])]);
-    expect(await failure('lz4', byte)).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome('lz4', byte)).toMatchObject({ code: 'CORRUPT_BATCH' });
     const twice = Buffer.concat([frame, frame]);
-    expect(await failure('lz4', twice)).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome('lz4', twice)).toMatchObject({ code: 'CORRUPT_BATCH' });
     frame.writeUInt8(frame.readUInt8(4) | 1, 4);
-    expect(await failure('lz4', frame)).toMatchObject({ code: 'CORRUPT_BATCH' });
+    expect(await outcome('lz4', frame)).toMatchObject({ code: 'CORRUPT_BATCH' });
   });
 });

@@ -89,6 +89,15 @@ describe('RecordCursor', () => {
     );
   });
 
+  it('refuses a time beyond the safe integers', () => {
+    const batch = batchWithRecord([0, 2, 0, 1, 1, 0]);
+    batch.writeBigInt64BE(BigInt(Number.MAX_SAFE_INTEGER), batchField.baseTimestamp);
+    batch.writeBigInt64BE(BigInt(Number.MAX_SAFE_INTEGER), batchField.maxTimestamp);
+    expect(() => readAll(batch)).toThrow(/time stamp delta 1/);
+    batch.writeBigInt64BE(BigInt(Number.MAX_SAFE_INTEGER - 1), batchField.baseTimestamp);
+    expect(readAll(batch)).toMatchObject([{ timestampMs: Number.MAX_SAFE_INTEGER }]);
+  });
+
   it('refuses offsets that do not ascend', () => {
     const batch = Buffer.concat([
       batchWithRecord([0, 0, 2, 1, 1, 0]),

@@ -137,6 +137,9 @@ export class RecordCursor {
   #readRecord(reader: VarintReader, end: number): void {
     reader.skip(1);
     this.timestampDelta = reader.varlong();
+    if (!Number.isSafeInteger(this.#baseTimestampMs + this.timestampDelta)) {
+      throw corruptBatch(`time stamp delta ${this.timestampDelta} leaves the range of times`);
+    }
     this.#readOffsetDelta(reader.varint());
     const keyBytes = reader.varint();
     this.keyStart = keyBytes === -1 ? -1 : reader.position;
