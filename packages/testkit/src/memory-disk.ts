@@ -25,6 +25,7 @@ export class MemoryDisk {
   /** Bytes that files may take; beyond, writes fail with ENOSPC. */
   capacityBytes: number;
   syncs = 0;
+  writes = 0;
   readonly latency: () => number;
   #names = new Map<string, MemoryFile>();
   /** Changes of names that are not synced yet, oldest first. */
@@ -353,6 +354,7 @@ class MemoryHandle {
   write(buffers: readonly Buffer[], position: number, done: Done): void {
     // The writer may not touch its buffers until `done`: taking the copy late would show it.
     this.#later(() => {
+      this.#disk.writes++;
       const { faults } = this.#disk;
       if (faults.failingWrites > 0) {
         faults.failingWrites--;
