@@ -129,6 +129,26 @@ describe('appends', () => {
     expect(journal.node.inFlightBytes).toBe(0);
   });
 
+  it('beyond the bytes in flight of the journal are refused for now, whatever their shard', async () => {
+    const limits = { inFlightBytesMax: 250 };
+    await using journal = await NodeFixture.start({ limits });
+    for (const shardId of [1, 2, 3, 4]) await journal.open(shardId);
+    const client = journal.appends();
+    await client.codes(entry(1, batchOf(['x'])));
+    journal.disk.faults.holdSyncs = true;
+    const entries = [1, 2, 3, 4].map((shardId) => entry(shardId, batchOf(['x'])));
+    client.send(...entries);
+    await until(() => client.results.size > 1);
+    const statuses = entries.map((one) => client.results.get(one.appendId)?.status);
+    expect(statuses.slice(0, 3)).toEqual([undefined, undefined, undefined]);
+    expect(codeOf(statuses[3])).toBe('RESOURCE_EXHAUSTED');
+    expect(statuses[3]).toMatchObject({ retryAfterMs: journal.node.limits.exhaustedRetryMs });
+    expect(journal.node.inFlightBytes).toBeLessThanOrEqual(250);
+    journal.disk.releaseSyncs();
+    expect(await client.codes(entry(4, batchOf(['x']), { resume: true }))).toEqual(['OK']);
+    expect(journal.node.inFlightBytes).toBe(0);
+  });
+
   it('are refused with DISK_FULL when there is no space, while reads go on', async () => {
     const disk = new MemoryDisk();
     await using journal = await NodeFixture.start({ disk });
