@@ -233,6 +233,34 @@ describe('recovery of a damaged log', () => {
     expect(replay.replicas.get(segment(3))?.sealedLength).toBe(1);
   });
 
+  it('a torn last block still names the one before it as durable: that one is lost, not torn', async () => {
+    const log = await smallLog(false);
+    const content = log.disk.content(WAL);
+    const [seal, last] = [log.blocks[6] ?? fail(), log.blocks[7] ?? fail()];
+    content.fill(0, seal.position, seal.position + SECTOR_BYTES);
+    content.fill(0, last.position + 64, last.position + SECTOR_BYTES);
+    log.disk.replace(WAL, content);
+    const { replay, lastLsn, current } = await recoverFrom(log.disk);
+    expect(REPLICAS.map((n) => replay.replicas.get(segment(n))?.damaged)).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect([lastLsn, current]).toEqual([7, undefined]);
+  });
+
+  it('after a clean stop the last block is never torn, and its number never given again', async () => {
+    const log = await smallLog(true);
+    const content = log.disk.content(WAL);
+    const last = log.blocks[7] ?? fail();
+    content.fill(0, last.position, last.position + SECTOR_BYTES);
+    log.disk.replace(WAL, content);
+    const { replay, lastLsn, current } = await recoverFrom(log.disk);
+    expect(replay.replicas.get(segment(1))?.damaged).toBe(true);
+    expect(replay.replicas.get(segment(2))?.damaged).toBe(false);
+    expect([lastLsn, current]).toEqual([8, undefined]);
+  });
+
   it('remembers damage after the log that showed it is gone', async () => {
     const log = await smallLog(false);
     const content = log.disk.content(WAL);
