@@ -70,6 +70,30 @@ describe('a disk that fails', () => {
     },
   );
 
+  it('ends the storage when a segment file cannot be synced; the log has it all', async () => {
+    const disk = new MemoryDisk();
+    const { storage, fatal } = await openOn(disk);
+    await storage.create([manifest(1)]);
+    const replica = replicaOf(storage, 1);
+    while (!disk.paths().includes(walPath(2))) await turns(1);
+    const frames: Buffer[] = [];
+    for (let mark = 0; mark < 20; mark++) {
+      const frame = nextFrame(replica, { valueBytes: 900, mark });
+      frames.push(bytesOf(frame));
+      storage.append(replica, frame);
+    }
+    await turns(20);
+    await storage.seal([{ replica, length: 20 }]);
+    // The log is at rest: the next sync is that of the finished file.
+    disk.faults.failingSyncs = 1;
+    while (fatal.length === 0) await turns(1);
+    expect(fatal.map(({ message }) => message)).toEqual(['a segment file could not be synced']);
+    expect(() => storage.append(replica, nextFrame(replica))).toThrow('has ended');
+    disk.crash(seededRandom(5));
+    const again = (await openOn(disk)).storage;
+    expect(await readAll(again, replicaOf(again, 1))).toEqual(frames);
+  });
+
   it('bounds what waits for a sync, and takes nothing of what it refuses', async () => {
     const disk = new MemoryDisk();
     const limits = { unflushedBytesMax: 256 * KIB, recentBytesMax: 64 * KIB };
@@ -79,6 +103,7 @@ describe('a disk that fails', () => {
     disk.faults.holdSyncs = true;
     const { frames, error } = await appendUntilRefused(storage, replica, 1_000, 'at once');
     expect(error.code).toBe('RESOURCE_EXHAUSTED');
+    expect([error.retriable, error.hint.retryAfterMs]).toEqual([true, 100]);
     expect(storage.stats.unflushedBytes).toBeLessThanOrEqual(320 * KIB);
     expect(replica.length).toBe(frames.length);
     disk.releaseSyncs();
