@@ -16,13 +16,17 @@ if (major < 24) {
 // after each 10 MiB of them, on as many threads as there are cores. More room between full collections
 // and a small young generation, whose cheap ones come often enough to free those buffers, keep full
 // ones rare, and bound what tens of thousands of idle connections leave behind. Only a new start of the
-// same process can set them. Flags that were given win.
+// same process can set them. Flags that were given win, those of NODE_OPTIONS too: V8 reads them before
+// the command line, which would undo them.
 const memoryFlags =
   process.argv[2] === 'journal'
     ? ['--max-semi-space-size=4', '--heap-growing-percent=300']
     : ['--max-semi-space-size=8', '--heap-growing-percent=100'];
-const given = new Set(process.execArgv.map((flag) => flag.split('=', 1)[0]));
-const missing = memoryFlags.filter((flag) => !given.has(flag.split('=', 1)[0]));
+// V8 takes `_` for `-`.
+const nameOf = (flag) => flag.split('=', 1)[0].replaceAll('_', '-');
+const fromEnvironment = (process.env.NODE_OPTIONS ?? '').split(/\s+/);
+const given = new Set([...process.execArgv, ...fromEnvironment].map(nameOf));
+const missing = memoryFlags.filter((flag) => !given.has(nameOf(flag)));
 if (missing.length > 0 && process.execve !== undefined) {
   const flags = [...process.execArgv, ...missing, '--disable-warning=ExperimentalWarning'];
   process.execve(process.execPath, [process.execPath, ...flags, ...process.argv.slice(1)]);

@@ -23,6 +23,12 @@ export async function runCommand(args: readonly string[], node = process.execPat
   return { code, stdout, errors };
 }
 
+/** What the user sets of Node itself. */
+interface GivenToNode {
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** A role that has printed its `ready` line. Disposing kills it. */
 export class RunningRole implements AsyncDisposable {
   readonly child: ChildProcess;
@@ -44,9 +50,10 @@ export class RunningRole implements AsyncDisposable {
     this.#ended = ended;
   }
 
-  static async start(args: readonly string[]): Promise<RunningRole> {
-    const child = spawn(process.execPath, [entry, ...args], {
+  static async start(args: readonly string[], given: GivenToNode = {}): Promise<RunningRole> {
+    const child = spawn(process.execPath, [...(given.flags ?? []), entry, ...args], {
       stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, ...given.environment },
     });
     const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
     const lines: string[] = [];
