@@ -25,7 +25,7 @@ describe('placement server, on SQLite and gRPC', () => {
 
   it('opens, seals and resumes over its own restart', async () => {
     let placement = await start();
-    expect(placement.ready).toBe(true);
+    expect(placement.notReady()).toBeUndefined();
     const { address, clusterId } = placement;
     const journal = new FakeJournal({
       ...shared,
@@ -50,7 +50,7 @@ describe('placement server, on SQLite and gRPC', () => {
     journal.append(shardId, 3);
     // A frozen cache and a leader go on while placement is away.
     await placement[Symbol.asyncDispose]();
-    expect(placement.ready).toBe(false);
+    expect(placement.notReady()).toBe('placement shuts down');
     await expect(client.openSegments(second)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(client.catalog.shard(shardId)).toBeDefined();
     placement = await start(address);

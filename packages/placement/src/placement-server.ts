@@ -52,8 +52,8 @@ export interface PlacementServer extends AsyncDisposable {
   /** HOST:PORT that it listens on. */
   readonly address: string;
   readonly clusterId: string;
-  /** Whether it serves: the store is open, and it listens. */
-  readonly ready: boolean;
+  /** Why it cannot serve; undefined when it can: it listens, and its store takes changes. */
+  notReady(): string | undefined;
 }
 
 /**
@@ -100,15 +100,17 @@ async function serve(
     nodeService.register(registry);
     adminService.register(registry);
   });
-  let ready = true;
+  let stopping = false;
   return {
     address: rpc.address,
     clusterId: controller.identity.clusterId,
-    get ready() {
-      return ready;
+    notReady() {
+      if (stopping) return 'placement shuts down';
+      const { failure } = controller.ledger;
+      return failure && `its store takes no changes: ${failure.message}`;
     },
     async [Symbol.asyncDispose]() {
-      ready = false;
+      stopping = true;
       nodeService.endStreams(new OperatingError('UNAVAILABLE', 'placement shuts down'));
       await rpc[Symbol.asyncDispose]();
       await controller[Symbol.asyncDispose]();

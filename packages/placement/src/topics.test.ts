@@ -120,6 +120,20 @@ describe('topics', () => {
     expect((await cluster.store.range('deleting/')).entries).toEqual([]);
   });
 
+  it('placement is not ready while its disk is full, and sees by itself when there is space', async () => {
+    const { store } = cluster;
+    const transact = store.transact.bind(store);
+    store.transact = () => Promise.reject(new OperatingError('DISK_FULL', 'no space'));
+    await expect(cluster.client.allocateProducerIds(1)).rejects.toMatchObject({
+      code: 'DISK_FULL',
+    });
+    await cluster.settle(2_000);
+    expect(cluster.placement.notReady()).toBe('its store takes no changes: no space');
+    store.transact = transact;
+    await cluster.settle(1_000);
+    expect(cluster.placement.notReady()).toBeUndefined();
+  });
+
   it('gives producer ids once', async () => {
     const blocks = await Promise.all(
       [1, 10, 100].map((n) => cluster.client.allocateProducerIds(n)),

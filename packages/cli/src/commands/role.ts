@@ -8,7 +8,7 @@ import {
   systemRandom,
 } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
-import { type PlacementServer, startPlacement } from '@robustmq/placement';
+import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
@@ -17,7 +17,7 @@ import { type Options } from '../options.ts';
 import { requireLoopback } from '../exposure.ts';
 import { required } from '../required.ts';
 import { processMetrics } from '../service.ts';
-import { type Server, serveUntilSignal } from '../serving.ts';
+import { serveUntilSignal } from '../serving.ts';
 
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
@@ -59,7 +59,7 @@ export async function runPlacement(options: Options): Promise<void> {
     running.use(placement);
     const announce = (http: string | undefined): void =>
       readyLine('placement', { grpc: placement.address, http });
-    return { servers: [asServer(placement)], announce };
+    return { servers: [placement], announce };
   });
 }
 
@@ -135,11 +135,6 @@ export function refuseUnbuilt(options: Options): void {
       );
     }
   }
-}
-
-/** Placement either serves or is not there. */
-export function asServer(placement: PlacementServer): Server {
-  return { notReady: () => (placement.ready ? undefined : 'placement is starting or stopping') };
 }
 
 /** The line that scripts wait for. */

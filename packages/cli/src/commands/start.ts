@@ -13,7 +13,7 @@ import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
-import { asServer, brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.ts';
+import { brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.ts';
 
 /**
  * Placement, journal and broker in one process. They call each other in process; placement and
@@ -63,7 +63,7 @@ export async function runStart(options: Options): Promise<void> {
       if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
       process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
     };
-    return { servers: [asServer(placement), journal, broker], announce };
+    return { servers: [placement, journal, broker], announce };
   });
 }
 

@@ -266,6 +266,7 @@ export class Controller implements AsyncDisposable {
       new Periodic({ clock, logger, name, eachMs, work });
     return [
       pass('detect', config.detectEachMs, () => this.nodes.detect()),
+      pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
         await this.#activator.retry();

@@ -1,5 +1,5 @@
 import { assert, OperatingError, toOperatingError } from '@robustmq/core';
-import { StoredShard } from '@robustmq/rpc';
+import { StoredCluster, StoredShard } from '@robustmq/rpc';
 import {
   type Condition,
   type MetadataStore,
@@ -9,7 +9,7 @@ import {
 } from '../store/metadata-store.ts';
 import { nextTurn } from '../store/next-turn.ts';
 import type { Image } from './image.ts';
-import { shardKey } from './keys.ts';
+import { clusterKey, shardKey } from './keys.ts';
 
 /** What is to be done at once, and what it was decided from. */
 interface Transaction {
@@ -44,6 +44,7 @@ export class Ledger {
   readonly #store: MetadataStore;
   readonly #image: Image;
   readonly #observe: TransactionObserver;
+  #failure: OperatingError | undefined;
 
   constructor(store: MetadataStore, image: Image, observe: TransactionObserver = () => {}) {
     this.#store = store;
@@ -55,12 +56,25 @@ export class Ledger {
     return this.#image;
   }
 
+  /** Why the last transaction could not be done; undefined when the store took it. */
+  get failure(): OperatingError | undefined {
+    return this.#failure;
+  }
+
+  /** Writes a row as it is when the store took nothing last time: nothing else might be written for long. */
+  async retryStore(): Promise<void> {
+    const { cluster } = this.#image;
+    if (this.#failure === undefined || cluster === undefined) return;
+    const conditions = [{ key: clusterKey, revision: cluster.revision }];
+    await this.transact(conditions, [put(clusterKey, StoredCluster.encode(cluster.value))]);
+  }
+
   /** One transaction; on success the image has it. */
   async transact(
     conditions: readonly Condition[],
     operations: readonly Operation[],
   ): Promise<TransactionResult> {
-    const result = await this.#store.transact(conditions, operations);
+    const result = await this.#tell(this.#store.transact(conditions, operations));
     this.#observe(result.kind, operations.length);
     if (result.kind === 'conflict') return result;
     for (const operation of operations) {
@@ -69,6 +83,17 @@ export class Ledger {
       } else this.#image.apply(operation, result.revision);
     }
     return result;
+  }
+
+  async #tell(transaction: Promise<TransactionResult>): Promise<TransactionResult> {
+    try {
+      const result = await transaction;
+      this.#failure = undefined;
+      return result;
+    } catch (thrown) {
+      this.#failure = toOperatingError(thrown);
+      throw thrown;
+    }
   }
 
   /**
