@@ -58,13 +58,14 @@ async function startPlacementIn(name: string, listen = 'placement:0'): Promise<P
 function startJournalAt(
   placement: PlacementServer,
   registry = new Registry(),
+  diskReserveBytes = 0,
 ): Promise<JournalServer> {
   return startJournal({
     dataDir: join(folder, 'journal'),
     listen: 'journal:0',
     placement: [placement.address],
     walFileBytes: 1024 * 1024,
-    diskReserveBytes: 0,
+    diskReserveBytes,
     transport,
     clock,
     random,
@@ -195,6 +196,12 @@ describe('a journal with placement and a client', () => {
     await startPlacementIn('placement', address);
     await append(broker, shard, 'after');
     expect((await chainOf(broker, shard)).segments).toHaveLength(1);
+  });
+
+  it('is not ready while its disk is below the reserve', async () => {
+    const placement = await startPlacementIn('placement');
+    const journal = closing(await startJournalAt(placement, new Registry(), 2 ** 52));
+    expect(journal.notReady()).toMatch(/below the reserve .* appends are refused, reads go on/);
   });
 
   it('that belongs to another cluster does not start', async () => {

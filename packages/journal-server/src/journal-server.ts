@@ -169,7 +169,9 @@ class RunningJournal implements JournalServer {
   notReady(): string | undefined {
     if (this.#state === 'starting') return 'the journal starts';
     if (this.#state === 'stopping') return 'the journal shuts down';
-    return undefined;
+    const { readOnly, freeBytes } = this.#storage.stats;
+    if (!readOnly) return undefined;
+    return `its disk is below the reserve (${freeBytes} bytes are free): appends are refused, reads go on`;
   }
 
   async start(): Promise<void> {
