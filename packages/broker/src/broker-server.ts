@@ -183,6 +183,9 @@ class Broker implements BrokerServer {
       coordinatorKinds: this.#host.kinds(),
       clusterId: '',
       placementEpoch: 0,
+      onRegistered: () => {
+        this.#refused = undefined;
+      },
       onRefused: (error) => {
         this.#refused = error;
       },
@@ -220,6 +223,9 @@ class Broker implements BrokerServer {
   notReady(): string | undefined {
     if (this.#stopping) return 'this broker is draining';
     if (this.#server === undefined) return 'this broker is starting';
+    if (this.#refused !== undefined) {
+      return `placement refuses this broker: ${this.#refused.message}`;
+    }
     const journals = [...this.#placement.catalog.nodes()].filter(
       (node) => node.role === NodeRole.JOURNAL && node.state === NodeState.UP,
     );
