@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const entry = join(import.meta.dirname, '../bin/robustmq.mjs');
+export const entry = join(import.meta.dirname, '../bin/robustmq.mjs');
 
 export interface Ended {
   readonly code: number | null;

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { RunningRole } from './command.fixture.ts';
+import { entry, RunningRole } from './command.fixture.ts';
 
 let folder: string;
 
@@ -172,5 +173,17 @@ describe('the roles', () => {
     await using started = broker;
     expect((await started.page('/health/ready')).body).toMatch(/^no journal is up/);
     expect(grpcOf(placement)).toBe(away);
+  });
+
+  it('that wait end at SIGTERM, with 0', async () => {
+    const args = ['--listen', free, '--placement', '127.0.0.1:1', '--mqtt-listen', free];
+    const child = spawn(process.execPath, [entry, 'broker', ...args, '--log-level', 'warn'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    // Its first line: placement does not answer.
+    await new Promise((resolve) => child.stderr.once('data', resolve));
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
   });
 });

@@ -11,7 +11,7 @@ export function processMetrics(role: string): Registry {
 
 /**
  * Resolves at SIGTERM or SIGINT: the caller then drains. A second signal ends at once. To be called
- * before the `ready` line is printed: whoever reads it may send a signal at once.
+ * before anything starts: as the first process of a container one without a handler is not ended by it.
  */
 export function untilSignal(logger: Logger): Promise<void> {
   return new Promise((resolve) => {

@@ -39,8 +39,15 @@ export async function serveUntilSignal(
   await using http = isServed ? await startHttpServer(listen, registry, phase) : undefined;
   // Disposed before the pages.
   await using running = new AsyncDisposableStack();
-  const { servers, announce } = await start(running);
   const stopped = untilSignal(logger);
+  const started = await Promise.race([start(running), stopped]);
+  if (started === undefined) {
+    // What still starts has promised nothing, and may wait for placement for ever.
+    phase.draining();
+    await running.disposeAsync();
+    process.exit(0);
+  }
+  const { servers, announce } = started;
   phase.serving(servers);
   announce(http?.address);
   await stopped;
