@@ -1,8 +1,10 @@
-import { OperatingError } from '@robustmq/core';
+import { assert, OperatingError } from '@robustmq/core';
 import type { ReplicaEffect, ReplicaEvent } from './replica-event.ts';
 import type { ReplicaState } from './replica-state.ts';
 
 type Replicate = Extract<ReplicaEvent, { readonly kind: 'replicate' }>;
+
+type Stored = Extract<ReplicaEvent, { readonly kind: 'stored' }>;
 
 /**
  * Takes frames from the leader (docs/journal.md, section 2.3, "Follower"). Nothing is confirmed here:
@@ -20,13 +22,22 @@ export function followFrames(
   }
   state.role = 'follower';
   state.baseOffset ??= event.baseOffset;
-  const skipRecords = Math.min(state.length - event.previousLength, event.records);
-  effects.push({ kind: 'store', skipRecords });
-  state.length = Math.max(state.length, event.previousLength + event.records);
+  effects.push({ kind: 'store' });
+}
+
+/** What came is in the log. Frames that were there already are confirmed again: the leader asks anew. */
+export function framesStored(state: ReplicaState, event: Stored, effects: ReplicaEffect[]): void {
+  assert(state.role === 'follower', 'only a follower stores what a leader sends');
+  assert(event.length >= state.length, 'a log never gets shorter by what is stored (I4)');
+  const isNothingNew = event.length === state.length;
+  state.length = event.length;
   const commitLength = Math.min(event.commitLength, state.length);
-  if (commitLength <= state.commitLength) return;
-  state.commitLength = commitLength;
-  effects.push({ kind: 'readable' });
+  if (commitLength > state.commitLength) {
+    state.commitLength = commitLength;
+    effects.push({ kind: 'readable' });
+  }
+  const durableLength = state.match[state.identity.selfIndex] ?? 0;
+  if (isNothingNew) effects.push({ kind: 'confirm', durableLength });
 }
 
 function reasonToReject(state: ReplicaState, event: Replicate): OperatingError | undefined {

@@ -31,8 +31,9 @@ export type ReplicaEvent =
       readonly baseOffset: number;
       readonly previousLength: number;
       readonly records: number;
-      readonly commitLength: number;
     }
+  /** The answer to a `store` effect: the log is `length` records long now. Less than asked for is fine. */
+  | { readonly kind: 'stored'; readonly length: number; readonly commitLength: number }
   | { readonly kind: 'fence'; readonly epoch: number }
   /** The chain went on without this leader. */
   | { readonly kind: 'close' }
@@ -67,8 +68,11 @@ export type ReplicaEffect =
   | { readonly kind: 'drained' }
   /** The replica leads no more, or was sealed: who waits for more has to look elsewhere. */
   | { readonly kind: 'closed' }
-  /** A follower: write the frames; those before `skipRecords` are there already and have to be equal. */
-  | { readonly kind: 'store'; readonly skipRecords: number }
+  /**
+   * A follower: store the frames behind its log, those that are there already aside, and answer with
+   * `stored` before anything else.
+   */
+  | { readonly kind: 'store' }
   /** A follower: answer the leader. */
   | { readonly kind: 'confirm'; readonly durableLength: number }
   | { readonly kind: 'rejectFrames'; readonly error: OperatingError; readonly length: number };

@@ -45,8 +45,12 @@ const replicate = (change: object = {}): ReplicaEvent => ({
   baseOffset: 10,
   previousLength: 0,
   records: 2,
-  commitLength: 0,
   ...change,
+});
+const stored = (length = 2, commitLength = 0): ReplicaEvent => ({
+  kind: 'stored',
+  length,
+  commitLength,
 });
 
 describe('roles', () => {
@@ -67,14 +71,14 @@ describe('roles', () => {
     [
       'follower, fenced',
       fresh,
-      [replicate(), { kind: 'fence', epoch: 6 }, replicate({ previousLength: 2 })],
+      [replicate(), stored(), { kind: 'fence', epoch: 6 }, replicate({ previousLength: 2 })],
       'follower',
       ['store', 'rejectFrames'],
     ],
     [
       'follower, a gap',
       fresh,
-      [replicate(), replicate({ previousLength: 3 })],
+      [replicate(), stored(), replicate({ previousLength: 3 })],
       'follower',
       ['store', 'rejectFrames'],
     ],
@@ -95,7 +99,7 @@ describe('roles', () => {
   });
 
   it('a follower confirms what is durable, and follows the commit as far as its log reaches', () => {
-    const { state, effects } = run(fresh, replicate({ commitLength: 9 }), {
+    const { state, effects } = run(fresh, replicate(), stored(2, 9), {
       kind: 'localDurable',
       durableLength: 2,
     });
@@ -107,6 +111,7 @@ describe('roles', () => {
     const { effects } = run(
       fresh,
       replicate(),
+      stored(),
       { kind: 'fence', epoch: 6 },
       { kind: 'localDurable', durableLength: 2 },
     );

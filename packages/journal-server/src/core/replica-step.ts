@@ -1,6 +1,6 @@
 import { assert, OperatingError, unreachable } from '@robustmq/core';
 import { committedLength } from './commit.ts';
-import { followFrames } from './follower-step.ts';
+import { followFrames, framesStored } from './follower-step.ts';
 import {
   admit,
   drainAnswers,
@@ -54,6 +54,9 @@ export function step(
       return;
     case 'replicate':
       followFrames(state, event, effects);
+      return;
+    case 'stored':
+      framesStored(state, event, effects);
       return;
     case 'fence':
       fence(state, event.epoch, effects);

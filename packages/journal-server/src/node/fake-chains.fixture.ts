@@ -38,6 +38,7 @@ export class FakeChains implements PlacementPort {
   #lastSegment = 0;
 
   readonly catalog = {
+    node: (): undefined => undefined,
     shard: (shardId: number): Shard | undefined => this.#shards.get(shardId),
     onChange: (listener: CatalogListener): (() => void) => {
       this.#listeners.add(listener);

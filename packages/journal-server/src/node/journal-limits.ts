@@ -31,6 +31,16 @@ export const journalLimits = {
   /** Segments that this node led, whose producers are kept in memory for the next leader. */
   closedProducerStatesMax: 10_000,
 
+  /** Bytes of frames on one Replicate stream that the follower has not taken yet. */
+  replicateWindowBytes: 16 * MIB,
+  /** Bytes of frames of one segment, and in one message of a Replicate stream. */
+  replicateChunkBytesMax: MIB,
+  replicateMessageBytesMax: 2 * MIB,
+  /** A follower that is away is tried again after so long, and one without room is sent more. */
+  replicateRetryMs: 100,
+  /** Segments whose frames are read from the disk for one follower at the same time. */
+  replicateReadsRunningMax: 4,
+
   /** Bytes of frames in one answer; one larger batch alone may pass it. */
   readBytesMax: 4 * MIB,
   readBytesDefault: MIB,

@@ -24,6 +24,7 @@ import type { PlacementPort } from './placement-port.ts';
 import { ProducerTakeover } from './producer-takeover.ts';
 import { Replica } from './replica.ts';
 import { ReplicaDriver, type ReplicaOwner } from './replica-driver.ts';
+import { Replicator } from './replicator.ts';
 import { Roller } from './roller.ts';
 import type { ReaderPort } from './stream-port.ts';
 import { TransactionViews } from './transaction-views.ts';
@@ -59,6 +60,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   readonly #placement: PlacementPort;
   readonly #transactions: TransactionViews;
   readonly #roller: Roller;
+  readonly #replicator: Replicator;
   readonly #replicaLimits: ReplicaLimits;
   readonly #shards = new Map<number, LocalShard>();
   readonly #replicas = new Map<SegmentId, Replica>();
@@ -87,6 +89,16 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     this.reader = new FrameReader(storage, this.#transactions);
     const { driver } = this;
     this.#roller = new Roller({ storage, placement, driver, clock, limits, counters, logger });
+    this.#replicator = new Replicator({
+      storage,
+      placement,
+      transport,
+      driver,
+      flusher: this.flusher,
+      clock,
+      limits,
+      logger,
+    });
     this.#replicaLimits = limits;
     for (const stored of storage.replicas()) this.#add(stored);
     storage.onDurable = (grown) => this.#onDurable(grown);
@@ -141,6 +153,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   remove(replica: Replica): void {
     const { shard } = replica;
     this.#led.delete(replica);
+    this.#replicator.end(replica);
     this.#replicas.delete(replica.stored.manifest.segmentId);
     shard.remove(replica);
     shard.replicaCount--;
@@ -157,6 +170,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     shard.add(replica);
     shard.led = replica;
     this.#led.add(replica);
+    this.#replicator.begin(replica);
     if (before === undefined || !before.isLeader) return;
     // The roll of the segment before was carried out: what waited for it goes on here, in order.
     const length = replica.baseOffset - before.baseOffset;
@@ -176,6 +190,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   closed(replica: Replica): void {
     replica.isRolling = false;
     this.#led.delete(replica);
+    this.#replicator.end(replica);
     if (replica.shard.led === replica) replica.shard.led = undefined;
     this.takeover.keep(replica);
     this.#roller.closed();
@@ -185,7 +200,13 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     if (replica.isRolling) this.#roller.drained(replica);
   }
 
+  /** Frames of a leader have come: the base of the segment is known. */
+  follows(replica: Replica): void {
+    replica.shard.add(replica);
+  }
+
   written(replica: Replica): void {
+    this.#replicator.written(replica);
     this.#roller.consider(replica);
   }
 
@@ -282,6 +303,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
       throw new OperatingError('OFFSET_OUT_OF_RANGE', message, { earliestOffset: trimOffset });
     }
     const replica = this.#shards.get(shardId)?.replicaAt(offset);
+    if (replica?.isOpenElsewhere === true) throw this.notLeader(shardId);
     if (replica !== undefined) return replica;
     const message = `this journal has no segment of shard ${shardId} with offset ${offset}: resolve it`;
     throw new OperatingError('SEGMENT_UNKNOWN', message);
@@ -331,6 +353,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     }
     for (const replica of this.#led) this.driver.run(replica, { kind: 'close' });
     this.flusher.flush();
+    await this.#replicator.close();
     this.#stopWatching();
     this.wheel.clear();
     this.logger.info({ led: led.length, left: this.#led.size }, 'journal drained');

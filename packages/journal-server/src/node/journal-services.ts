@@ -19,6 +19,7 @@ import { listOffsets } from './offset-queries.ts';
 import { operatingErrorOf } from './operating-error.ts';
 import { prepareReplicas } from './prepare-order.ts';
 import { ReadStream } from './read-stream.ts';
+import { ReplicateStream } from './replicate-stream.ts';
 import { deleteReplicas, sealReplicas } from './seal-order.ts';
 import { TailStream } from './tail-stream.ts';
 
@@ -81,6 +82,7 @@ function registerForPlacement(registry: ServiceRegistry, node: JournalNode): voi
 }
 
 function registerForJournals(registry: ServiceRegistry, node: JournalNode): void {
+  registry.stream(journalReplicaMethods.replicate, (stream) => new ReplicateStream(stream, node));
   registry.unary(journalReplicaMethods.exportProducers, async (request) => {
     try {
       const snapshot = await node.takeover.exportAt(segmentIdOfBytes(request.segmentId));

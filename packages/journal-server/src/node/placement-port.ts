@@ -1,6 +1,6 @@
 import type { PlacementClient } from '@robustmq/placement-client';
 import type { CatalogListener } from '@robustmq/placement-client';
-import type { Shard } from '@robustmq/rpc';
+import type { Node, Shard } from '@robustmq/rpc';
 
 /** What a journal asks of placement: a part of {@link PlacementClient}, so that tests can stand in for it. */
 export interface PlacementPort extends Pick<
@@ -8,6 +8,7 @@ export interface PlacementPort extends Pick<
   'connected' | 'rollSegments' | 'resolveShards'
 > {
   readonly catalog: {
+    node(nodeId: string): Node | undefined;
     shard(shardId: number): Shard | undefined;
     onChange(listener: CatalogListener): () => void;
   };

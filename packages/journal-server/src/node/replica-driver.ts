@@ -7,7 +7,7 @@ import { step } from '../core/replica-step.ts';
 import type { JournalStorage } from '../storage/storage.ts';
 import { InFlightAppend } from './in-flight-append.ts';
 import type { JournalCounters } from './journal-counters.ts';
-import type { Replica } from './replica.ts';
+import type { Replica, Upstream } from './replica.ts';
 
 /** What the driver cannot do by itself. Called synchronously. */
 export interface ReplicaOwner {
@@ -89,9 +89,13 @@ export class ReplicaDriver {
         replica.notifyFollowers();
         return;
       case 'store':
+        upstreamOf(replica).store(replica);
+        return;
       case 'confirm':
+        replica.upstream?.confirm(replica);
+        return;
       case 'rejectFrames':
-        assert(false, 'this node serves no Replicate stream, so no replica follows');
+        upstreamOf(replica).reject(replica, effect.error);
         return;
       default:
         unreachable(effect);
@@ -163,6 +167,11 @@ export class ReplicaDriver {
     const timer = this.#wheel.timer(() => this.run(replica, { kind: 'holdExpired' }));
     timer.set(untilMs - this.#clock.monotonicMs());
   }
+}
+
+function upstreamOf(replica: Replica): Upstream {
+  assert(replica.upstream !== undefined, 'frames come from a stream');
+  return replica.upstream;
 }
 
 function inFlight(append: PendingAppend): InFlightAppend {

@@ -1,4 +1,4 @@
-import { assert, type NodeId } from '@robustmq/core';
+import { assert, type NodeId, type OperatingError } from '@robustmq/core';
 import type { AbortedIndex } from '../core/aborted-index.ts';
 import { type ReplicaLimits, replicaState, type ReplicaState } from '../core/replica-state.ts';
 import type { StoredReplica } from '../storage/storage.ts';
@@ -8,6 +8,16 @@ import type { LocalShard } from './local-shard.ts';
 export interface ReplicaFollower {
   /** More is readable, or the replica was closed. Called often: only take note, and look later. */
   replicaChanged(): void;
+}
+
+/** Where the frames of a follower come from. Called from within an event of the replica. */
+export interface Upstream {
+  /** Store the frames that have come. */
+  store(replica: Replica): void;
+  /** Tell the leader what is durable; also later, when a sync has covered more. */
+  confirm(replica: Replica): void;
+  /** Nothing of what has come is taken. */
+  reject(replica: Replica, error: OperatingError): void;
 }
 
 /** When a led segment is rolled. */
@@ -24,6 +34,8 @@ export class Replica {
   readonly stored: StoredReplica;
   readonly shard: LocalShard;
   policy: RollPolicy | undefined;
+  /** The stream that frames came by last, while it follows. */
+  upstream: Upstream | undefined;
   /** A roll is under way: it is frozen or will be. */
   isRolling = false;
   /** Placement was asked to roll it, and nobody knows whether that was done. */
@@ -68,6 +80,11 @@ export class Replica {
 
   get isLeader(): boolean {
     return this.state.role === 'leader';
+  }
+
+  /** Whether it follows a leader elsewhere, who alone serves readers of it (amendment 7). */
+  get isOpenElsewhere(): boolean {
+    return this.state.role === 'follower' && !this.isSealed;
   }
 
   /** First offset that is not committed. */

@@ -120,19 +120,27 @@ const tailResponse: fc.Arbitrary<TailResponse> = fc.record({
   chunks: list(fc.record({ tailId: uint32, ...progress })),
 });
 const replicateRequest: fc.Arbitrary<ReplicateRequest> = fc.record({
-  segmentId: bytes,
-  epoch: uint32,
-  previousLength: uint64,
-  previousChain: uint32,
-  frames: bytes,
-  commitLength: uint64,
-  baseOffset: uint64,
+  entries: list(
+    fc.record({
+      segmentId: bytes,
+      epoch: uint32,
+      previousLength: uint64,
+      frames: bytes,
+      commitLength: uint64,
+      baseOffset: uint64,
+    }),
+  ),
 });
 const replicateResponse: fc.Arbitrary<ReplicateResponse> = fc.record({
-  segmentId: bytes,
-  epoch: uint32,
-  status,
-  durableLength: uint64,
+  results: list(
+    fc.record({
+      segmentId: bytes,
+      epoch: uint32,
+      status,
+      length: uint64,
+      durableLength: uint64,
+    }),
+  ),
   creditBytes: uint64,
 });
 

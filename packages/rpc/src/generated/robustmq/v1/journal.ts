@@ -499,16 +499,17 @@ export interface ProbeResponse {
   incarnation: number;
 }
 
-/** Frames from the leader to a follower. */
-export interface ReplicateRequest {
+/**
+ * Frames of one segment from its leader to a follower. Each frame carries the chain of the log before
+ * it, so the follower knows whether it fits (docs/journal.md, amendment 15).
+ */
+export interface ReplicateEntry {
   /** Which segment. */
   segmentId: Buffer;
   /** Epoch of the leader. */
   epoch: number;
   /** Records before the frames. */
   previousLength: number;
-  /** Chain value before the frames. */
-  previousChain: number;
   /** Whole frames. */
   frames: Buffer;
   /** Records that are committed. */
@@ -517,18 +518,35 @@ export interface ReplicateRequest {
   baseOffset: number;
 }
 
-/** What a follower has. */
-export interface ReplicateResponse {
+/** What one leader sends in one event-loop turn. */
+export interface ReplicateRequest {
+  /** Frames, in order for each segment. */
+  entries: ReplicateEntry[];
+}
+
+/** What a follower has of one segment. */
+export interface ReplicateResult {
   /** Which segment. */
   segmentId: Buffer;
   /** Epoch that is answered. */
   epoch: number;
-  /** Why not: FENCED with the epoch as the hint, or CONFLICT when frames are missing before these. */
+  /**
+   * Why frames were not taken: FENCED with the epoch as the hint, CONFLICT when frames are missing
+   * before them, DISK_FULL or RESOURCE_EXHAUSTED when there is no room now. Absent when they were.
+   */
   status:
     | Status
     | undefined;
-  /** Records that are durable at the follower. */
+  /** Records in the log, durable or not: where to go on after a refusal. */
+  length: number;
+  /** Records that are durable. */
   durableLength: number;
+}
+
+/** Answers and credit. */
+export interface ReplicateResponse {
+  /** One for each segment that has got further or refused frames. */
+  results: ReplicateResult[];
   /**
    * More bytes of frames that the leader may send on the stream, over all its segments. The first
    * message grants the initial window.
@@ -3647,20 +3665,19 @@ export const ProbeResponse: MessageFns<ProbeResponse> = {
   },
 };
 
-function createBaseReplicateRequest(): ReplicateRequest {
+function createBaseReplicateEntry(): ReplicateEntry {
   return {
     segmentId: Buffer.alloc(0),
     epoch: 0,
     previousLength: 0,
-    previousChain: 0,
     frames: Buffer.alloc(0),
     commitLength: 0,
     baseOffset: 0,
   };
 }
 
-export const ReplicateRequest: MessageFns<ReplicateRequest> = {
-  encode(message: ReplicateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ReplicateEntry: MessageFns<ReplicateEntry> = {
+  encode(message: ReplicateEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.segmentId.length !== 0) {
       writer.uint32(10).bytes(message.segmentId);
     }
@@ -3670,22 +3687,19 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
     if (message.previousLength !== 0) {
       writer.uint32(24).uint64(message.previousLength);
     }
-    if (message.previousChain !== 0) {
-      writer.uint32(32).uint32(message.previousChain);
-    }
     if (message.frames.length !== 0) {
-      writer.uint32(42).bytes(message.frames);
+      writer.uint32(34).bytes(message.frames);
     }
     if (message.commitLength !== 0) {
-      writer.uint32(48).uint64(message.commitLength);
+      writer.uint32(40).uint64(message.commitLength);
     }
     if (message.baseOffset !== 0) {
-      writer.uint32(56).uint64(message.baseOffset);
+      writer.uint32(48).uint64(message.baseOffset);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateEntry {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -3694,7 +3708,7 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseReplicateRequest();
+      const message = createBaseReplicateEntry();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -3723,19 +3737,19 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
             continue;
           }
           case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.previousChain = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
+            if (tag !== 34) {
               break;
             }
 
             message.frames = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.commitLength = longToNumber(reader.uint64());
             continue;
           }
           case 6: {
@@ -3743,15 +3757,67 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
               break;
             }
 
-            message.commitLength = longToNumber(reader.uint64());
+            message.baseOffset = longToNumber(reader.uint64());
             continue;
           }
-          case 7: {
-            if (tag !== 56) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplicateEntry>): ReplicateEntry {
+    return ReplicateEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplicateEntry>): ReplicateEntry {
+    const message = createBaseReplicateEntry();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? 0;
+    message.previousLength = object.previousLength ?? 0;
+    message.frames = object.frames ?? Buffer.alloc(0);
+    message.commitLength = object.commitLength ?? 0;
+    message.baseOffset = object.baseOffset ?? 0;
+    return message;
+  },
+};
+
+function createBaseReplicateRequest(): ReplicateRequest {
+  return { entries: [] };
+}
+
+export const ReplicateRequest: MessageFns<ReplicateRequest> = {
+  encode(message: ReplicateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ReplicateEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
               break;
             }
 
-            message.baseOffset = longToNumber(reader.uint64());
+            message.entries.push(ReplicateEntry.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -3771,23 +3837,17 @@ export const ReplicateRequest: MessageFns<ReplicateRequest> = {
   },
   fromPartial(object: DeepPartial<ReplicateRequest>): ReplicateRequest {
     const message = createBaseReplicateRequest();
-    message.segmentId = object.segmentId ?? Buffer.alloc(0);
-    message.epoch = object.epoch ?? 0;
-    message.previousLength = object.previousLength ?? 0;
-    message.previousChain = object.previousChain ?? 0;
-    message.frames = object.frames ?? Buffer.alloc(0);
-    message.commitLength = object.commitLength ?? 0;
-    message.baseOffset = object.baseOffset ?? 0;
+    message.entries = object.entries?.map((e) => ReplicateEntry.fromPartial(e)) || [];
     return message;
   },
 };
 
-function createBaseReplicateResponse(): ReplicateResponse {
-  return { segmentId: Buffer.alloc(0), epoch: 0, status: undefined, durableLength: 0, creditBytes: 0 };
+function createBaseReplicateResult(): ReplicateResult {
+  return { segmentId: Buffer.alloc(0), epoch: 0, status: undefined, length: 0, durableLength: 0 };
 }
 
-export const ReplicateResponse: MessageFns<ReplicateResponse> = {
-  encode(message: ReplicateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ReplicateResult: MessageFns<ReplicateResult> = {
+  encode(message: ReplicateResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.segmentId.length !== 0) {
       writer.uint32(10).bytes(message.segmentId);
     }
@@ -3797,16 +3857,16 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
     if (message.status !== undefined) {
       Status.encode(message.status, writer.uint32(26).fork()).join();
     }
-    if (message.durableLength !== 0) {
-      writer.uint32(32).uint64(message.durableLength);
+    if (message.length !== 0) {
+      writer.uint32(32).uint64(message.length);
     }
-    if (message.creditBytes !== 0) {
-      writer.uint32(40).uint64(message.creditBytes);
+    if (message.durableLength !== 0) {
+      writer.uint32(40).uint64(message.durableLength);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateResult {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -3815,7 +3875,7 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseReplicateResponse();
+      const message = createBaseReplicateResult();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -3848,11 +3908,83 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
               break;
             }
 
-            message.durableLength = longToNumber(reader.uint64());
+            message.length = longToNumber(reader.uint64());
             continue;
           }
           case 5: {
             if (tag !== 40) {
+              break;
+            }
+
+            message.durableLength = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplicateResult>): ReplicateResult {
+    return ReplicateResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplicateResult>): ReplicateResult {
+    const message = createBaseReplicateResult();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? 0;
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    message.length = object.length ?? 0;
+    message.durableLength = object.durableLength ?? 0;
+    return message;
+  },
+};
+
+function createBaseReplicateResponse(): ReplicateResponse {
+  return { results: [], creditBytes: 0 };
+}
+
+export const ReplicateResponse: MessageFns<ReplicateResponse> = {
+  encode(message: ReplicateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      ReplicateResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.creditBytes !== 0) {
+      writer.uint32(16).uint64(message.creditBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(ReplicateResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
               break;
             }
 
@@ -3876,12 +4008,7 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
   },
   fromPartial(object: DeepPartial<ReplicateResponse>): ReplicateResponse {
     const message = createBaseReplicateResponse();
-    message.segmentId = object.segmentId ?? Buffer.alloc(0);
-    message.epoch = object.epoch ?? 0;
-    message.status = (object.status !== undefined && object.status !== null)
-      ? Status.fromPartial(object.status)
-      : undefined;
-    message.durableLength = object.durableLength ?? 0;
+    message.results = object.results?.map((e) => ReplicateResult.fromPartial(e)) || [];
     message.creditBytes = object.creditBytes ?? 0;
     return message;
   },

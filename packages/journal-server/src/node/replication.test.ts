@@ -1,0 +1,202 @@
+import { OperatingError } from '@robustmq/core';
+import {
+  AckLevel,
+  journalReplicaMethods,
+  type ReplicateResult,
+  segmentIdToBytes,
+} from '@robustmq/rpc';
+import { describe, expect, it } from 'vitest';
+import { batchOf, entry, producerBatch, until } from './node.fixture.ts';
+import { type Member, ReplicaSetFixture } from './replication.fixture.ts';
+import { codeOf } from './stream-clients.fixture.ts';
+
+/** Until both logs are the same, durably. */
+async function untilEqual(set: ReplicaSetFixture, member: Member): Promise<void> {
+  const leader = set.replica(set.leader).stored;
+  await until(() => {
+    const { stored } = set.replica(member);
+    return stored.durableLength === leader.length && stored.chain === leader.chain;
+  });
+}
+
+/** Lets time pass until `find` holds. */
+async function later(set: ReplicaSetFixture, find: () => boolean): Promise<void> {
+  for (let times = 0; times < 100 && !find(); times++) await set.clock.advance(50);
+  expect(find()).toBe(true);
+}
+
+describe('replication', () => {
+  it('makes the same log at each follower, producer snapshots included', async () => {
+    await using set = await ReplicaSetFixture.start({ snapshotEachBytes: 500 });
+    const appends = set.appends();
+    for (let sequence = 0; sequence < 40; sequence++) {
+      await appends.offset(entry(1, producerBatch(sequence)));
+    }
+    for (const follower of set.followers) {
+      await untilEqual(set, follower);
+      expect(set.replica(follower).stored.baseOffset).toBe(100);
+      expect(set.replica(follower).stored.sizeBytes).toBe(set.replica(set.leader).stored.sizeBytes);
+    }
+  });
+
+  it('commits with the ack quorum on disk: the leader and one follower, and not before', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [first, second] = set.followers;
+    first.disk.faults.holdSyncs = true;
+    second.disk.faults.holdSyncs = true;
+    const appends = set.appends();
+    const levels = [AckLevel.LEADER, AckLevel.QUORUM, AckLevel.ALL];
+    const entries = levels.map((ackLevel) => entry(1, batchOf(['x']), { ackLevel }));
+    const [ofLeader, ofQuorum, ofAll] = entries;
+    if (ofLeader === undefined || ofQuorum === undefined || ofAll === undefined) throw new Error();
+    appends.send(...entries);
+    await appends.answer(ofLeader);
+    await until(() => set.replica(second).stored.length === 3);
+    expect(appends.results.has(ofQuorum.appendId)).toBe(false);
+    expect(set.replica(set.leader).highWatermark).toBe(100);
+    first.disk.releaseSyncs();
+    await appends.answer(ofQuorum);
+    expect(appends.results.has(ofAll.appendId)).toBe(false);
+    second.disk.releaseSyncs();
+    await appends.answer(ofAll);
+  });
+
+  it('goes on without a follower, which gets what it misses when it is back', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [, away] = set.followers;
+    const appends = set.appends();
+    await appends.offset(entry(1, batchOf(['before'])));
+    await away.crash();
+    for (let n = 0; n < 300; n++) {
+      await appends.offset(entry(1, batchOf([`${n}`.padEnd(500, '.')])));
+    }
+    await away.start();
+    await later(set, () => {
+      const { stored } = set.replica(away);
+      return stored.durableLength === set.replica(set.leader).stored.length;
+    });
+    await untilEqual(set, away);
+  });
+
+  it('commits nothing when both followers are away', async () => {
+    await using set = await ReplicaSetFixture.start();
+    for (const follower of set.followers) await follower.crash();
+    const appends = set.appends();
+    const append = entry(1, batchOf(['x']));
+    appends.send(append);
+    await until(() => set.replica(set.leader).stored.durableLength === 1);
+    expect(appends.results.has(append.appendId)).toBe(false);
+    const [first] = set.followers;
+    await first.start();
+    await later(set, () => appends.results.has(append.appendId));
+    expect(codeOf(appends.results.get(append.appendId)?.status)).toBe('OK');
+  });
+
+  it('ends with a fence at the followers: the leader steps down, what waits is INDETERMINATE (I5)', async () => {
+    await using set = await ReplicaSetFixture.start();
+    for (const follower of set.followers) await set.fence(follower, 2);
+    const appends = set.appends();
+    expect(await appends.codes(entry(1, batchOf(['x'])))).toEqual(['INDETERMINATE']);
+    expect(set.replica(set.leader).state.role).toBe('closed');
+  });
+
+  it('waits for a follower that has no room, and goes on', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [full] = set.followers;
+    const { storage } = full;
+    const append = storage.append.bind(storage);
+    let refusals = 0;
+    storage.append = () => {
+      refusals++;
+      throw new OperatingError('DISK_FULL', 'no room');
+    };
+    const appends = set.appends();
+    await appends.offset(entry(1, batchOf(['x'])));
+    await until(() => refusals > 0);
+    storage.append = append;
+    await later(set, () => set.replica(full).stored.durableLength === 1);
+  });
+
+  it('serves readers of an open segment from its leader alone', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [follower] = set.followers;
+    await set.appends().offset(entry(1, batchOf(['x'])));
+    await untilEqual(set, follower);
+    const reads = set.reads(follower);
+    const id = reads.ask(1, 100);
+    const answer = await until(() => reads.answers.get(id));
+    expect(codeOf(answer.status)).toBe('NOT_LEADER');
+  });
+});
+
+describe('a follower', () => {
+  /** Sends entries to a follower as a leader does, and gives its answers. */
+  function leaderOf(set: ReplicaSetFixture, member: Member) {
+    const results: ReplicateResult[] = [];
+    const stream = set.client(member).open(journalReplicaMethods.replicate, {
+      message: (response) => results.push(...response.results),
+      closed: () => {},
+    });
+    const send = (previousLength: number, frames: Buffer, epoch = 1): void => {
+      const segmentId = segmentIdToBytes(set.segmentId);
+      const one = { segmentId, epoch, previousLength, frames, commitLength: 0, baseOffset: 100 };
+      stream.send({ entries: [one] });
+    };
+    return { results, send };
+  }
+
+  async function framesOf(set: ReplicaSetFixture): Promise<Buffer[]> {
+    const { stored } = set.replica(set.leader);
+    const range = { fromIndex: 0, limitIndex: stored.length, bytesMax: 1_000_000 };
+    const { frames } = await set.leader.storage.read(stored, range);
+    return frames.map((frame) => Buffer.from(frame));
+  }
+
+  async function filled(): Promise<{ set: ReplicaSetFixture; frames: Buffer[] }> {
+    const set = await ReplicaSetFixture.start();
+    const appends = set.appends();
+    for (const value of ['a', 'b', 'c']) await appends.offset(entry(1, batchOf([value, value])));
+    await untilEqual(set, set.followers[0]);
+    return { set, frames: await framesOf(set) };
+  }
+
+  it('confirms frames that it has already, and takes what is new behind them', async () => {
+    const { set, frames } = await filled();
+    await using _ = set;
+    const [follower] = set.followers;
+    const { results, send } = leaderOf(set, follower);
+    send(2, Buffer.concat(frames.slice(1)));
+    const [result] = await until(() => results.length > 0 && results);
+    expect(result).toMatchObject({ length: 6, durableLength: 6, status: undefined });
+  });
+
+  it.each<[string, (frames: Buffer[]) => { previousLength: number; frames: Buffer }, string]>([
+    ['a gap', ([, , c]) => ({ previousLength: 8, frames: c ?? Buffer.alloc(0) }), 'CONFLICT'],
+    ['another history', ([a]) => ({ previousLength: 6, frames: a ?? Buffer.alloc(0) }), 'DAMAGED'],
+    [
+      'half a frame',
+      ([a]) => ({ previousLength: 0, frames: a?.subarray(0, 40) ?? Buffer.alloc(0) }),
+      'CORRUPT_BATCH',
+    ],
+  ])('refuses %s and keeps what it has', async (_name, make, code) => {
+    const { set, frames } = await filled();
+    await using _ = set;
+    const [follower] = set.followers;
+    const { results, send } = leaderOf(set, follower);
+    const { previousLength, frames: sent } = make(frames);
+    send(previousLength, sent);
+    const [result] = await until(() => results.length > 0 && results);
+    expect(codeOf(result?.status)).toBe(code);
+    expect(result?.length).toBe(6);
+    expect(set.replica(follower).stored.length).toBe(6);
+  });
+
+  it('takes nothing from a leader of another epoch', async () => {
+    const { set, frames } = await filled();
+    await using _ = set;
+    const { results, send } = leaderOf(set, set.followers[0]);
+    send(6, frames[0] ?? Buffer.alloc(0), 2);
+    const [result] = await until(() => results.length > 0 && results);
+    expect(codeOf(result?.status)).toBe('FENCED');
+  });
+});
