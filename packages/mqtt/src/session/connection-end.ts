@@ -12,6 +12,19 @@ export const lostConnection: ConnectionEnd = {
   progress: undefined,
 };
 
+/** The end of a connection that had no CONNACK: its will was never accepted. [MQTT5-3.1.2-7] */
+const unacceptedConnection: ConnectionEnd = { ...lostConnection, publishWill: false };
+
+/** The events that end what a refused CONNECT has made: the session, if there was none before it. */
+export function abandonConnection(
+  session: Readonly<Session>,
+  context: StepContext,
+): SessionEventBody[] {
+  return session.granted.present
+    ? endConnection(session, unacceptedConnection, context)
+    : [{ $case: 'removed', value: {} }];
+}
+
 /**
  * The events that end the connection of a logged session. The will is due after its delay or with the
  * session, whichever is first [MQTT5-3.1.2-8]; when it is due at once but cannot be routed, the session

@@ -19,6 +19,7 @@ import {
   MqttSessionReply,
   type MqttSubscription,
 } from '@robustmq/rpc';
+import { type AbandonedConnect, AbandonedConnects } from './abandoned-connects.ts';
 import { decodeMessage, encodeMessage } from './encoded-message.ts';
 import type {
   AnnouncedSession,
@@ -50,6 +51,13 @@ type ReplyValue<Case extends ReplyCase> = Extract<
   NonNullable<MqttSessionReply['reply']>,
   { $case: Case }
 >['value'];
+
+/** CONNECTs of a client id that are under way. */
+interface Connecting {
+  readonly connectionIds: string[];
+  /** Highest epoch that was revoked meanwhile. */
+  revokedEpoch: number;
+}
 type RevokeListener = (clientId: string, epoch: number, reason: RevokeReason) => void;
 
 const timeoutMsDefault = 10_000;
@@ -71,8 +79,10 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
   /** Coordinators that have moved and want announcements. */
   readonly #moved = new Set<number>();
   readonly #announcing = new TurnTask(() => this.#announceMoved());
-  /** Client ids with CONNECTs under way: how many, and the highest epoch that was revoked meanwhile. */
-  readonly #connecting = new Map<string, { count: number; revokedEpoch: number }>();
+  /** By client id. */
+  readonly #connecting = new Map<string, Connecting>();
+  /** By coordinator; one that never had any is not there. */
+  readonly #abandoned = new Map<number, AbandonedConnects>();
 
   readonly #clock: Clock;
   readonly #announceEveryMs: number;
@@ -102,8 +112,9 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
       expirySeconds,
       will: will && { message: messageToProto(will), delaySeconds: will.delaySeconds },
     };
-    const connecting = this.#connecting.get(clientId) ?? { count: 0, revokedEpoch: 0 };
-    connecting.count++;
+    this.#abandonEarlier(clientId, connectionId);
+    const connecting = this.#connecting.get(clientId) ?? { connectionIds: [], revokedEpoch: 0 };
+    connecting.connectionIds.push(connectionId);
     this.#connecting.set(clientId, connecting);
     try {
       const grant = { clientId, epoch: 0 };
@@ -111,9 +122,13 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
       // The notice may come before the answer: then nobody has heard of that grant yet.
       if (granted.epoch <= connecting.revokedEpoch) throw takenOver(clientId);
       return grantedOfProto(granted);
+    } catch (thrown) {
+      if (isOpen(toOperatingError(thrown))) this.#abandonLater({ clientId, connectionId });
+      throw thrown;
     } finally {
-      connecting.count--;
-      if (connecting.count === 0) this.#connecting.delete(clientId);
+      const { connectionIds } = connecting;
+      connectionIds.splice(connectionIds.indexOf(connectionId), 1);
+      if (connectionIds.length === 0) this.#connecting.delete(clientId);
     }
   }
 
@@ -173,10 +188,48 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
     this.#sessions = listener;
   }
 
-  /** Announces nothing any more. Calls under way end as they end. */
+  /** Announces and abandons nothing any more. Calls under way end as they end. */
   [Symbol.dispose](): void {
     this.#isClosed = true;
     this.#cancelRound();
+    for (const abandoned of this.#abandoned.values()) abandoned[Symbol.dispose]();
+  }
+
+  /** A CONNECT must not find a session that only an earlier one has made, of which the client never heard. */
+  #abandonEarlier(clientId: string, connectionId: string): void {
+    const shards = this.#calls.shards(sessionKind) ?? 0;
+    const abandoned = this.#abandoned.get(shards && coordinatorIndex(clientId, shards));
+    if (abandoned?.full === true) {
+      throw new OperatingError(
+        'RESOURCE_EXHAUSTED',
+        `the coordinator of "${clientId}" has not answered earlier CONNECTs; try again later`,
+      );
+    }
+    abandoned?.tellFirst(clientId);
+    for (const earlier of this.#connecting.get(clientId)?.connectionIds ?? []) {
+      // If it fails: the earlier CONNECT is abandoned when its own time is up.
+      if (earlier !== connectionId) {
+        this.#abandon({ clientId, connectionId: earlier }).catch(toOperatingError);
+      }
+    }
+  }
+
+  #abandonLater(connect: AbandonedConnect): void {
+    const shards = this.#calls.shards(sessionKind);
+    if (shards === undefined || this.#isClosed) return; // Nothing was sent, or the broker ends.
+    const index = coordinatorIndex(connect.clientId, shards);
+    let abandoned = this.#abandoned.get(index);
+    if (abandoned === undefined) {
+      const tell = (each: AbandonedConnect): Promise<unknown> => this.#abandon(each);
+      abandoned = new AbandonedConnects({ clock: this.#clock, tell });
+      this.#abandoned.set(index, abandoned);
+    }
+    abandoned.add(connect);
+  }
+
+  #abandon({ clientId, connectionId }: AbandonedConnect): Promise<unknown> {
+    const command = { $case: 'abandon', value: { connectionId } } as const;
+    return this.#command({ clientId, epoch: 0 }, command, 'done');
   }
 
   #scheduleRound(): void {
@@ -248,6 +301,11 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
 
 function commandBytes({ clientId, epoch }: SessionGrant, command: Command): Buffer {
   return encodeMessage(MqttSessionCommand, { clientId, epoch, command });
+}
+
+/** Whether the command may have been carried out, or still be, although nobody said so. */
+function isOpen({ code }: OperatingError): boolean {
+  return code === 'UNAVAILABLE' || code === 'INDETERMINATE';
 }
 
 function takenOver(clientId: string): OperatingError {

@@ -88,6 +88,10 @@ export interface SessionGrant {
  * inside and safe to repeat. Calls of one session are carried out in order.
  */
 export interface SessionGateway {
+  /**
+   * A CONNECT that rejects leaves no session behind that was not there before, and no connection, at the
+   * latest when its coordinator is back. One of the same client id that is under way is given up.
+   */
   connect(request: ConnectSession): Promise<SessionGranted>;
   /** Committed when it resolves (durable sessions only: others keep subscriptions at the broker). */
   subscribe(grant: SessionGrant, subscriptions: readonly SessionSubscription[]): Promise<void>;

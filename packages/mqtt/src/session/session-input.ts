@@ -22,6 +22,8 @@ export interface SessionInputs {
   storeInbound: { readonly epoch: number; readonly storeInbound: MqttStoreInbound };
   releaseInbound: { readonly epoch: number; readonly releaseInbound: MqttReleaseInbound };
   disconnect: { readonly epoch: number; readonly disconnect: MqttDisconnect };
+  /** A CONNECT was refused: whatever it was granted is nobody's. */
+  abandon: { readonly connectionId: string };
   /** A broker says that it has this session, which a former coordinator knew. */
   announced: { readonly announced: MqttAnnouncedSession; readonly caller: Caller };
   /** The broker that holds the grant is gone. */

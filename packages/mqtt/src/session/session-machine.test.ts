@@ -274,6 +274,101 @@ describe('a session', () => {
   });
 });
 
+describe('a CONNECT that is refused while its grant is not committed', () => {
+  /** The owner's log takes nothing until it is released. */
+  function stall({ logClient }: TestBroker): () => void {
+    const append = logClient.appendBatch.bind(logClient);
+    const stalled: (() => void)[] = [];
+    logClient.appendBatch = (batch) =>
+      new Promise((resolve) => stalled.push(() => resolve(append(batch))));
+    return () => {
+      logClient.appendBatch = append;
+      for (const resume of stalled) resume();
+    };
+  }
+
+  async function connectOther({ gateway, broker }: Client): Promise<void> {
+    const client = { clientId: 'other', connectionId: 'other', cleanStart: true };
+    const granted = gateway.connect({ ...client, expirySeconds: 0, will: undefined });
+    const { epoch } = await broker.cluster.settle(granted);
+    const end = { publishWill: false, expirySeconds: 0, progress: undefined };
+    await broker.cluster.settle(gateway.disconnect({ clientId: 'other', epoch }, end));
+  }
+
+  /** A cluster whose owner has taken over already. */
+  async function startServing(limits?: Parameters<typeof newCluster>[0]) {
+    const started = await start(limits);
+    await connectOther(started.b);
+    await started.cluster.clock.advance(2000); // A fresh proof would grant a transient session at once.
+    return started;
+  }
+
+  it.each([
+    { expirySeconds: never, will: undefined },
+    { expirySeconds: never, will: will('w') },
+    { expirySeconds: 0, will: will('w') },
+    { expirySeconds: 0, will: undefined },
+  ])('leaves no session behind: %o [MQTT5-3.2.2-4]', async (request) => {
+    const { cluster, owner, a, b } = await startServing({ sessionsMax: 1 });
+    const resume = stall(owner);
+    expect(await refusal(a.connect(request))).toBe('UNAVAILABLE');
+    resume();
+    await cluster.clock.advance(1000);
+    await connectOther(b); // It counts no more.
+    expect((await b.connect()).present).toBe(false);
+    expect(values(cluster)).toEqual([]);
+  });
+
+  it('ends its connection and not the session that was there; its will is not published', async () => {
+    const { cluster, owner, a, b } = await startServing();
+    const first = await a.connect({ expirySeconds: 100 });
+    await a.settle(a.gateway.subscribe(grant(first.epoch), [subscription('x')]));
+    await a.disconnect(first.epoch);
+    const resume = stall(owner);
+    const refused = a.connect({ expirySeconds: 100, will: will('w', 1) });
+    expect(await refusal(refused)).toBe('UNAVAILABLE');
+    resume();
+    await cluster.clock.advance(50_000);
+    const resumed = await b.connect({ expirySeconds: 100 });
+    expect(resumed).toMatchObject({ present: true, subscriptions: [subscription('x')] });
+    await b.disconnect(resumed.epoch);
+    const again = stall(owner);
+    expect(await refusal(a.connect({ expirySeconds: 100 }))).toBe('UNAVAILABLE');
+    again();
+    await cluster.clock.advance(101_000);
+    expect((await b.connect()).present).toBe(false);
+    expect(values(cluster)).toEqual([]);
+  });
+
+  it('is abandoned before the next one of the client, however long the log stalls', async () => {
+    const { cluster, owner, a } = await startServing();
+    const resume = stall(owner);
+    for (let i = 0; i < 3; i++) expect(await refusal(a.connect())).toBe('UNAVAILABLE');
+    const next = a.connect();
+    await cluster.clock.advance(5000);
+    const last = a.connect();
+    resume();
+    await refusal(next);
+    expect((await last).present).toBe(false);
+    await cluster.clock.advance(20_000);
+    expect((await a.connect()).present).toBe(true);
+  });
+
+  it('is abandoned at the next owner when its own is lost', async () => {
+    const { cluster, owner, a, b } = await startServing();
+    const append = owner.logClient.appendBatch.bind(owner.logClient);
+    // The grant is committed, and the owner never hears of it.
+    owner.logClient.appendBatch = (batch) => {
+      owner.logClient.appendBatch = () => new Promise(() => {});
+      return append(batch).then(() => new Promise(() => {}));
+    };
+    expect(await refusal(a.connect())).toBe('UNAVAILABLE');
+    await failOver(cluster, owner);
+    await cluster.clock.advance(1000);
+    expect((await b.connect()).present).toBe(false);
+  });
+});
+
 describe('retention', () => {
   it('waits for the slowest session that reads at QoS 1 or 2, also under the next owner', async () => {
     const { cluster, owner, a } = await start();

@@ -191,6 +191,9 @@ export class SessionMachine implements StateMachine {
       case 'disconnect':
         this.#command(clientId, 'disconnect', { epoch, disconnect: command.value }, reply);
         return;
+      case 'abandon':
+        this.#command(clientId, 'abandon', command.value, reply);
+        return;
       default:
         unreachable(command);
     }

@@ -73,6 +73,7 @@ const inputs: { [Kind in SessionInputKind]: SessionInputs[Kind] } = {
     epoch: 5,
     disconnect: { publishWill: false, expirySeconds: undefined, progress: undefined },
   },
+  abandon: { connectionId: 'held' },
   announced: { caller, announced: { clientId: 'c', connectionId: 'other', epoch: 4 } },
   holderGone: { epoch: 5 },
   deadline: { willDue: true, expired: true },
@@ -98,6 +99,7 @@ const rows: { [Status in SessionStatus]: Record<SessionInputKind, string> } = {
     storeInbound: 'FENCED',
     releaseInbound: 'FENCED',
     disconnect: 'done',
+    abandon: 'done',
     announced: '+memory done',
     holderGone: 'done',
     deadline: 'done',
@@ -110,6 +112,7 @@ const rows: { [Status in SessionStatus]: Record<SessionInputKind, string> } = {
     storeInbound: 'INVALID_ARGUMENT',
     releaseInbound: 'released',
     disconnect: '-memory done',
+    abandon: '-memory done',
     announced: '!taken-over done',
     holderGone: '-memory !administrative done',
     deadline: 'done',
@@ -122,6 +125,7 @@ const rows: { [Status in SessionStatus]: Record<SessionInputKind, string> } = {
     storeInbound: 'inboundStored done',
     releaseInbound: 'released',
     disconnect: 'disconnected done',
+    abandon: 'removed done',
     announced: '!taken-over done',
     holderGone: 'disconnected !administrative done',
     deadline: 'done',
@@ -134,6 +138,7 @@ const rows: { [Status in SessionStatus]: Record<SessionInputKind, string> } = {
     storeInbound: 'FENCED',
     releaseInbound: 'FENCED',
     disconnect: 'done',
+    abandon: 'removed done',
     announced: '!taken-over done',
     holderGone: 'done',
     deadline: 'removed done',
@@ -241,6 +246,23 @@ describe('sessionStep', () => {
       context: { route },
     });
     expect(short(taken)).toBe('UNAVAILABLE');
+  });
+
+  it('abandons a refused CONNECT: what was not there before goes, what was stays, no will', () => {
+    for (const status of ['transient', 'connected', 'disconnected'] as const) {
+      const input = { connectionId: 'other' };
+      expect(short(step(status, 'abandon', { input, granted: { will } }))).toBe('done');
+    }
+    const soon = { ...will, delaySeconds: 0 };
+    for (const status of ['connected', 'disconnected'] as const) {
+      expect(short(step(status, 'abandon', { granted: { will: soon } }))).toBe('removed done');
+      const ended = step(status, 'abandon', { granted: { will: soon, present: true } });
+      expect(ended.events).toMatchObject([
+        { $case: 'disconnected', value: { willAtMs: undefined, expiresAtMs: 61_000 } },
+      ]);
+    }
+    // Repeated, it does not move the expiry.
+    expect(short(step('disconnected', 'abandon', { granted: { present: true } }))).toBe('done');
   });
 
   it('refuses windows in which a packet id occurs twice or is none', () => {

@@ -1,6 +1,12 @@
 import { type ErrorCode, OperatingError } from '@robustmq/core';
 import type { MqttConnect, MqttSessionGranted, MqttWindowEntry } from '@robustmq/rpc';
-import { endConnection, fireWill, lostConnection, targetOf } from './connection-end.ts';
+import {
+  abandonConnection,
+  endConnection,
+  fireWill,
+  lostConnection,
+  targetOf,
+} from './connection-end.ts';
 import type {
   Decision,
   Revocation,
@@ -43,6 +49,7 @@ const transitions: Transitions = {
     storeInbound: () => fenced(),
     releaseInbound: () => fenced(),
     disconnect: () => done,
+    abandon: () => done,
     announced: (_, { announced, caller }) => {
       const { connectionId, epoch } = announced;
       return { ...done, transient: transientGrant({ connectionId, epoch, ...caller }) };
@@ -73,6 +80,8 @@ const transitions: Transitions = {
       })),
     disconnect: ({ granted }, { epoch }) =>
       ifGranted(granted, epoch, () => ({ ...done, transient: undefined })),
+    abandon: ({ granted }, { connectionId }) =>
+      granted.connectionId === connectionId ? { ...done, transient: undefined } : done,
     announced: ({ granted }, input) => announceBeside(granted, input),
     holderGone: ({ granted }, { epoch }) =>
       granted.epoch === epoch
@@ -118,6 +127,10 @@ const transitions: Transitions = {
             answer: { kind: 'done' },
           },
       ),
+    abandon: ({ session }, { connectionId }, context) =>
+      session.granted.connectionId === connectionId
+        ? { ...done, events: abandonConnection(session, context) }
+        : done,
     announced: ({ session }, input) => announceBeside(session.granted, input),
     holderGone: ({ session }, { epoch }, context) =>
       session.granted.epoch === epoch
@@ -139,6 +152,8 @@ const transitions: Transitions = {
     releaseInbound: () => fenced(),
     // Repeated: the connection has ended already.
     disconnect: ({ session }, { epoch }) => (session.granted.epoch === epoch ? done : fenced()),
+    abandon: ({ session }, { connectionId }, context) =>
+      abandonEnded(session, connectionId, context),
     announced: ({ session }, input) => announceBeside(session.granted, input),
     holderGone: () => done,
     deadline: ({ session }, input, context) => meetDeadline(session, input, context),
@@ -313,6 +328,19 @@ function release(session: Readonly<Session>, packetId: number, context: StepCont
   const target = targetOf(topic, context);
   if (target === undefined) return unroutable(topic);
   return { events: [{ $case: 'inboundReleased', value: { packetId, target } }], answer };
+}
+
+/** A refused CONNECT whose connection was ended already, as that of a broker that seemed to be gone. */
+function abandonEnded(
+  session: Readonly<Session>,
+  connectionId: string,
+  context: StepContext,
+): Decision {
+  const { granted } = session;
+  // Repeated, it must not move the expiry.
+  const isOver = granted.present && granted.will === undefined;
+  if (granted.connectionId !== connectionId || isOver) return done;
+  return { ...done, events: abandonConnection(session, context) };
 }
 
 function meetDeadline(

@@ -133,6 +133,12 @@ export interface MqttDisconnect {
   progress: MqttProgress | undefined;
 }
 
+/** Ends what a CONNECT has left behind that was refused although it may have been granted. */
+export interface MqttAbandon {
+  /** Its connection: if it has the session, it loses it; otherwise nothing happens. */
+  connectionId: string;
+}
+
 /** Stores a QoS 2 publish of the client. */
 export interface MqttStoreInbound {
   /** Its packet id. */
@@ -185,7 +191,10 @@ export interface MqttAnnounce {
 export interface MqttSessionCommand {
   /** Which session; not for `connect` and `announce`. */
   clientId: string;
-  /** The grant: a lower one than the session's is refused with FENCED. */
+  /**
+   * The grant: a lower one than the session's is refused with FENCED. Not for `connect`, `announce` and
+   * `abandon`.
+   */
   epoch: number;
   /** What is wanted. */
   command:
@@ -216,6 +225,9 @@ export interface MqttSessionCommand {
     | //
     /** Tells of sessions without a log. */
     { $case: "announce"; value: MqttAnnounce }
+    | //
+    /** A CONNECT was refused. */
+    { $case: "abandon"; value: MqttAbandon }
     | undefined;
 }
 
@@ -1253,6 +1265,61 @@ export const MqttDisconnect: MessageFns<MqttDisconnect> = {
   },
 };
 
+function createBaseMqttAbandon(): MqttAbandon {
+  return { connectionId: "" };
+}
+
+export const MqttAbandon: MessageFns<MqttAbandon> = {
+  encode(message: MqttAbandon, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.connectionId !== "") {
+      writer.uint32(10).string(message.connectionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttAbandon {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttAbandon();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.connectionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttAbandon>): MqttAbandon {
+    return MqttAbandon.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttAbandon>): MqttAbandon {
+    const message = createBaseMqttAbandon();
+    message.connectionId = object.connectionId ?? "";
+    return message;
+  },
+};
+
 function createBaseMqttStoreInbound(): MqttStoreInbound {
   return { packetId: 0, message: undefined };
 }
@@ -1716,6 +1783,9 @@ export const MqttSessionCommand: MessageFns<MqttSessionCommand> = {
       case "announce":
         MqttAnnounce.encode(message.command.value, writer.uint32(90).fork()).join();
         break;
+      case "abandon":
+        MqttAbandon.encode(message.command.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1821,6 +1891,14 @@ export const MqttSessionCommand: MessageFns<MqttSessionCommand> = {
             message.command = { $case: "announce", value: MqttAnnounce.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.command = { $case: "abandon", value: MqttAbandon.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1892,6 +1970,12 @@ export const MqttSessionCommand: MessageFns<MqttSessionCommand> = {
       case "announce": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "announce", value: MqttAnnounce.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "abandon": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "abandon", value: MqttAbandon.fromPartial(object.command.value) };
         }
         break;
       }
