@@ -84,8 +84,8 @@ describe('a data folder', () => {
     await journal.stop();
     const file = join(folder, 'journal/node.json');
     const content = await readFile(file, 'utf8');
-    await writeFile(file, content.replace('"formatVersion": 1', '"formatVersion": 7'));
-    await expectLine(args, /^robustmq: .*has format version 7, this program reads 1/);
+    await writeFile(file, content.replace('"formatVersion": 2', '"formatVersion": 7'));
+    await expectLine(args, /^robustmq: .*has format version 7, this program reads 2/);
   });
 
   it('of another version: placement', async () => {

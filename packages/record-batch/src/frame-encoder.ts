@@ -2,8 +2,9 @@ import { assert, limits, OperatingError } from '@robustmq/core';
 import { BATCH_BYTES_OUTSIDE_CRC, setBaseOffset, setPartitionLeaderEpoch } from './batch-header.ts';
 import { writeU64LittleEndian } from './int64.ts';
 import {
+  chainAfter,
+  type CoveredBytes,
   FRAME_HEADER_BYTES,
-  frameChain,
   type FrameControl,
   frameControls,
   frameField,
@@ -69,11 +70,9 @@ export function encodeFrameHeaderInto(target: Buffer, position: number, frame: B
     filterBytes: filter.length,
     payload: batch.length,
   });
-  return seal(target, position, frame.previousChain, {
-    payload: batch,
-    payloadStart: 0,
-    covered: BATCH_BYTES_OUTSIDE_CRC,
-  });
+  const payload = { payload: batch, payloadStart: 0, covered: BATCH_BYTES_OUTSIDE_CRC };
+  const bytes = { header: target, position, ...payload };
+  return seal(bytes, chainAfter('batch', bytes, frame.previousChain));
 }
 
 /**
@@ -86,16 +85,15 @@ export function encodeFrameInto(target: Buffer, position: number, frame: BatchFr
   return chain;
 }
 
-/** The header of a frame that holds a producer snapshot, all of which its checksums cover. */
+/** The header of a frame that holds a producer snapshot, all of which its CRC covers. */
 export function encodeSnapshotFrame(stamp: FrameStamp, snapshot: Buffer): EncodedFrame {
   checkSize(frameBytes(0, snapshot.length));
   const header = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES);
   writeFields(header, 0, stamp, { kind: 1, control: 0, filterBytes: 0, payload: snapshot.length });
   const covered = snapshot.length;
-  return {
-    header,
-    chain: seal(header, 0, stamp.previousChain, { payload: snapshot, payloadStart: 0, covered }),
-  };
+  const bytes = { header, position: 0, payload: snapshot, payloadStart: 0, covered };
+  const chain = chainAfter('producer-snapshot', bytes, stamp.previousChain);
+  return { header, chain: seal(bytes, chain) };
 }
 
 function checkSize(bytes: number): void {
@@ -125,14 +123,8 @@ function writeFields(
 }
 
 /** Writes the chain and, over it, the header CRC. */
-function seal(
-  header: Buffer,
-  position: number,
-  previousChain: number,
-  rest: { payload: Buffer; payloadStart: number; covered: number },
-): number {
-  const bytes = { header, position, ...rest };
-  const chain = frameChain(bytes, previousChain);
+function seal(bytes: CoveredBytes, chain: number): number {
+  const { header, position } = bytes;
   header.writeUInt32LE(chain, position + frameField.chain);
   header.writeUInt32LE(frameHeaderCrc(bytes), position + frameField.headerCrc);
   return chain;

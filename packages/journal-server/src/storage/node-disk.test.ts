@@ -78,9 +78,9 @@ describe('the storage on a real folder', () => {
     const cookie = path.join(folder, 'node.json');
     const text = fs
       .readFileSync(cookie, 'utf8')
-      .replace('"formatVersion": 1', '"formatVersion": 2');
+      .replace('"formatVersion": 2', '"formatVersion": 7');
     fs.writeFileSync(cookie, text);
-    await expect(open(folder)).rejects.toThrow('has format version 2, this program reads 1');
+    await expect(open(folder)).rejects.toThrow('has format version 7, this program reads 2');
     fs.writeFileSync(cookie, 'garbage');
     await expect(open(folder)).rejects.toMatchObject({ code: 'DAMAGED' });
   });

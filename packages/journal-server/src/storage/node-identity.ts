@@ -5,7 +5,7 @@ import { ByteReader, ByteWriter } from './bytes.ts';
 import { type Disk, readWhole, replaceWhole, syncFile, writeAll } from './disk.ts';
 
 /** Of the whole data folder; another one is refused. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const COOKIE = 'node.json';
 const BOOT = 'boot';
 const BOOT_MAGIC = 0x4f514d52; // "RMQO"
