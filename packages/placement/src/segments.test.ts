@@ -165,21 +165,47 @@ describe('segments', () => {
     expect(shard.segments[1]?.replicaNodeIds).not.toContain(leader?.nodeId);
   });
 
-  it('leaves a segment sealing while too few replicas have all of it', async () => {
-    for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name);
-    const [shardId = 0] = await cluster.topic('t');
-    const [segment] = (await cluster.client.openSegments(shardId)).segments;
-    let length = 7;
-    for (const journal of cluster.journals) {
-      for (const replica of journal.replicas.values()) replica.length = length--;
+  describe('with replicas of different lengths', () => {
+    let refusesCopies = false;
+
+    /** Three replicas with 7, 6 and 5 records; the leader, which has most, is gone. */
+    async function unequal(): Promise<number> {
+      const onOrder = (order: string): void => {
+        if (order === 'recover' && refusesCopies) throw new OperatingError('DISK_FULL', 'no room');
+      };
+      for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name, { onOrder });
+      const [shardId = 0] = await cluster.topic('t');
+      const [segment] = (await cluster.client.openSegments(shardId)).segments;
+      const [first = '', ...followers] = segment?.replicaNodeIds ?? [];
+      [first, ...followers].forEach((nodeId, at) => {
+        const journal = cluster.journals.find((one) => one.nodeId === nodeId);
+        for (const replica of journal?.replicas.values() ?? []) replica.length = 7 - at;
+      });
+      await cluster.journals.find(({ nodeId }) => nodeId === first)?.kill();
+      return shardId;
     }
-    await cluster.journals.find(({ nodeId }) => nodeId === segment?.leaderNodeId)?.kill();
-    await cluster.settle();
-    await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject({
-      code: 'UNAVAILABLE',
-      message: expect.stringContaining('copies are needed'),
+
+    it('copies to the ack quorum before the end is recorded', async () => {
+      const shardId = await unequal();
+      const shard = await cluster.client.openSegments(shardId);
+      expect(chainOf(shard)).toBe('0-6 6-open');
+      expect(shard.segments[0]?.fullNodeIds).toHaveLength(2);
+      const recovered = cluster.journals.map(({ obeyed }) => obeyed.get('recover') ?? 0);
+      expect(recovered.filter((count) => count > 0)).toEqual([1]);
     });
-    expect(chainOf(await cluster.shard(shardId))).toBe('0-sealing');
+
+    it('leaves the segment sealing while a copy fails, and goes on when it does not', async () => {
+      refusesCopies = true;
+      const shardId = await unequal();
+      await cluster.settle();
+      await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        message: expect.stringContaining('copies are needed'),
+      });
+      expect(chainOf(await cluster.shard(shardId))).toBe('0-sealing');
+      refusesCopies = false;
+      expect(chainOf(await cluster.client.openSegments(shardId))).toBe('0-6 6-open');
+    });
   });
 
   describe('roll', () => {

@@ -53,6 +53,7 @@ export const journalReplicaMethods = {
     replicateRequestCodec,
     replicateResponseCodec,
   ),
+  fetch: JournalReplicaService.fetch,
   exportProducers: JournalReplicaService.exportProducers,
 };
 

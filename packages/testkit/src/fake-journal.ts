@@ -18,6 +18,7 @@ import {
   NodeRole,
   NodeState,
   type PrepareReplica,
+  type RecoverSegment,
   ReplicaSummary,
   type RpcServer,
   type ServiceRegistry,
@@ -37,7 +38,14 @@ export interface FakeReplica {
 }
 
 /** The kinds of orders that placement gives. */
-export type FakeOrder = 'prepare' | 'activate' | 'fence' | 'sealNotify' | 'delete' | 'inventory';
+export type FakeOrder =
+  | 'prepare'
+  | 'activate'
+  | 'fence'
+  | 'recover'
+  | 'sealNotify'
+  | 'delete'
+  | 'inventory';
 
 export interface FakeJournalOptions {
   readonly transport: Transport;
@@ -193,6 +201,10 @@ export class FakeJournal implements AsyncDisposable {
       await this.#begin('fence', authority, segments.length);
       return { status: undefined, results: segments.map((order) => this.#fence(order)) };
     });
+    registry.unary(journalControlMethods.recover, async ({ authority, segments }) => {
+      await this.#begin('recover', authority, segments.length);
+      return { status: undefined, results: segments.map((order) => this.#recover(order)) };
+    });
     registry.unary(journalControlMethods.probe, () => ({
       nodeId: this.nodeId,
       incarnation: this.incarnation,
@@ -270,6 +282,13 @@ export class FakeJournal implements AsyncDisposable {
     replica.fencedEpoch = order.epoch;
     if (replica.role === 'leader') replica.role = 'closed';
     return { ...result, status: statusOf(undefined) };
+  }
+
+  #recover({ segmentId, epoch, length, sources }: RecoverSegment): FenceResult {
+    const replica = this.#replica(segmentId);
+    const isFenced = replica !== undefined && replica.fencedEpoch <= epoch;
+    if (isFenced && sources.length > 0) replica.length = Math.max(replica.length, length);
+    return this.#fence({ segmentId, epoch });
   }
 
   #replica(segmentId: Buffer): FakeReplica | undefined {

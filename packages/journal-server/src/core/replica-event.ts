@@ -34,6 +34,8 @@ export type ReplicaEvent =
     }
   /** The answer to a `store` effect: the log is `length` records long now. Less than asked for is fine. */
   | { readonly kind: 'stored'; readonly length: number; readonly commitLength: number }
+  /** A fenced replica has got what it lacked, and is `length` records long now (section 2.7, S4). */
+  | { readonly kind: 'recovered'; readonly length: number; readonly baseOffset: number }
   | { readonly kind: 'fence'; readonly epoch: number }
   /** The chain went on without this leader. */
   | { readonly kind: 'close' }

@@ -58,6 +58,9 @@ export function step(
     case 'stored':
       framesStored(state, event, effects);
       return;
+    case 'recovered':
+      recovered(state, event.length, event.baseOffset);
+      return;
     case 'fence':
       fence(state, event.epoch, effects);
       return;
@@ -86,6 +89,23 @@ export function canActivate(state: ReplicaState): boolean {
   const { role, fencedEpoch, identity, length, sealedLength } = state;
   if (role !== 'prepared' || sealedLength !== undefined) return false;
   return fencedEpoch <= identity.epoch && length === 0;
+}
+
+/**
+ * Whether frames of another replica may be put behind the log for the seal with this epoch: it is fenced,
+ * with no higher one, and has no end yet.
+ */
+export function canRecover(state: ReplicaState, epoch: number): boolean {
+  const { fencedEpoch, identity, sealedLength, role } = state;
+  if (role === 'leader' || sealedLength !== undefined) return false;
+  return fencedEpoch > identity.epoch && epoch >= fencedEpoch;
+}
+
+function recovered(state: ReplicaState, length: number, baseOffset: number): void {
+  assert(canRecover(state, state.fencedEpoch), 'only a fenced replica is completed');
+  assert(length >= state.length, 'a log never gets shorter by what is copied (I4)');
+  state.length = length;
+  state.baseOffset ??= baseOffset;
 }
 
 function snapshotWritten({ leading }: ReplicaState): void {

@@ -39,7 +39,7 @@ export async function fenceSegments(
     const { segmentId } = one.replica.stored.manifest;
     // It may have been deleted while the fence was written.
     const isThere = port.replica(segmentId) === one.replica;
-    return isThere ? resultOf(one.replica) : notFenced(segmentUnknown(segmentId));
+    return isThere ? fencedState(one.replica) : notFenced(segmentUnknown(segmentId));
   });
 }
 
@@ -66,7 +66,8 @@ function fenceInMemory(port: ControlPort, order: FenceOrder): Fenced {
   return { replica, epoch };
 }
 
-function resultOf({ stored, state }: Replica): FenceResult {
+/** What a fenced replica has; all of it is durable. */
+export function fencedState({ stored, state }: Replica): FenceResult {
   assert(stored.durableLength === stored.length, 'a fence is behind everything accepted before it');
   return {
     status: stored.damaged ? damaged(stored.manifest.segmentId) : okStatus,
@@ -83,6 +84,7 @@ function damaged(segmentId: SegmentId): Status {
   return toStatus(new OperatingError('DAMAGED', message));
 }
 
-function notFenced(status: Status): FenceResult {
+/** An answer that says nothing but why not. */
+export function notFenced(status: Status): FenceResult {
   return { status, length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0 };
 }

@@ -48,6 +48,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   readonly limits: JournalLimits;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly transport: Transport;
   readonly wheel: TimerWheel;
   readonly flusher = new Flusher();
   readonly counters = new JournalCounters();
@@ -75,6 +76,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     this.limits = limits;
     this.clock = clock;
     this.logger = logger;
+    this.transport = transport;
     this.#placement = placement;
     this.wheel = new TimerWheel(clock);
     const { counters, wheel } = this;

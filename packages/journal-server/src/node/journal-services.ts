@@ -1,6 +1,8 @@
 import {
   type Authority,
   type ControlResponse,
+  type FenceResponse,
+  type FenceResult,
   journalBrokerMethods,
   journalControlMethods,
   journalReplicaMethods,
@@ -13,12 +15,14 @@ import { activateSegments } from './activate-order.ts';
 import { AppendStream } from './append-stream.ts';
 import { checkAuthority } from './authority-check.ts';
 import { fenceSegments } from './fence-order.ts';
+import { fetchFrames } from './fetch-query.ts';
 import { InventoryStream } from './inventory-stream.ts';
 import type { JournalNode } from './journal-node.ts';
 import { listOffsets } from './offset-queries.ts';
 import { operatingErrorOf } from './operating-error.ts';
 import { prepareReplicas } from './prepare-order.ts';
 import { ReadStream } from './read-stream.ts';
+import { recoverSegments } from './recover-order.ts';
 import { ReplicateStream } from './replicate-stream.ts';
 import { deleteReplicas, sealReplicas } from './seal-order.ts';
 import { TailStream } from './tail-stream.ts';
@@ -56,6 +60,20 @@ async function carryOut<Request extends Order>(
   }
 }
 
+/** The same for orders that tell what the replicas have. */
+async function measure<Request extends Order>(
+  node: JournalNode,
+  request: Request,
+  order: (node: JournalNode, request: Request) => Promise<FenceResult[]>,
+): Promise<FenceResponse> {
+  try {
+    await checkAuthority(node.storage, request.authority);
+    return { status: undefined, results: await order(node, request) };
+  } catch (thrown) {
+    return { status: toStatus(operatingErrorOf(thrown)), results: [] };
+  }
+}
+
 function registerForPlacement(registry: ServiceRegistry, node: JournalNode): void {
   const methods = journalControlMethods;
   const { storage, limits } = node;
@@ -63,14 +81,8 @@ function registerForPlacement(registry: ServiceRegistry, node: JournalNode): voi
   registry.unary(methods.activate, (request) => carryOut(node, request, activateSegments));
   registry.unary(methods.sealNotify, (request) => carryOut(node, request, sealReplicas));
   registry.unary(methods.delete, (request) => carryOut(node, request, deleteReplicas));
-  registry.unary(methods.fence, async (request) => {
-    try {
-      await checkAuthority(storage, request.authority);
-      return { status: undefined, results: await fenceSegments(node, request) };
-    } catch (thrown) {
-      return { status: toStatus(operatingErrorOf(thrown)), results: [] };
-    }
-  });
+  registry.unary(methods.fence, (request) => measure(node, request, fenceSegments));
+  registry.unary(methods.recover, (request) => measure(node, request, recoverSegments));
   registry.unary(methods.probe, () => ({
     nodeId: storage.nodeId,
     incarnation: storage.incarnation,
@@ -83,6 +95,7 @@ function registerForPlacement(registry: ServiceRegistry, node: JournalNode): voi
 
 function registerForJournals(registry: ServiceRegistry, node: JournalNode): void {
   registry.stream(journalReplicaMethods.replicate, (stream) => new ReplicateStream(stream, node));
+  registry.unary(journalReplicaMethods.fetch, (request) => fetchFrames(node, request));
   registry.unary(journalReplicaMethods.exportProducers, async (request) => {
     try {
       const snapshot = await node.takeover.exportAt(segmentIdOfBytes(request.segmentId));

@@ -1,5 +1,4 @@
 import { OperatingError, type SegmentId } from '@robustmq/core';
-import { batchMaxTimestampMs, FrameCursor } from '@robustmq/record-batch';
 import {
   type MessageStream,
   type ReplicateEntry,
@@ -12,6 +11,7 @@ import {
   toStatus,
 } from '@robustmq/rpc';
 import type { JournalStorage } from '../storage/storage.ts';
+import { countRecords, storeFrames } from './copied-frames.ts';
 import type { Flushable, Flusher } from './flusher.ts';
 import type { JournalLimits } from './journal-limits.ts';
 import { operatingErrorOf } from './operating-error.ts';
@@ -28,8 +28,6 @@ export interface ReplicatePort {
   /** The replica has frames of a leader: its base is known now. */
   follows(replica: Replica): void;
 }
-
-const cursor = new FrameCursor();
 
 /**
  * The follower's end of a Replicate stream: stores what the leader sends behind what is there, and tells
@@ -103,7 +101,7 @@ export class ReplicateStream implements StreamHandlers<ReplicateRequest>, Upstre
     const { driver } = this.#port;
     let failure: OperatingError | undefined;
     try {
-      this.#storeFrames(replica, entry);
+      storeFrames(this.#port.storage, replica, entry);
     } catch (thrown) {
       failure = operatingErrorOf(thrown);
     }
@@ -121,45 +119,6 @@ export class ReplicateStream implements StreamHandlers<ReplicateRequest>, Upstre
 
   reject(replica: Replica, error: OperatingError): void {
     if (this.#entry !== undefined) this.#refuse(this.#entry, replica, error);
-  }
-
-  /**
-   * The chain of the first frame that is new covers everything before it: if it fits, the log is a prefix
-   * of the leader's (I4).
-   */
-  #storeFrames(replica: Replica, { frames, previousLength }: ReplicateEntry): void {
-    const { stored } = replica;
-    let index = previousLength;
-    cursor.reset(frames);
-    while (cursor.next() === 'frame') {
-      const records = recordsOf(cursor);
-      // A snapshot at the end of the log may come twice, after a crash between it and its batch.
-      const isThere = index < stored.length && index + records <= stored.length;
-      if (!isThere) this.#storeFrame(replica, index, records);
-      index += records;
-    }
-  }
-
-  #storeFrame(replica: Replica, index: number, records: number): void {
-    const { stored, state } = replica;
-    const { segmentId, epoch } = stored.manifest;
-    const fault = index === stored.length ? cursor.verify(stored.chain) : 'chain';
-    const isNext = records === 0 || cursor.baseOffset === (state.baseOffset ?? 0) + index;
-    if (fault === 'chain' || !isNext || cursor.epoch !== epoch) {
-      const message = `the leader's record ${index} of segment ${segmentId} does not follow the ${stored.length} that are here`;
-      throw new OperatingError('DAMAGED', message);
-    }
-    if (fault !== undefined) throw corrupt(fault);
-    const { buffer, position, payloadStart, end, chain, appendTimeMs } = cursor;
-    this.#port.storage.append(stored, {
-      header: buffer.subarray(position, payloadStart),
-      body: buffer.subarray(payloadStart, end),
-      records,
-      chain,
-      maxTimestampMs:
-        records === 0 ? stored.maxTimestampMs : batchMaxTimestampMs(buffer, payloadStart),
-      appendTimeMs,
-    });
   }
 
   #refuse(entry: ReplicateEntry, replica: Replica | undefined, error: OperatingError): void {
@@ -206,24 +165,4 @@ function resultOf({ stored, state }: Replica): ReplicateResult {
     length: stored.length,
     durableLength: isFenced ? 0 : Math.min(stored.durableLength, state.length),
   };
-}
-
-/** Records of whole frames. Throws CORRUPT_BATCH; the checksums are verified when they are stored. */
-function countRecords(frames: Buffer): number {
-  let records = 0;
-  cursor.reset(frames);
-  for (;;) {
-    const step = cursor.next();
-    if (step === 'end') return records;
-    if (step !== 'frame') throw corrupt(cursor.fault ?? step);
-    records += recordsOf(cursor);
-  }
-}
-
-function recordsOf({ kind, baseOffset, lastOffset }: FrameCursor): number {
-  return kind === 'batch' ? lastOffset - baseOffset + 1 : 0;
-}
-
-function corrupt(fault: string): OperatingError {
-  return new OperatingError('CORRUPT_BATCH', `a frame from the leader fails its check (${fault})`);
 }

@@ -22,7 +22,7 @@ import { JournalNode } from './journal-node.ts';
 import { registerJournal } from './journal-services.ts';
 import type { PlacementPort } from './placement-port.ts';
 import type { Replica } from './replica.ts';
-import { AppendClient, ReadClient } from './stream-clients.fixture.ts';
+import { AppendClient, codeOf, ReadClient } from './stream-clients.fixture.ts';
 
 const authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1 };
 
@@ -86,6 +86,10 @@ export class Member {
     await server[Symbol.asyncDispose]();
     this.disk.releaseSyncs();
     await storage[Symbol.asyncDispose]();
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
   }
 
   get #parts(): { storage: JournalStorage; node: JournalNode; server: RpcServer } {
@@ -158,6 +162,28 @@ export class ReplicaSetFixture implements AsyncDisposable {
     await this.client(member).call(journalControlMethods.fence, { authority, segments });
   }
 
+  /** Copies what a fenced member lacks up to `length` from another one; the status and the length then. */
+  async recover(
+    member: Member,
+    from: Member,
+    order: { epoch: number; length: number },
+  ): Promise<{ code: string; length: number }> {
+    const source = this.#describe(from.name);
+    const segment = {
+      segmentId: segmentIdToBytes(this.segmentId),
+      baseOffset: 100,
+      sources: source === undefined ? [] : [source],
+      ...order,
+    };
+    const answer = await this.client(member).call(journalControlMethods.recover, {
+      authority,
+      segments: [segment],
+    });
+    const [result] = answer.results;
+    if (result === undefined) throw new Error('the order was refused');
+    return { code: codeOf(result.status), length: result.length };
+  }
+
   async #open(): Promise<void> {
     const bytes = segmentIdToBytes(this.segmentId);
     const replicaNodeIds = this.members.map(({ name }) => name);
@@ -195,7 +221,7 @@ export class ReplicaSetFixture implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.leader.node.drain();
+    if (this.leader.isRunning) await this.leader.node.drain();
     for (const member of this.members) await member.stop();
   }
 }

@@ -200,3 +200,57 @@ describe('a follower', () => {
     expect(codeOf(result?.status)).toBe('FENCED');
   });
 });
+
+describe('a copy for a seal', () => {
+  /** Member b has ten batches, c has two, and the leader is gone. */
+  async function shortened(): Promise<ReplicaSetFixture> {
+    const set = await ReplicaSetFixture.start({ snapshotEachBytes: 300 });
+    const appends = set.appends();
+    const [, short] = set.followers;
+    for (let sequence = 0; sequence < 2; sequence++) {
+      await appends.offset(entry(1, producerBatch(sequence), { ackLevel: AckLevel.ALL }));
+    }
+    await short.crash();
+    for (let sequence = 2; sequence < 10; sequence++) {
+      await appends.offset(entry(1, producerBatch(sequence)));
+    }
+    await set.leader.crash();
+    await short.start();
+    return set;
+  }
+
+  it('brings a fenced replica to the end, durably, and again changes nothing', async () => {
+    await using set = await shortened();
+    const [full, short] = set.followers;
+    for (const member of set.followers) await set.fence(member, 2);
+    expect(set.replica(short).stored.length).toBe(2);
+    const order = { epoch: 2, length: 10 };
+    expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 10 });
+    expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 10 });
+    expect(set.replica(short).stored.chain).toBe(set.replica(full).stored.chain);
+    await short.crash();
+    await short.start();
+    expect(set.replica(short).stored).toMatchObject({ length: 10, fencedEpoch: 2 });
+  });
+
+  it('is refused without that fence, below a higher one, and by a source that is not fenced', async () => {
+    await using set = await shortened();
+    const [full, short] = set.followers;
+    const order = { epoch: 2, length: 10 };
+    expect((await set.recover(short, full, order)).code).toBe('FENCED');
+    await set.fence(short, 2);
+    expect((await set.recover(short, full, order)).code).toBe('UNAVAILABLE');
+    await set.fence(full, 2);
+    await set.fence(short, 3);
+    expect((await set.recover(short, full, order)).code).toBe('FENCED');
+    expect(set.replica(short).stored.length).toBe(2);
+  });
+
+  it('stops at the length that was ordered', async () => {
+    await using set = await shortened();
+    const [full, short] = set.followers;
+    for (const member of set.followers) await set.fence(member, 2);
+    const order = { epoch: 2, length: 7 };
+    expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 7 });
+  });
+});

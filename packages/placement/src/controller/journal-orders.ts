@@ -7,6 +7,7 @@ import {
   type FenceSegment,
   journalControlMethods,
   type PrepareReplica,
+  type RecoverSegment,
   refusalOf,
   type ReplicaSummary,
   type RpcClient,
@@ -81,6 +82,13 @@ export class JournalOrders {
   fence(nodeId: string, segments: readonly FenceSegment[]): Promise<FenceOutcome[]> {
     return this.#inBatches(nodeId, segments, (batch, call) =>
       call(journalControlMethods.fence, { authority: this.#authority(), segments: batch }),
+    );
+  }
+
+  /** Completes fenced replicas; each answers as to a fence. */
+  recover(nodeId: string, segments: readonly RecoverSegment[]): Promise<FenceOutcome[]> {
+    return this.#inBatches(nodeId, segments, (batch, call) =>
+      call(journalControlMethods.recover, { authority: this.#authority(), segments: batch }),
     );
   }
 

@@ -6,9 +6,21 @@ import {
   OperatingError,
   unreachable,
 } from '@robustmq/core';
-import { NodeState, type Segment, SegmentState, type Shard, type StoredShard } from '@robustmq/rpc';
+import {
+  NodeState,
+  type RecoverSegment,
+  type Segment,
+  SegmentState,
+  type Shard,
+  type StoredShard,
+} from '@robustmq/rpc';
 import { beginSeal, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
-import { decideSeal, type FenceReply, type SealDecision } from '../core/seal-decision.ts';
+import {
+  decideSeal,
+  type FenceReply,
+  type SealDecision,
+  type SealQuorum,
+} from '../core/seal-decision.ts';
 import { ByNode } from './by-node.ts';
 import { shardOf } from './image.ts';
 import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
@@ -83,6 +95,7 @@ export class Sealer {
     });
     const { attempts, error: notBegun } = await this.#begin(possible);
     await this.#fence(attempts);
+    await this.#copy(attempts);
     const ends = this.#decide(attempts, outcomes);
     const notRecorded = await this.#record(ends);
     for (const shardId of possible) {
@@ -133,6 +146,41 @@ export class Sealer {
     });
   }
 
+  /**
+   * S4: replicas that lack records of the end get them from one that has all, as many as the ack quorum
+   * needs. Their answers take the place of those to the fence; who could not be completed stays short.
+   */
+  async #copy(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
+    const { ledger, orders } = this.#options;
+    const byNode = new ByNode<{ attempt: Attempt; order: RecoverSegment }>();
+    for (const attempt of attempts.values()) {
+      const { segment, replies } = attempt;
+      const decision = decideSeal(quorumOf(segment), replies);
+      if (decision.kind !== 'copies-needed') continue;
+      const order: RecoverSegment = {
+        segmentId: segment.segmentId,
+        epoch: segment.sealEpoch,
+        baseOffset: segment.baseOffset,
+        length: decision.length,
+        sources: decision.full.flatMap((nodeId) => ledger.image.liveNode(nodeId) ?? []),
+      };
+      const wanted = segment.ackQuorum - decision.full.length;
+      for (const nodeId of decision.short.slice(0, wanted)) byNode.add(nodeId, { attempt, order });
+    }
+    await byNode.forEach(async (nodeId, items) => {
+      const answers = await orders.recover(
+        nodeId,
+        items.map(({ order }) => order),
+      );
+      answers.forEach((answer, at) => {
+        const reply = replyOf(nodeId, answer);
+        const replies = items[at]?.attempt.replies;
+        if (reply?.kind !== 'usable' || replies === undefined) return;
+        replies[replies.findIndex((before) => before.nodeId === nodeId)] = reply;
+      });
+    });
+  }
+
   /** S3, S4. */
   #decide(
     attempts: ReadonlyMap<number, Attempt>,
@@ -142,8 +190,7 @@ export class Sealer {
     const failures = new Map<SealDecision['kind'], OperatingError[]>();
     const sealedAtMs = this.#options.clock.wallMs();
     for (const [shardId, { segment, replies }] of attempts) {
-      const quorum = { replicas: segment.replicaNodeIds.length, ackQuorum: segment.ackQuorum };
-      const decision = decideSeal(quorum, replies);
+      const decision = decideSeal(quorumOf(segment), replies);
       if (decision.kind === 'end') {
         const { length, fullNodeIds, sizeBytes, maxTimestampMs } = decision;
         const endOffset = segment.baseOffset + length;
@@ -190,6 +237,10 @@ export class Sealer {
   #shard(shardId: number): Shard | undefined {
     return this.#options.ledger.image.shards.get(shardId)?.value.shard;
   }
+}
+
+function quorumOf({ replicaNodeIds, ackQuorum }: Segment): SealQuorum {
+  return { replicas: replicaNodeIds.length, ackQuorum };
 }
 
 interface Sealing {

@@ -56,13 +56,19 @@ describe('seal decision', () => {
       'the end needs copies first',
       three,
       [usable('a', 5), usable('b', 4)],
-      { kind: 'copies-needed', length: 5, full: ['a'] },
+      { kind: 'copies-needed', length: 5, full: ['a'], short: ['b'] },
+    ],
+    [
+      'the longest of the short ones gets a copy first',
+      { replicas: 5, ackQuorum: 3 },
+      [usable('a', 5), usable('b', 2), usable('c', 4), unusable('d')],
+      { kind: 'copies-needed', length: 5, full: ['a'], short: ['c', 'b'] },
     ],
     [
       'with two replicas one is enough to know the end, and copies are needed',
       { replicas: 2, ackQuorum: 2 },
       [usable('a', 5)],
-      { kind: 'copies-needed', length: 5, full: ['a'] },
+      { kind: 'copies-needed', length: 5, full: ['a'], short: [] },
     ],
     [
       'two logs of one length that differ',

@@ -37,8 +37,16 @@ export type SealDecision =
     }
   /** Too few usable replies. */
   | { readonly kind: 'too-few'; readonly usable: number; readonly needed: number }
-  /** The end is known, but too few replicas have all of it: they need recovery copies first. */
-  | { readonly kind: 'copies-needed'; readonly length: number; readonly full: readonly string[] }
+  /**
+   * The end is known, but too few replicas have all of it: `short` ones need copies first, the longest
+   * one first.
+   */
+  | {
+      readonly kind: 'copies-needed';
+      readonly length: number;
+      readonly full: readonly string[];
+      readonly short: readonly string[];
+    }
   /** Two intact logs of one length differ: never happens while I4 holds. */
   | { readonly kind: 'diverged'; readonly nodeIds: readonly string[] }
   | { readonly kind: 'stale'; readonly epoch: number };
@@ -67,7 +75,11 @@ export function decideSeal(quorum: SealQuorum, replies: readonly FenceReply[]): 
     return { kind: 'diverged', nodeIds: fullNodeIds };
   }
   if (full.length < quorum.ackQuorum && length > 0) {
-    return { kind: 'copies-needed', length, full: fullNodeIds };
+    const short = usable
+      .filter((reply) => reply.length < length)
+      .toSorted((left, right) => right.length - left.length)
+      .map((reply) => reply.nodeId);
+    return { kind: 'copies-needed', length, full: fullNodeIds, short };
   }
   const { sizeBytes, maxTimestampMs } = longest;
   return { kind: 'end', length, fullNodeIds, sizeBytes, maxTimestampMs };

@@ -417,6 +417,30 @@ export interface FenceResponse {
   results: FenceResult[];
 }
 
+/** A replica to bring to the end of its segment. */
+export interface RecoverSegment {
+  /** Which segment. */
+  segmentId: Buffer;
+  /** Epoch of the seal: a replica that was fenced with a higher one refuses. */
+  epoch: number;
+  /** Offset of the segment's first record. */
+  baseOffset: number;
+  /** Records to reach. */
+  length: number;
+  /** Journals that have them all. */
+  sources: Node[];
+}
+
+/** Completes replicas. */
+export interface RecoverRequest {
+  /** Who orders. */
+  authority:
+    | Authority
+    | undefined;
+  /** At most 1,000. */
+  segments: RecoverSegment[];
+}
+
 /** A segment whose end is known. */
 export interface SealedSegment {
   /** Which segment. */
@@ -552,6 +576,30 @@ export interface ReplicateResponse {
    * message grants the initial window.
    */
   creditBytes: number;
+}
+
+/** Asks for frames. */
+export interface FetchRequest {
+  /** Which segment. */
+  segmentId: Buffer;
+  /** Epoch of the seal: the replica has to be fenced with it, or sealed. */
+  epoch: number;
+  /** Records that the caller has. */
+  fromLength: number;
+  /** Records that the caller wants to have. */
+  toLength: number;
+}
+
+/** Some of the frames that were asked for, at least one. */
+export interface FetchResponse {
+  /** Why not; absent when it worked. */
+  status:
+    | Status
+    | undefined;
+  /** Whole frames, one after the other. The first may begin before from_length. */
+  frames: Buffer;
+  /** Records before the first frame. */
+  previousLength: number;
 }
 
 /** Asks for the producer state. */
@@ -3027,6 +3075,178 @@ export const FenceResponse: MessageFns<FenceResponse> = {
   },
 };
 
+function createBaseRecoverSegment(): RecoverSegment {
+  return { segmentId: Buffer.alloc(0), epoch: 0, baseOffset: 0, length: 0, sources: [] };
+}
+
+export const RecoverSegment: MessageFns<RecoverSegment> = {
+  encode(message: RecoverSegment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.segmentId.length !== 0) {
+      writer.uint32(10).bytes(message.segmentId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
+    }
+    if (message.baseOffset !== 0) {
+      writer.uint32(24).uint64(message.baseOffset);
+    }
+    if (message.length !== 0) {
+      writer.uint32(32).uint64(message.length);
+    }
+    for (const v of message.sources) {
+      Node.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoverSegment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoverSegment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.segmentId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.baseOffset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.length = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sources.push(Node.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecoverSegment>): RecoverSegment {
+    return RecoverSegment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecoverSegment>): RecoverSegment {
+    const message = createBaseRecoverSegment();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? 0;
+    message.baseOffset = object.baseOffset ?? 0;
+    message.length = object.length ?? 0;
+    message.sources = object.sources?.map((e) => Node.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRecoverRequest(): RecoverRequest {
+  return { authority: undefined, segments: [] };
+}
+
+export const RecoverRequest: MessageFns<RecoverRequest> = {
+  encode(message: RecoverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.segments) {
+      RecoverSegment.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoverRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoverRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.segments.push(RecoverSegment.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecoverRequest>): RecoverRequest {
+    return RecoverRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecoverRequest>): RecoverRequest {
+    const message = createBaseRecoverRequest();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? Authority.fromPartial(object.authority)
+      : undefined;
+    message.segments = object.segments?.map((e) => RecoverSegment.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseSealedSegment(): SealedSegment {
   return { segmentId: Buffer.alloc(0), length: 0, baseOffset: 0, epoch: 0 };
 }
@@ -4014,6 +4234,178 @@ export const ReplicateResponse: MessageFns<ReplicateResponse> = {
   },
 };
 
+function createBaseFetchRequest(): FetchRequest {
+  return { segmentId: Buffer.alloc(0), epoch: 0, fromLength: 0, toLength: 0 };
+}
+
+export const FetchRequest: MessageFns<FetchRequest> = {
+  encode(message: FetchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.segmentId.length !== 0) {
+      writer.uint32(10).bytes(message.segmentId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
+    }
+    if (message.fromLength !== 0) {
+      writer.uint32(24).uint64(message.fromLength);
+    }
+    if (message.toLength !== 0) {
+      writer.uint32(32).uint64(message.toLength);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.segmentId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromLength = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toLength = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FetchRequest>): FetchRequest {
+    return FetchRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchRequest>): FetchRequest {
+    const message = createBaseFetchRequest();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.epoch = object.epoch ?? 0;
+    message.fromLength = object.fromLength ?? 0;
+    message.toLength = object.toLength ?? 0;
+    return message;
+  },
+};
+
+function createBaseFetchResponse(): FetchResponse {
+  return { status: undefined, frames: Buffer.alloc(0), previousLength: 0 };
+}
+
+export const FetchResponse: MessageFns<FetchResponse> = {
+  encode(message: FetchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    if (message.frames.length !== 0) {
+      writer.uint32(18).bytes(message.frames);
+    }
+    if (message.previousLength !== 0) {
+      writer.uint32(24).uint64(message.previousLength);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frames = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.previousLength = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FetchResponse>): FetchResponse {
+    return FetchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchResponse>): FetchResponse {
+    const message = createBaseFetchResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    message.frames = object.frames ?? Buffer.alloc(0);
+    message.previousLength = object.previousLength ?? 0;
+    return message;
+  },
+};
+
 function createBaseExportProducersRequest(): ExportProducersRequest {
   return { segmentId: Buffer.alloc(0) };
 }
@@ -4276,6 +4668,19 @@ export const JournalControlService = {
     responseSerialize: (value: FenceResponse): Buffer => Buffer.from(FenceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FenceResponse => FenceResponse.decode(value),
   },
+  /**
+   * Copies what fenced replicas lack of their segment from journals that have it, durably: a seal needs
+   * the ack quorum of full copies. Nothing that is there is changed.
+   */
+  recover: {
+    path: "/robustmq.v1.JournalControl/Recover" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RecoverRequest): Buffer => Buffer.from(RecoverRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RecoverRequest => RecoverRequest.decode(value),
+    responseSerialize: (value: FenceResponse): Buffer => Buffer.from(FenceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FenceResponse => FenceResponse.decode(value),
+  },
   /** Tells the end of sealed segments: what lies beyond was never committed and is cut. */
   sealNotify: {
     path: "/robustmq.v1.JournalControl/SealNotify" as const,
@@ -4325,6 +4730,11 @@ export interface JournalControlServer extends UntypedServiceImplementation {
   activate: handleUnaryCall<ActivateRequest, ControlResponse>;
   /** Raises the epoch below which nothing is taken any more, durably, and tells how long the log is. */
   fence: handleUnaryCall<FenceRequest, FenceResponse>;
+  /**
+   * Copies what fenced replicas lack of their segment from journals that have it, durably: a seal needs
+   * the ack quorum of full copies. Nothing that is there is changed.
+   */
+  recover: handleUnaryCall<RecoverRequest, FenceResponse>;
   /** Tells the end of sealed segments: what lies beyond was never committed and is cut. */
   sealNotify: handleUnaryCall<SealNotifyRequest, ControlResponse>;
   /** Deletes replicas. The only thing that ever does. */
@@ -4380,6 +4790,25 @@ export interface JournalControlClient extends Client {
   ): ClientUnaryCall;
   fence(
     request: FenceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FenceResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Copies what fenced replicas lack of their segment from journals that have it, durably: a seal needs
+   * the ack quorum of full copies. Nothing that is there is changed.
+   */
+  recover(
+    request: RecoverRequest,
+    callback: (error: ServiceError | null, response: FenceResponse) => void,
+  ): ClientUnaryCall;
+  recover(
+    request: RecoverRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FenceResponse) => void,
+  ): ClientUnaryCall;
+  recover(
+    request: RecoverRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FenceResponse) => void,
@@ -4463,6 +4892,16 @@ export const JournalReplicaService = {
     responseSerialize: (value: ReplicateResponse): Buffer => Buffer.from(ReplicateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReplicateResponse => ReplicateResponse.decode(value),
   },
+  /** Frames of a replica that takes no appends any more, for one that lacks them. */
+  fetch: {
+    path: "/robustmq.v1.JournalReplica/Fetch" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FetchRequest): Buffer => Buffer.from(FetchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FetchRequest => FetchRequest.decode(value),
+    responseSerialize: (value: FetchResponse): Buffer => Buffer.from(FetchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FetchResponse => FetchResponse.decode(value),
+  },
   /** The producer state at the end of a sealed segment, for the leader of the next one. */
   exportProducers: {
     path: "/robustmq.v1.JournalReplica/ExportProducers" as const,
@@ -4480,6 +4919,8 @@ export const JournalReplicaService = {
 export interface JournalReplicaServer extends UntypedServiceImplementation {
   /** Leader to follower: frames in order of the log. */
   replicate: handleBidiStreamingCall<ReplicateRequest, ReplicateResponse>;
+  /** Frames of a replica that takes no appends any more, for one that lacks them. */
+  fetch: handleUnaryCall<FetchRequest, FetchResponse>;
   /** The producer state at the end of a sealed segment, for the leader of the next one. */
   exportProducers: handleUnaryCall<ExportProducersRequest, ExportProducersResponse>;
 }
@@ -4492,6 +4933,22 @@ export interface JournalReplicaClient extends Client {
     metadata: Metadata,
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<ReplicateRequest, ReplicateResponse>;
+  /** Frames of a replica that takes no appends any more, for one that lacks them. */
+  fetch(
+    request: FetchRequest,
+    callback: (error: ServiceError | null, response: FetchResponse) => void,
+  ): ClientUnaryCall;
+  fetch(
+    request: FetchRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FetchResponse) => void,
+  ): ClientUnaryCall;
+  fetch(
+    request: FetchRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FetchResponse) => void,
+  ): ClientUnaryCall;
   /** The producer state at the end of a sealed segment, for the leader of the next one. */
   exportProducers(
     request: ExportProducersRequest,
