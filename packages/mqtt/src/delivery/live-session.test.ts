@@ -1,4 +1,4 @@
-import { offset, type Offset, silentLogger } from '@robustmq/core';
+import { offset, type Offset, OperatingError, silentLogger } from '@robustmq/core';
 import { TopicNames } from '@robustmq/kernel';
 import { VirtualClock } from '@robustmq/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { PacketWriter } from '../codec/packet-writer.ts';
 import { newMqttCounters } from '../server/mqtt-counters.ts';
 import { mqttLimitsDefault } from '../server/mqtt-limits.ts';
-import type { SessionGateway, SessionGranted } from '../session/session-gateway.ts';
+import type { SessionGateway, SessionGranted, WindowEntry } from '../session/session-gateway.ts';
 import type { DeliveryClient } from './delivery-context.ts';
 import { LiveReaders } from './live-readers.ts';
 import { LiveSession } from './live-session.ts';
@@ -47,8 +47,9 @@ describe('a session beside the live path', () => {
   let client: Client;
   let session: LiveSession;
   let readers: LiveReaders;
+  let shownTopic: string | undefined;
 
-  const sessionOf = (own: Client, clientId: string): LiveSession => {
+  const sessionOf = (own: Client, clientId: string, window: WindowEntry[] = []): LiveSession => {
     const clock = new VirtualClock();
     const logger = silentLogger();
     const gateway = { progress: () => Promise.resolve() } as unknown as SessionGateway;
@@ -67,7 +68,7 @@ describe('a session beside the live path', () => {
     return new LiveSession(asClient, context, {
       grant: { clientId, epoch: 1 },
       durable: false,
-      window: [],
+      window,
     });
   };
 
@@ -95,10 +96,11 @@ describe('a session beside the live path', () => {
   beforeEach(() => {
     log = new ManualLog();
     client = new Client();
+    shownTopic = 'mqtt';
     readers = new LiveReaders({
       fanOut: log,
       names: TopicNames.of([{ name: 'mqtt', shardIds: [1], config: {} }]),
-      topicOf: () => 'mqtt',
+      topicOf: () => shownTopic,
       wallMs: () => 0,
       counters: newMqttCounters(),
       logger: silentLogger(),
@@ -246,5 +248,60 @@ describe('a session beside the live path', () => {
     await log.serve();
     expect(client.got).toEqual(['2', '3']);
     expect(session.lagging).toBe(false);
+  });
+
+  describe('whose topic this broker does not know yet', () => {
+    const names = TopicNames.of([{ name: 'mqtt', shardIds: [1], config: {} }]);
+
+    /** Resumes with the records 0 to 2, of which 0 was sent as packet 7. */
+    async function resumed(qos: 1 | 2): Promise<LiveSubscription> {
+      for (const value of ['0', '1', '2']) log.append('t', value, qos);
+      shownTopic = undefined;
+      const window: WindowEntry[] = [
+        { packetId: 7, shardId: log.shardId, offset: offset(0), qos, state: 'sent' },
+      ];
+      session = sessionOf(client, 'c', window);
+      const own = new LiveSubscription({ ...subscription('t', offset(0)).stored, qos }, []);
+      const granted: SessionGranted = {
+        epoch: 2,
+        present: true,
+        subscriptions: [own.stored],
+        positions: [{ shardId: log.shardId, offset: offset(1) }],
+        window,
+        inboundPacketIds: [],
+      };
+      session.resume(granted, [own], new Map());
+      await log.serve();
+      return own;
+    }
+
+    it.each([1, 2] as const)('keeps its position and its window at QoS %d', async (qos) => {
+      await resumed(qos);
+      expect(client.got).toEqual([]);
+      expect(session.progress()).toMatchObject({
+        positions: [{ shardId: log.shardId, offset: 1 }],
+        window: [{ packetId: 7, offset: 0 }],
+      });
+    });
+
+    it.each([1, 2] as const)('goes on with the old packet id at QoS %d', async (qos) => {
+      const own = await resumed(qos);
+      shownTopic = 'mqtt';
+      readers.rename(names);
+      session.setShards(own, [log.shardId]);
+      log.tail();
+      await log.serve();
+      expect(client.got).toEqual(['0', '1', '2']);
+      expect(client.ids[0]).toBe(7);
+      expect(new Set(client.ids).size).toBe(3);
+    });
+
+    it('gives up a message whose topic is gone', async () => {
+      const read = log.read.bind(log);
+      log.read = () => Promise.reject(new OperatingError('NOT_FOUND', 'deleted'));
+      await resumed(2);
+      log.read = read;
+      expect(session.progress().window).toEqual([]);
+    });
   });
 });

@@ -39,8 +39,12 @@ export class LiveSession {
   #lags: LaggingShards | undefined;
   /** Partitions of its subscriptions, with the number of subscriptions that need each. */
   readonly #shards = new Map<ShardId, number>();
+  /** Partitions that the catalog does not show yet, with how far the session is there. */
+  readonly #unshown = new Map<ShardId, Offset>();
+  /** Messages of an earlier connection in such partitions. */
+  readonly #postponed = new Set<WindowEntry>();
   /** Until what an earlier connection left is sent again, nothing new is. */
-  #isResuming = false;
+  #sendingAgain = 0;
   #isEnded = false;
   #publisher: Buffer | undefined;
 
@@ -123,17 +127,30 @@ export class LiveSession {
     return true;
   }
 
-  /** Partitions that were made after the subscription are the session's from their first record on. */
+  /**
+   * Partitions that were made after the subscription are the session's from their first record on. One that
+   * this broker's catalog shows later than that of an earlier broker goes on where the session was.
+   */
   setShards(subscription: LiveSubscription, shardIds: readonly ShardId[]): void {
     const before = subscription.shardIds;
     subscription.shardIds = shardIds;
     for (const shardId of shardIds) {
       if (before.includes(shardId)) continue;
       const isFirst = !this.#shards.has(shardId);
-      if (this.#join(shardId, offset(0)) > 0 && isFirst) this.#lagFrom(shardId, offset(0));
+      const start = this.#unshown.get(shardId) ?? offset(subscription.startOf(shardId));
+      this.#unshown.delete(shardId);
+      if (this.#join(shardId, start) !== start && isFirst) this.#lagFrom(shardId, start);
     }
+    if (this.#postponed.size > 0) this.#sendPostponed();
     this.#leave(before.filter((shardId) => !shardIds.includes(shardId)));
     this.#pump();
+  }
+
+  /** The catalog has changed: what stands in partitions that it shows now is sent again. */
+  #sendPostponed(): void {
+    const entries = [...this.#postponed];
+    this.#postponed.clear();
+    void this.#resumeSending(entries);
   }
 
   /** Needs the partition once more; returns how far the session is there. */
@@ -168,7 +185,6 @@ export class LiveSession {
     subscriptions: readonly LiveSubscription[],
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
-    this.#isResuming = true;
     for (const subscription of subscriptions) {
       this.subscriptions.set(subscription.stored.filter, subscription);
       for (const shardId of subscription.shardIds)
@@ -180,15 +196,26 @@ export class LiveSession {
       const position = positions.get(shardId) ?? firstStart(shardId, subscriptions);
       this.#lagFrom(shardId, position, ends.get(shardId));
     }
-    this.#sendAgain(granted.window).then(
-      () => this.#resumed(),
-      (thrown: unknown) => this.#client.failed(toOperatingError(thrown)),
-    );
+    for (const [shardId, position] of positions) {
+      if (!this.#shards.has(shardId)) this.#unshown.set(shardId, position);
+    }
+    void this.#resumeSending(granted.window);
   }
 
-  #resumed(): void {
-    this.#isResuming = false;
-    if (!this.#isEnded) this.roomMade();
+  get #isSendingAgain(): boolean {
+    return this.#sendingAgain > 0;
+  }
+
+  async #resumeSending(window: readonly WindowEntry[]): Promise<void> {
+    this.#sendingAgain++;
+    try {
+      await this.#sendAgain(window);
+    } catch (thrown) {
+      this.#client.failed(toOperatingError(thrown));
+      return;
+    }
+    this.#sendingAgain--;
+    if (!this.#isEnded && !this.#isSendingAgain) this.roomMade();
   }
 
   async #sendAgain(entries: readonly WindowEntry[]): Promise<void> {
@@ -199,6 +226,7 @@ export class LiveSession {
         this.#encodeAgain(batch, same, packets),
       );
       for (const entry of together) {
+        if (this.#postponed.has(entry)) continue;
         while (!this.#isEnded && !this.outbound.hasRoom) await this.outbound.waitForRoom();
         if (this.#isEnded) return;
         this.outbound.sendAgain(entry, packets.get(entry.packetId));
@@ -213,8 +241,13 @@ export class LiveSession {
   ): void {
     const { writer, readers } = this.#context;
     const [{ shardId } = { shardId: batch.shardId }] = entries;
-    const match = readers.tableOfShard(shardId)?.of(batch.cursor);
-    if (match === undefined) return;
+    const table = readers.tableOfShard(shardId);
+    if (table === undefined) {
+      // It is in the log, so its topic lives: the catalog here is older than that of the earlier broker.
+      for (const entry of entries) this.#postponed.add(entry);
+      return;
+    }
+    const match = table.of(batch.cursor);
     scratch.read(batch.cursor);
     // It was sent before, so it does not expire any more. [MQTT5-4.3.3-7, -4.3.3-13]
     readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
@@ -272,7 +305,7 @@ export class LiveSession {
   }
 
   get #takesReliable(): boolean {
-    return !this.#isResuming && this.outbound.hasRoom;
+    return !this.#isSendingAgain && this.outbound.hasRoom;
   }
 
   /** There is room in the window or in the socket: those who wait and lagging partitions go on. */
@@ -309,7 +342,7 @@ export class LiveSession {
 
   /** Whether reading on from the log pays now. */
   get canCatchUp(): boolean {
-    return !this.#isResuming && this.outbound.isRoomy;
+    return !this.#isSendingAgain && this.outbound.isRoomy;
   }
 
   #lagFrom(shardId: ShardId, from: Offset, qos0From: Offset = offset(0)): void {
@@ -318,7 +351,7 @@ export class LiveSession {
   }
 
   #pump(): void {
-    if (!this.#isResuming && !this.#isEnded) this.#lags?.pump();
+    if (!this.#isSendingAgain && !this.#isEnded) this.#lags?.pump();
   }
 
   /** Takes the record on which the batch's cursor stands. False: there is no room. */
@@ -354,6 +387,7 @@ export class LiveSession {
       const at = this.#lags?.position(shardId) ?? this.#context.readers.frontier(shardId);
       if (at !== undefined) positions.push({ shardId, offset: at });
     }
+    for (const [shardId, at] of this.#unshown) positions.push({ shardId, offset: at });
     return { positions, window: this.outbound.stored() };
   }
 
