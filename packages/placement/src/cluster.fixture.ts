@@ -67,7 +67,7 @@ export class Cluster implements AsyncDisposable {
       logger: this.#options.logger ?? silentLogger(),
       registry: this.registry,
       store,
-      config: { replicasMax: 3, ...this.#options.config },
+      config: { ...this.#options.config },
     });
   }
 

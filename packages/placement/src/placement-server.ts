@@ -19,8 +19,6 @@ export const defaultPlacementConfig: PlacementConfig = {
   balanceEachMs: 5_000,
   retentionEachMs: 30_000,
   defaultPartitions: 1,
-  // Journals do not copy to one another yet: a second replica would stay empty and nothing be committed.
-  replicasMax: 1,
   defaultTopics: [
     {
       name: 'mqtt',

@@ -3,7 +3,6 @@ import { RollSegment } from '@robustmq/rpc';
 import { type MemoryMetadataStore, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
-import { defaultPlacementConfig } from './placement-server.ts';
 
 describe('segments', () => {
   let cluster: Cluster;
@@ -34,14 +33,60 @@ describe('segments', () => {
     expect(cluster.client.catalog.shard(shardId)).toEqual(shard);
   });
 
-  it('has no more replicas than the journals can fill, whatever the topic wants', async () => {
-    const { replicasMax } = defaultPlacementConfig;
-    await using shipped = await Cluster.start({ config: { replicasMax } });
-    for (const name of ['j1', 'j2', 'j3']) await shipped.journal(name);
-    const [shardId = 0] = await shipped.topic('t', 1, { 'replication.factor': '3' });
-    const { segments } = await shipped.client.openSegments(shardId);
-    // More than one once journals replicate.
-    expect(segments[0]).toMatchObject({ replicaNodeIds: [expect.any(String)], ackQuorum: 1 });
+  it('has the replicas that its topic wants, as far as there are journals', async () => {
+    for (const name of ['j1', 'j2', 'j3', 'j4']) await cluster.journal(name);
+    const sets: [string, number, number][] = [];
+    for (const wanted of ['1', '2', '3', '5']) {
+      const [shardId = 0] = await cluster.topic(`t${wanted}`, 1, { 'replication.factor': wanted });
+      const [segment] = (await cluster.client.openSegments(shardId)).segments;
+      const replicas = new Set(segment?.replicaNodeIds).size;
+      sets.push([wanted, replicas, segment?.ackQuorum ?? 0]);
+    }
+    expect(sets).toEqual([
+      ['1', 1, 1],
+      ['2', 2, 2],
+      ['3', 3, 2],
+      ['5', 4, 3],
+    ]);
+  });
+
+  it('ends when there are journals for more replicas, and its successor has them', async () => {
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    journal.append(shardId, 4);
+    for (const name of ['j2', 'j3']) await cluster.journal(name);
+    await cluster.settle(3_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-4');
+    const opened = await cluster.client.openSegments(shardId);
+    expect(chainOf(opened)).toBe('0-4 4-open');
+    expect(opened.segments[1]?.replicaNodeIds).toHaveLength(3);
+    await cluster.settle(5_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-4 4-open');
+  });
+
+  it('is not ended by a journal that comes and goes', async () => {
+    await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    const fickle = await cluster.journal('j2');
+    await fickle.kill();
+    await cluster.settle(3_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+  });
+
+  it('ends when too few replicas are there to commit anything, and goes on with those', async () => {
+    for (const name of ['j1', 'j2']) await cluster.journal(name);
+    const [shardId = 0] = await cluster.topic('t');
+    const [segment] = (await cluster.client.openSegments(shardId)).segments;
+    expect(segment?.ackQuorum).toBe(2);
+    for (const journal of cluster.journals) journal.append(shardId, 3);
+    const follower = cluster.journals.find(({ nodeId }) => nodeId !== segment?.leaderNodeId);
+    await follower?.kill();
+    await cluster.settle(5_000);
+    const opened = await cluster.client.openSegments(shardId);
+    expect(chainOf(opened)).toBe('0-3 3-open');
+    expect(opened.segments[1]?.replicaNodeIds).toEqual([segment?.leaderNodeId]);
   });
 
   it('shares one attempt between many that ask, and leaves an open segment alone', async () => {

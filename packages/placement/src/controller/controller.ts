@@ -20,6 +20,7 @@ import { type ClusterIdentity, startEpoch } from './cluster.ts';
 import { Coordinators } from './coordinators.ts';
 import { Deleter } from './deleter.ts';
 import type { HeartbeatTerms } from './heartbeat-session.ts';
+import { Growth } from './growth.ts';
 import { Image } from './image.ts';
 import { InventoryCheck } from './inventory-check.ts';
 import { JournalOrders } from './journal-orders.ts';
@@ -49,8 +50,6 @@ export interface PlacementConfig {
   readonly retentionEachMs: number;
   /** Partitions of a topic that does not say. */
   readonly defaultPartitions: number;
-  /** Most replicas of a segment, whatever its topic wants. */
-  readonly replicasMax: number;
   /** Topics that the cluster begins with. */
   readonly defaultTopics: readonly NewTopic[];
 }
@@ -83,6 +82,7 @@ export class Controller implements AsyncDisposable {
   readonly #clients: NodeClients;
   readonly #sealer: Sealer;
   readonly #repair: SealRepair;
+  readonly #growth: Growth;
   readonly #notices: SealNotices;
   readonly #activator: Activator;
   readonly #deleter: Deleter;
@@ -154,6 +154,12 @@ export class Controller implements AsyncDisposable {
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
     this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed });
     this.#repair = new SealRepair({ image, sealer: this.#sealer, clock });
+    this.#growth = new Growth({
+      image,
+      nodes: this.nodes,
+      sealer: this.#sealer,
+      logger,
+    });
     this.#activator = new Activator({
       image,
       orders,
@@ -176,7 +182,6 @@ export class Controller implements AsyncDisposable {
       sealer: this.#sealer,
       activator: this.#activator,
       random,
-      replicasMax: config.replicasMax,
       onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
       onOpened: (count) => metrics.segmentsOpened.inc(count),
     });
@@ -269,6 +274,7 @@ export class Controller implements AsyncDisposable {
       pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
+        await this.#growth.pass();
         await this.#activator.retry();
         await this.topics.finishDeletions();
       }),

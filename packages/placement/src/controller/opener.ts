@@ -19,8 +19,6 @@ export interface OpenerOptions {
   readonly sealer: Sealer;
   readonly activator: Activator;
   readonly random: Random;
-  /** Most replicas of a segment, whatever its topic wants. */
-  readonly replicasMax: number;
   /** Told of replicas that were prepared for a segment that was not opened. */
   readonly onAbandoned: (segmentId: Buffer, replicas: readonly string[]) => void;
   /** Told how many segments were opened. */
@@ -161,14 +159,13 @@ export class Opener {
     excluded: ReadonlySet<string>,
     outcomes: Map<number, Prepared | OperatingError>,
   ): Map<number, Prepared> {
-    const { nodes, random, ledger, replicasMax } = this.#options;
+    const { nodes, random, ledger } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
     const chooser = new ReplicaChooser(candidates, random);
     const planned = new Map<number, Prepared>();
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
-      const wanted = Math.min(config.replicationFactor, replicasMax);
-      const replicas = chooser.choose(wanted, config.minInsyncReplicas);
+      const replicas = chooser.choose(config.replicationFactor, config.minInsyncReplicas);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;

@@ -65,23 +65,30 @@ export class Sealer {
     return this.#attempts.run(shardIds);
   }
 
-  /** Whether the unsealed segment has lost its leader: nobody can append to it any more. */
+  /**
+   * Whether the unsealed segment has lost its leader, or too many followers to commit anything: nobody can
+   * append to it any more.
+   */
   needsSeal(shard: Shard): boolean {
     const segment = unsealedSegment(shard);
     if (segment === undefined) return false;
     if (segment.state === SegmentState.SEALING) return true;
     const leader = this.#options.ledger.image.node(segment.leaderNodeId);
     if (leader === undefined || leader.incarnation !== segment.leaderIncarnation) return true;
-    return leader.state === NodeState.DOWN;
+    return leader.state === NodeState.DOWN || this.#liveReplicas(segment) < segment.ackQuorum;
   }
 
   /** Whether enough replicas can be asked that an attempt may succeed. */
   canSeal(shard: Shard): boolean {
     const segment = unsealedSegment(shard);
     if (segment === undefined) return false;
+    const needed = segment.replicaNodeIds.length - segment.ackQuorum + 1;
+    return this.#liveReplicas(segment) >= needed;
+  }
+
+  #liveReplicas({ replicaNodeIds }: Segment): number {
     const { image } = this.#options.ledger;
-    const live = segment.replicaNodeIds.filter((id) => image.liveNode(id) !== undefined);
-    return live.length >= segment.replicaNodeIds.length - segment.ackQuorum + 1;
+    return replicaNodeIds.filter((nodeId) => image.liveNode(nodeId) !== undefined).length;
   }
 
   async #seal(shardIds: readonly number[]): Promise<Map<number, SealOutcome>> {

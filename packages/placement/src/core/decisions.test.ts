@@ -65,10 +65,10 @@ describe('seal decision', () => {
       { kind: 'copies-needed', length: 5, full: ['a'], short: ['c', 'b'] },
     ],
     [
-      'with two replicas one is enough to know the end, and copies are needed',
+      'with two replicas one is enough to know the end, and while it is alone it has all copies',
       { replicas: 2, ackQuorum: 2 },
       [usable('a', 5)],
-      { kind: 'copies-needed', length: 5, full: ['a'], short: [] },
+      { kind: 'end', length: 5, fullNodeIds: ['a'] },
     ],
     [
       'two logs of one length that differ',

@@ -30,7 +30,7 @@ export type SealDecision =
       readonly kind: 'end';
       /** Records in the segment. */
       readonly length: number;
-      /** Replicas with all of them; at least the ack quorum. */
+      /** Replicas with all of them: the ack quorum, or all that are usable where those are fewer. */
       readonly fullNodeIds: readonly string[];
       readonly sizeBytes: number;
       readonly maxTimestampMs: number;
@@ -74,7 +74,9 @@ export function decideSeal(quorum: SealQuorum, replies: readonly FenceReply[]): 
   if (full.some((reply) => reply.chain !== longest.chain)) {
     return { kind: 'diverged', nodeIds: fullNodeIds };
   }
-  if (full.length < quorum.ackQuorum && length > 0) {
+  // Where fewer replicas than that are there and intact, all of them: the others get theirs later (I10).
+  const wanted = Math.min(quorum.ackQuorum, usable.length);
+  if (full.length < wanted && length > 0) {
     const short = usable
       .filter((reply) => reply.length < length)
       .toSorted((left, right) => right.length - left.length)
