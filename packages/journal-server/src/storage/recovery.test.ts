@@ -194,6 +194,27 @@ describe('recovery of a damaged log', () => {
     expect(findings).toBeGreaterThan(1_000);
   });
 
+  it('logs the byte range of what it cuts: a torn body, and a torn header', async () => {
+    const { disk, blocks } = await smallLog(false);
+    const last = blocks.at(-1);
+    if (last === undefined) throw new Error('the log has blocks');
+    const content = disk.content(WAL);
+    for (const at of [last.position + SECTOR_BYTES - 1, last.position + 60, last.position + 8]) {
+      const torn = disk.clone();
+      const bytes = Buffer.from(content);
+      bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+      torn.replace(WAL, bytes);
+      const cuts: object[] = [];
+      const logger = { ...silentLogger(), warn: (fields: object) => cuts.push(fields) };
+      const opened = await openOn(torn, {}, systemClock(), logger);
+      // The zeros behind a body are covered by nothing.
+      const isPadding = at === last.position + SECTOR_BYTES - 1;
+      const range = { from: last.position, to: last.position + SECTOR_BYTES };
+      expect(cuts).toEqual(isPadding ? [] : [expect.objectContaining(range)]);
+      await opened.storage[Symbol.asyncDispose]();
+    }
+  });
+
   it.each([true, false])('cut at every byte of the last block, clean: %s', async (isClean) => {
     const log = await smallLog(isClean);
     const content = log.disk.content(WAL);

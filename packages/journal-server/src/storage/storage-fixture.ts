@@ -1,5 +1,6 @@
 import {
   type Clock,
+  type Logger,
   epoch,
   nodeId,
   seededRandom,
@@ -37,13 +38,14 @@ export async function openOn(
   disk: MemoryDisk,
   limits: Partial<StorageLimits> = {},
   clock: Clock = systemClock(),
+  logger: Logger = silentLogger(),
 ): Promise<OpenedStorage> {
   const fatal: Error[] = [];
   const storage = await openStorage({
     disk: disk.mount(),
     clock,
     random: seededRandom(7),
-    logger: silentLogger(),
+    logger,
     onFatal: (error) => fatal.push(error),
     limits: { ...smallLimits, ...limits },
   });

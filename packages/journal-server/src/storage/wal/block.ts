@@ -95,6 +95,22 @@ export function readBlockHeader(
   };
 }
 
+/**
+ * Whether a sector that holds no block looks as if this one had been begun there: its number or its file
+ * stands where they belong. A file that is used again holds anything elsewhere.
+ */
+export function looksBegun(
+  source: Buffer,
+  position: number,
+  block: { readonly lsn: number; readonly fileSequence: number },
+): boolean {
+  if (source.length - position < BLOCK_HEADER_BYTES) return false;
+  const isNumbered = getU64(source, position + field.lsn) === block.lsn;
+  const isOfFile = getU64(source, position + field.fileSequence) === block.fileSequence;
+  const isMarked = source.readUInt32LE(position + field.magic) === BLOCK_MAGIC;
+  return Number(isNumbered) + Number(isOfFile) + Number(isMarked) >= 2;
+}
+
 /** The first sector of a log file: for people and tools; recovery goes by the blocks. */
 export function walFileHeader(identity: WalIdentity, sequence: number): Buffer {
   const writer = new ByteWriter(SECTOR_BYTES);

@@ -5,6 +5,7 @@ import {
   blockBytes,
   type BlockHeader,
   FIRST_BLOCK_POSITION,
+  looksBegun,
   readBlockHeader,
   SECTOR_BYTES,
 } from './block.ts';
@@ -120,9 +121,16 @@ class WalScan {
     while (position < file.size) {
       const at = await window.at(position, BLOCK_HEADER_BYTES);
       const header = readBlockHeader(window.buffer, at, file.sequence, this.#seed);
+      if (header === undefined && position === file.end) this.#noteBegun(window.buffer, at, file);
       const bytes = header === undefined ? 0 : await this.#block(window, position, header, file);
       position += bytes === 0 ? SECTOR_BYTES : bytes;
     }
+  }
+
+  /** The header of the next block may be torn, too: then only its first sector is known to be cut. */
+  #noteBegun(source: Buffer, at: number, { sequence, end }: ScannedFile): void {
+    if (!looksBegun(source, at, { lsn: this.#expectedLsn, fileSequence: sequence })) return;
+    this.#cut = { path: walPath(sequence), from: end, to: end + SECTOR_BYTES };
   }
 
   /** Takes the block if it is whole and new, and returns its bytes; 0 when it is not. */
