@@ -1,6 +1,7 @@
 import {
   advertisedAddress,
   type Clock,
+  endProcess,
   type Logger,
   type OperatingError,
   type Random,
@@ -91,6 +92,7 @@ class Broker implements BrokerServer {
   #sessions: CoordinatorSessionGateway | undefined;
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
+  #isServing = false;
   #stopping = false;
 
   constructor(options: BrokerOptions) {
@@ -141,6 +143,7 @@ class Broker implements BrokerServer {
     });
     this.#register();
     await this.#registered();
+    this.#isServing = true;
   }
 
   #startMqtt(listen: string): Promise<MqttServer> {
@@ -186,11 +189,16 @@ class Broker implements BrokerServer {
       onRegistered: () => {
         this.#refused = undefined;
       },
-      onRefused: (error) => {
-        this.#refused = error;
-      },
+      onRefused: (error) => this.#onRefused(error),
     });
     this.#registration.start();
+  }
+
+  /** A newer broker of this name, or another cluster, is final: clients have to go to one that serves. */
+  #onRefused(error: OperatingError): void {
+    this.#refused = error;
+    const isFinal = error.code === 'FENCED' || error.code === 'WRONG_CLUSTER';
+    if (isFinal && this.#isServing) endProcess(this.#options.logger, 'broker')(error);
   }
 
   #node(): Node {

@@ -1,6 +1,7 @@
 export { advertisedAddress, hostOf, portOf } from './address.ts';
 export { assert, AssertionFailure, unreachable } from './assert.ts';
 export { type CancelTimer, type Clock, delay, systemClock } from './clock.ts';
+export { endProcess } from './end-process.ts';
 export {
   type ErrorCode,
   errorCodeOf,

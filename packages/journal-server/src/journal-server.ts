@@ -5,6 +5,7 @@ import {
   type Random,
   toOperatingError,
   advertisedAddress,
+  endProcess,
 } from '@robustmq/core';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import {
@@ -79,7 +80,7 @@ export interface JournalServer extends AsyncDisposable {
  * for one of another format, WRONG_CLUSTER when placement serves another cluster.
  */
 export async function startJournal(options: JournalServerOptions): Promise<JournalServer> {
-  const onFatal = options.onFatal ?? endProcess(options.logger);
+  const onFatal = options.onFatal ?? endProcess(options.logger, 'journal');
   const storage = await openStorage({
     disk: options.disk ?? new NodeDisk(options.dataDir),
     clock: options.clock,
@@ -97,16 +98,6 @@ export async function startJournal(options: JournalServerOptions): Promise<Journ
     throw error;
   }
   return server;
-}
-
-/** Throws where nothing catches it. */
-function endProcess(logger: Logger): (error: Error) => void {
-  return (error) => {
-    logger.error({ error: error.message }, 'the journal cannot go on');
-    queueMicrotask(() => {
-      throw error;
-    });
-  };
 }
 
 function storageLimits(options: JournalServerOptions): Parameters<typeof openStorage>[0]['limits'] {
