@@ -90,6 +90,12 @@ export class RoleProcess {
     if (this.running) this.#child.kill(signal);
   }
 
+  /** Waits until it has ended; its exit code, null after a signal. */
+  async exited(): Promise<number | null> {
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
   /** SIGKILL, and waits until it is gone. */
   async kill(): Promise<void> {
     this.signal('SIGKILL');

@@ -15,6 +15,16 @@ function admin(...args: string[]): Promise<Finished> {
 }
 
 describe('robustmq topic', () => {
+  it('takes settings one by one, before the name, too', async () => {
+    const set = ['--set', 'retention.ms=1000', '--set', 'segment.bytes=1048576'];
+    const created = await admin('topic', 'create', ...set, 'settled');
+    expect(created).toMatchObject({ code: 0, stderr: '' });
+    const described = await admin('topic', 'describe', 'settled', '--json');
+    const config = { 'retention.ms': '1000', 'segment.bytes': '1048576' };
+    expect(JSON.parse(described.stdout)).toMatchObject({ config });
+    await admin('topic', 'delete', 'settled');
+  });
+
   it('creates, lists, describes and deletes; a topic owns its MQTT names', async () => {
     const created = await admin('topic', 'create', 'factory.line1', '--partitions', '4');
     expect(created).toMatchObject({ code: 0, stderr: '' });

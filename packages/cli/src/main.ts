@@ -61,7 +61,7 @@ function program(): Command {
   admin(topic, 'create', 'create a topic')
     .argument('<name>')
     .option('--partitions <n>', 'number of partitions', '1')
-    .option('--set <key=value...>', 'a setting, for example retention.ms=3600000')
+    .option('--set <key=value>', 'a setting, for example retention.ms=3600000; repeatable', collect)
     .action(withOptions('admin', createTopic));
   admin(topic, 'list', 'list topics')
     .option('--json', 'as JSON')
@@ -92,6 +92,11 @@ function admin(parent: Command, name: string, description: string): Command {
   const command = parent.command(name).description(description);
   addOptions(command, 'admin');
   return command;
+}
+
+/** One value each: a name that follows is an argument. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function addOptions(command: Command, forRole: Role): void {

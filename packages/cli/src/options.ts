@@ -137,6 +137,13 @@ export const optionTable = {
     default: '512MiB',
     help: 'most bytes that wait in memory for their segment files',
   },
+  'shutdown-timeout-ms': {
+    roles: ['start', 'broker', 'journal', 'placement'],
+    value: 'MS',
+    schema: count,
+    default: '20000',
+    help: 'time to drain after SIGTERM; then the process ends with 1',
+  },
   'mqtt-connections-max': {
     roles: ['start', 'broker', 'dev'],
     value: 'N',

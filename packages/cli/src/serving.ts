@@ -1,8 +1,9 @@
-import type { Logger } from '@robustmq/core';
+import { type Logger, systemClock } from '@robustmq/core';
 import type { Registry } from 'prom-client';
 
 import { type Health, startHttpServer } from './http-server.ts';
 import { type Options } from './options.ts';
+import { required } from './required.ts';
 import { untilSignal } from './service.ts';
 
 /** What a role says of itself. */
@@ -34,6 +35,8 @@ export async function serveUntilSignal(
   start: (running: AsyncDisposableStack) => Promise<Started>,
 ): Promise<void> {
   const phase = new ServingPhase();
+  // Disposed last.
+  using bound = new DrainBound(required(options, 'shutdown-timeout-ms'), logger);
   const listen = options['http-listen'];
   const isServed = listen !== undefined && listen !== 'off';
   await using http = isServed ? await startHttpServer(listen, registry, phase) : undefined;
@@ -44,6 +47,7 @@ export async function serveUntilSignal(
   if (started === undefined) {
     // What still starts has promised nothing, and may wait for placement for ever.
     phase.draining();
+    bound.begin();
     await running.disposeAsync();
     process.exit(0);
   }
@@ -52,6 +56,34 @@ export async function serveUntilSignal(
   announce(http?.address);
   await stopped;
   phase.draining();
+  bound.begin();
+}
+
+/** Ends the process when draining takes too long: whoever supervises it waits for so long at most. */
+class DrainBound implements Disposable {
+  readonly #timeoutMs: number;
+  readonly #logger: Logger;
+  #cancel: () => void = () => {};
+
+  constructor(timeoutMs: number, logger: Logger) {
+    this.#timeoutMs = timeoutMs;
+    this.#logger = logger;
+  }
+
+  begin(): void {
+    const timeoutMs = this.#timeoutMs;
+    this.#cancel = systemClock().setTimer(timeoutMs, () => {
+      const message =
+        'not drained in time, ending: what was acknowledged is safe, clients connect elsewhere';
+      this.#logger.error({ timeoutMs }, message);
+      // The logger writes later.
+      setImmediate(() => process.exit(1));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#cancel();
+  }
 }
 
 class ServingPhase implements Health {
