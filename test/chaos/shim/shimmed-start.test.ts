@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -12,6 +12,8 @@ const folder = mkdtempSync(join(tmpdir(), 'robustmq-shim-'));
 const library = join(folder, 'shim.so');
 const clockFile = join(folder, 'clock');
 const reason = build();
+// The summary names neither the tests nor why.
+if (reason !== undefined) console.warn(`slow and failing disks are not tried: ${reason}`);
 const skipped = reason === undefined ? '' : ` (skipped: ${reason})`;
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -28,11 +30,23 @@ function build(): string | undefined {
   return isAhead ? undefined : 'this Node does not ask libc for the time';
 }
 
-async function start(name: string, shim: Record<string, string>): Promise<RoleProcess> {
+async function start(
+  name: string,
+  shim: Record<string, string>,
+  more: readonly string[] = [],
+): Promise<RoleProcess> {
   const free = '127.0.0.1:0';
   const ports = ['--listen', free, '--mqtt-listen', free, '--http-listen', free];
-  const args = ['start', '--data-dir', join(folder, name), ...ports];
+  const args = ['start', '--data-dir', join(folder, name), ...ports, ...more];
   return RoleProcess.start('start', args, { LD_PRELOAD: library, ...shim });
+}
+
+const mebibyte = 1024 * 1024;
+
+/** Resident memory of the process. */
+function resident(role: RoleProcess): number {
+  const status = readFileSync(`/proc/${role.pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
 }
 
 function mqttOf(role: RoleProcess): { host: string; port: number } {
@@ -51,6 +65,74 @@ describe.skipIf(reason !== undefined)(`what the machine does to a role${skipped}
     await inbox.waitFor(sent.length);
     expect(inbox.payloads).toEqual(sent);
     await client.endAsync();
+    await role.kill();
+  });
+
+  it('a sync that fails: the process ends, nothing more is acknowledged, nothing acknowledged is lost', async () => {
+    const broken = join(folder, 'broken');
+    const role = await start('failing', { SHIM_BROKEN: broken });
+    const kept = { clientId: 'kept', protocolVersion: 5 as const, clean: false };
+    const properties = { sessionExpiryInterval: 300 };
+    const subscriber = await connectMqtt(mqttOf(role), { ...kept, properties });
+    await subscriber.subscribeAsync('failing', { qos: 1 });
+    await subscriber.endAsync();
+    const publisher = await connectMqtt(mqttOf(role), { reconnectPeriod: 0 });
+    const sent = Array.from({ length: 20 }, (_, index) => String(index));
+    await Promise.all(sent.map((text) => publisher.publishAsync('failing', text, { qos: 1 })));
+    writeFileSync(broken, '');
+    const late = publisher.publishAsync('failing', 'late', { qos: 1 }).then(
+      () => 'acknowledged',
+      () => 'refused',
+    );
+    expect(await role.exited()).not.toBe(0);
+    expect(role.log.join('\n')).toMatch(/the journal cannot go on/);
+    publisher.end(true);
+    expect(await late).toBe('refused');
+
+    rmSync(broken);
+    const again = await start('failing', {});
+    const client = await connectMqtt(mqttOf(again), { ...kept, properties });
+    const inbox = new Inbox(client);
+    await inbox.waitFor(sent.length);
+    // What was never acknowledged may be there or not.
+    expect(inbox.payloads.slice(0, sent.length)).toEqual(sent);
+    await client.endAsync();
+    await again.kill();
+  });
+
+  it('a flood that is faster than the disk: memory stays within what is allowed, others are served', async () => {
+    const unflushed = 32 * mebibyte;
+    const args = ['--unflushed-bytes-max', String(unflushed)];
+    const role = await start('flood', { SHIM_SYNC_MS: '20' }, args);
+    const restBytes = resident(role);
+    // What may wait for segment files and what is kept of it for readers, the same for what is on its
+    // way, and room that V8 takes between collections.
+    const growthMax = 2 * unflushed + 256 * mebibyte;
+    const payload = Buffer.alloc(256 * 1024, 'x');
+    const publishers = await Promise.all(
+      Array.from({ length: 8 }, () => connectMqtt(mqttOf(role))),
+    );
+    let highest = 0;
+    const flood = async (publisher: (typeof publishers)[number], name: number): Promise<void> => {
+      for (let round = 0; round < 40; round++) {
+        const topics = Array.from({ length: 8 }, (_, index) => `flood/${name}/${index}`);
+        await Promise.all(
+          topics.map((topic) => publisher.publishAsync(topic, payload, { qos: 1 })),
+        );
+        highest = Math.max(highest, resident(role));
+      }
+    };
+    const flooding = Promise.all(publishers.map(flood));
+    const other = await connectMqtt(mqttOf(role));
+    const inbox = new Inbox(other);
+    await other.subscribeAsync('other', { qos: 1 });
+    for (let number = 0; number < 5; number++) {
+      await other.publishAsync('other', String(number), { qos: 1 });
+    }
+    await inbox.waitFor(5);
+    await flooding;
+    expect((highest - restBytes) / mebibyte).toBeLessThan(growthMax / mebibyte);
+    await Promise.all([...publishers, other].map((client) => client.endAsync()));
     await role.kill();
   });
 

@@ -1,7 +1,8 @@
-/* Preloaded into a role: syncs take SHIM_SYNC_MS longer, and the wall clock is ahead by the whole
- * number of seconds that stands in the file SHIM_CLOCK. */
+/* Preloaded into a role: syncs take SHIM_SYNC_MS longer, the wall clock is ahead by the whole number of
+ * seconds that stands in the file SHIM_CLOCK, and fdatasync fails once the file SHIM_BROKEN is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
@@ -25,9 +26,18 @@ static long ahead_seconds(void) {
   return atol(text);
 }
 
+static int is_broken(void) {
+  const char *path = getenv("SHIM_BROKEN");
+  return path && access(path, F_OK) == 0;
+}
+
 int fdatasync(int file) {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   wait_as_told();
+  if (is_broken()) {
+    errno = EIO;
+    return -1;
+  }
   return real(file);
 }
 
