@@ -61,6 +61,8 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   #isBlocked = false;
   #isScheduled = false;
   #isEnded = false;
+  /** It was said that the follower is away. */
+  #isAway = false;
   #cancelRetry: (() => void) | undefined;
 
   constructor(nodeId: string, options: FollowerLinkOptions) {
@@ -124,6 +126,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   }
 
   message(response: ReplicateResponse): void {
+    this.#isAway = false;
     this.#creditBytes += response.creditBytes;
     for (const result of response.results) this.#take(result);
     this.#schedule();
@@ -137,8 +140,12 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   closed(error: OperatingError | undefined): void {
     this.#stream = undefined;
     if (this.#isEnded) return;
-    const fields = { nodeId: this.#nodeId, code: error?.code, segments: this.#followings.size };
-    this.#options.logger.warn(fields, 'a follower is away: it gets what it misses when it is back');
+    if (!this.#isAway) {
+      const fields = { nodeId: this.#nodeId, code: error?.code, segments: this.#followings.size };
+      const message = 'a follower is away: it gets what it misses when it is back';
+      this.#options.logger.warn(fields, message);
+    }
+    this.#isAway = true;
     this.#retryLater();
   }
 

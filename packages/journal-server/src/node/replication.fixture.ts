@@ -30,6 +30,8 @@ const authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1 };
 export class Member {
   readonly name: string;
   readonly disk = new MemoryDisk();
+  /** Warnings of all its lives. */
+  readonly warnings: string[] = [];
   readonly #cluster: ReplicaSetFixture;
   #running: { storage: JournalStorage; node: JournalNode; server: RpcServer } | undefined;
 
@@ -52,7 +54,8 @@ export class Member {
 
   async start(): Promise<void> {
     const { clock, transport, limits } = this.#cluster;
-    const logger = silentLogger();
+    const warn = (_fields: object, message: string): number => this.warnings.push(message);
+    const logger = { ...silentLogger(), warn };
     const storage = await openStorage({
       disk: this.disk.mount(),
       clock,

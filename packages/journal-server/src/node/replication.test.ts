@@ -70,12 +70,15 @@ describe('replication', () => {
     for (let n = 0; n < 300; n++) {
       await appends.offset(entry(1, batchOf([`${n}`.padEnd(500, '.')])));
     }
+    await set.clock.advance(1_000);
     await away.start();
     await later(set, () => {
       const { stored } = set.replica(away);
       return stored.durableLength === set.replica(set.leader).stored.length;
     });
     await untilEqual(set, away);
+    const said = set.leader.warnings.filter((message) => message.includes('a follower is away'));
+    expect(said).toHaveLength(1);
   });
 
   it('commits nothing when both followers are away', async () => {
