@@ -17,14 +17,15 @@ describe('processes', () => {
     await client.subscribeAsync('counted', { qos: 1 });
     const linesOf = (): number => roles.reduce((sum, role) => sum + role.log.length, 0);
     const before = linesOf();
-    const messages = 300;
+    const messages = 500;
     for (let sent = 0; sent < messages; sent += 50) {
       const together = Array.from({ length: 50 }, (_, index) => String(sent + index));
       await Promise.all(together.map((text) => client.publishAsync('counted', text, { qos: 1 })));
     }
     await inbox.waitFor(messages);
     await client.endAsync();
-    expect(linesOf() - before).toBeLessThan(10);
+    // Coordinators that are still being taken over say so meanwhile.
+    expect(linesOf() - before).toBeLessThan(messages / 5);
     for (const role of roles) {
       const lines = role.log.filter((line) => !line.startsWith('ready '));
       for (const line of lines) {

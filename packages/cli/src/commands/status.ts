@@ -19,6 +19,7 @@ import {
   viewCluster,
 } from '../cluster-view.ts';
 import type { Options } from '../options.ts';
+import { underReplicated } from '../replica-view.ts';
 
 const roles: Record<NodeRole, string> = {
   [NodeRole.UNSPECIFIED]: unknown,
@@ -125,6 +126,7 @@ function problemsOf(cluster: DescribeClusterResponse): string[] {
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]
       : []),
+    ...underReplicated(cluster),
     ...(hasUp(cluster, NodeRole.JOURNAL) ? [] : ['no journal is up: nothing can be written']),
     ...(hasUp(cluster, NodeRole.BROKER) ? [] : ['no broker is up: no client can connect']),
   ];
