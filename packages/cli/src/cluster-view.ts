@@ -12,9 +12,7 @@ import {
 import { withPlacement } from './administration.ts';
 import { type LiveEnds, liveEnds } from './live-ends.ts';
 import type { Options } from './options.ts';
-
-/** What is shown of a number that nobody could be asked for. */
-export const unknown = '?';
+import { unknown } from './words.ts';
 
 /** The cluster as placement's store has it, with the ends that the journals tell. */
 export interface ClusterView {
@@ -27,13 +25,21 @@ export async function viewCluster(
   options: Options,
   request: Partial<DescribeClusterRequest>,
 ): Promise<ClusterView> {
-  const cluster = await withPlacement(options, (client) =>
+  const cluster = await viewPlacement(options, request);
+  return { cluster, ends: await liveEnds(cluster, grpcTransport()) };
+}
+
+/** What placement's store has. Throws UNAVAILABLE when no placement answers. */
+export function viewPlacement(
+  options: Options,
+  request: Partial<DescribeClusterRequest>,
+): Promise<DescribeClusterResponse> {
+  return withPlacement(options, (client) =>
     client.call(placementAdminMethods.describeCluster, {
       topic: request.topic ?? '',
       includeInternal: request.includeInternal ?? false,
     }),
   );
-  return { cluster, ends: await liveEnds(cluster, grpcTransport()) };
 }
 
 /** Records that the shards hold; undefined when an end is not known. */

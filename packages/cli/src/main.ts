@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 
-import { AssertionFailure, OperatingError, toOperatingError } from '@robustmq/core';
+import { assert, AssertionFailure, OperatingError, toOperatingError } from '@robustmq/core';
 import { Command } from 'commander';
 import { parse } from 'yaml';
 
 import { runDev } from './commands/dev.ts';
+import { listJournals } from './commands/journal.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
+import { describeShards, sealShard } from './commands/shard.ts';
 import { runStart } from './commands/start.ts';
 import { runStatus } from './commands/status.ts';
 import { createTopic, deleteTopics, describeTopic, listTopics } from './commands/topic.ts';
@@ -47,6 +49,7 @@ function oneLine(text: string): string {
 function program(): Command {
   const root = new Command('robustmq')
     .description('One log, many protocols: MQTT brokers over replicated journals.')
+    .enablePositionalOptions()
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   role(root, 'start', 'placement, journal and broker in one process', runStart);
   role(root, 'broker', 'a broker: speaks to clients, holds no state', runBroker);
@@ -74,7 +77,29 @@ function program(): Command {
   admin(topic, 'delete', 'delete topics with all their records')
     .argument('<name...>')
     .action(withOptions('admin', deleteTopics));
+  // As a role, `journal` has options of its own; those behind a subcommand are the subcommand's.
+  const journal = root.commands.find((command) => command.name() === 'journal');
+  assert(journal !== undefined, 'journal is a role');
+  admin(journal.enablePositionalOptions(), 'list', 'journals, with what each says of itself')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', listJournals));
+  shardCommands(root);
   return root;
+}
+
+function shardCommands(root: Command): void {
+  const shard = root
+    .command('shard')
+    .description('partitions as they are stored: chains of segments');
+  admin(shard, 'describe', 'the chain of segments, and what each journal has of them')
+    .argument('<topic[/partition]>')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', describeShards));
+  admin(shard, 'seal', 'end the open segment now')
+    .argument('<topic/partition>')
+    .option('--unsafe', 'also with too few replicas; says before what may be lost, and asks')
+    .option('--yes', 'do not ask')
+    .action(withOptions('admin', sealShard));
 }
 
 function role(

@@ -242,6 +242,8 @@ class RunningJournal implements JournalServer {
       readOnly,
       ledSegments: this.#node.ledSegments,
       unflushedBytes,
+      replicas: this.#node.replicaCount,
+      damagedReplicas: this.#node.damagedReplicas,
     };
   }
 

@@ -274,6 +274,8 @@ describe('placement client', () => {
         readOnly: true,
         ledSegments: 0,
         unflushedBytes: 0,
+        replicas: 0,
+        damagedReplicas: 0,
       });
       registration.drain();
       await turns(5);

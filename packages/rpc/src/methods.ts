@@ -5,6 +5,7 @@ import { replicateRequestCodec, replicateResponseCodec } from './codec/replicate
 import { tailRequestCodec, tailResponseCodec } from './codec/tail-codec.ts';
 import { BrokerPeerService } from './generated/robustmq/v1/broker.ts';
 import {
+  JournalAdminService,
   JournalBrokerService,
   JournalControlService,
   JournalReplicaService,
@@ -42,6 +43,9 @@ export const journalBrokerMethods = {
   tail: hotStream(JournalBrokerService.tail.path, tailRequestCodec, tailResponseCodec),
   listOffsets: JournalBrokerService.listOffsets,
 };
+
+/** What operators call at a journal. */
+export const journalAdminMethods = JournalAdminService;
 
 /** What placement orders a journal to do. */
 export const journalControlMethods = JournalControlService;

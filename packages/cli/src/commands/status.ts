@@ -8,6 +8,7 @@ import {
 } from '@robustmq/rpc';
 
 import { table } from '../administration.ts';
+import { bytesText } from '../bytes-text.ts';
 import {
   type ClusterView,
   holderLags,
@@ -15,23 +16,11 @@ import {
   recordsOf,
   shardJson,
   topicJson,
-  unknown,
   viewCluster,
 } from '../cluster-view.ts';
 import type { Options } from '../options.ts';
 import { underReplicated } from '../replica-view.ts';
-
-const roles: Record<NodeRole, string> = {
-  [NodeRole.UNSPECIFIED]: unknown,
-  [NodeRole.BROKER]: 'broker',
-  [NodeRole.JOURNAL]: 'journal',
-};
-const states: Record<NodeState, string> = {
-  [NodeState.UNSPECIFIED]: unknown,
-  [NodeState.UP]: 'up',
-  [NodeState.DRAINING]: 'draining',
-  [NodeState.DOWN]: 'down',
-};
+import { nodeStateWords, roleWords, unknown } from '../words.ts';
 
 interface Input {
   readonly flags: Readonly<Record<string, unknown>>;
@@ -79,8 +68,8 @@ function nodeRows(cluster: DescribeClusterResponse): string[][] {
     .filter(isShown)
     .map((node) => [
       node.nodeId,
-      roles[node.role],
-      states[node.state],
+      roleWords[node.role],
+      nodeStateWords[node.state],
       node.address,
       node.listeners.map((listener) => `${listener.protocol}=${listener.address}`).join(' ') || '-',
       node.state === NodeState.DOWN ? '-' : journalText(cluster.journalHealth[node.nodeId]),
@@ -103,12 +92,10 @@ function topicRows({ cluster, ends }: ClusterView): (string | number)[][] {
 
 function journalText(health: JournalHealth | undefined): string {
   if (!health) return '-';
-  const free = `${(health.freeBytes / 1024 ** 3).toFixed(1)} GiB free`;
-  const unflushed = `${(health.unflushedBytes / 1024 ** 2).toFixed(1)} MiB unflushed`;
   return [
     `${health.ledSegments} led`,
-    free,
-    unflushed,
+    `${bytesText(health.freeBytes)} free`,
+    `${bytesText(health.unflushedBytes)} unflushed`,
     ...(health.readOnly ? ['READ ONLY'] : []),
   ].join(', ');
 }
@@ -144,8 +131,8 @@ function asJson(view: ClusterView): object {
     problems: problemsOf(cluster),
     nodes: cluster.nodes.map((node) => ({
       nodeId: node.nodeId,
-      role: roles[node.role],
-      state: states[node.state],
+      role: roleWords[node.role],
+      state: nodeStateWords[node.state],
       address: node.address,
       incarnation: node.incarnation,
       listeners: node.listeners,

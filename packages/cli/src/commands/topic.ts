@@ -9,10 +9,10 @@ import {
   recordsOf,
   shardJson,
   topicJson,
-  unknown,
   viewCluster,
 } from '../cluster-view.ts';
 import type { Options } from '../options.ts';
+import { unknown } from '../words.ts';
 
 interface Input {
   readonly arguments: readonly string[];

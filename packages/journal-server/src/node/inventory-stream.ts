@@ -1,27 +1,33 @@
-import type { OperatingError } from '@robustmq/core';
+import type { OperatingError, SegmentId } from '@robustmq/core';
 import {
   type InventoryRequest,
   type InventoryResponse,
   type MessageStream,
-  type ReplicaSummary,
-  segmentIdToBytes,
   type StreamHandlers,
 } from '@robustmq/rpc';
-import type { JournalStorage, StoredReplica } from '../storage/storage.ts';
+import type { JournalStorage } from '../storage/storage.ts';
 import { checkAuthority } from './authority-check.ts';
 import { operatingErrorOf } from './operating-error.ts';
+import type { Replica } from './replica.ts';
+import { summaryOf } from './replica-summary.ts';
+
+/** What the list needs of the node. */
+interface InventoryPort {
+  readonly storage: JournalStorage;
+  replica(segmentId: SegmentId): Replica | undefined;
+}
 
 /** Lists all replicas of the node, in messages of bounded size, as fast as the other end takes them. */
 export class InventoryStream implements StreamHandlers<InventoryRequest> {
   readonly #stream: MessageStream<InventoryResponse>;
-  readonly #storage: JournalStorage;
+  readonly #port: InventoryPort;
   readonly #itemsMax: number;
-  #left: StoredReplica[] = [];
+  #left: SegmentId[] = [];
   #isListing = false;
 
-  constructor(stream: MessageStream<InventoryResponse>, storage: JournalStorage, itemsMax: number) {
+  constructor(stream: MessageStream<InventoryResponse>, port: InventoryPort, itemsMax: number) {
     this.#stream = stream;
-    this.#storage = storage;
+    this.#port = port;
     this.#itemsMax = itemsMax;
   }
 
@@ -31,12 +37,12 @@ export class InventoryStream implements StreamHandlers<InventoryRequest> {
 
   async #list(request: InventoryRequest): Promise<void> {
     try {
-      await checkAuthority(this.#storage, request.authority);
+      await checkAuthority(this.#port.storage, request.authority);
     } catch (thrown) {
       this.#stream.cancel(operatingErrorOf(thrown));
       return;
     }
-    this.#left = [...this.#storage.replicas()];
+    this.#left = Array.from(this.#port.storage.replicas(), ({ manifest }) => manifest.segmentId);
     this.#isListing = true;
     this.drain();
   }
@@ -44,7 +50,9 @@ export class InventoryStream implements StreamHandlers<InventoryRequest> {
   drain(): void {
     if (!this.#isListing) return;
     while (this.#left.length > 0) {
-      const replicas = this.#left.splice(0, this.#itemsMax).map(summaryOf);
+      const segmentIds = this.#left.splice(0, this.#itemsMax);
+      const found = segmentIds.map((segmentId) => this.#port.replica(segmentId));
+      const replicas = found.filter((replica) => replica !== undefined).map(summaryOf);
       if (!this.#stream.send({ replicas })) return;
     }
     this.#isListing = false;
@@ -57,21 +65,4 @@ export class InventoryStream implements StreamHandlers<InventoryRequest> {
     this.#left = [];
     this.#isListing = false;
   }
-}
-
-function summaryOf(stored: StoredReplica): ReplicaSummary {
-  const { manifest, baseOffset, sealedLength } = stored;
-  return {
-    segmentId: segmentIdToBytes(manifest.segmentId),
-    shardId: manifest.shardId,
-    epoch: manifest.epoch,
-    baseOffset: baseOffset ?? 0,
-    baseKnown: baseOffset !== undefined,
-    length: sealedLength ?? stored.length,
-    sealed: sealedLength !== undefined,
-    fencedEpoch: stored.fencedEpoch,
-    damaged: stored.damaged,
-    replicaNodeIds: [...manifest.replicaNodeIds],
-    ackQuorum: manifest.ackQuorum,
-  };
 }

@@ -3,6 +3,7 @@ import {
   type ControlResponse,
   type FenceResponse,
   type FenceResult,
+  journalAdminMethods,
   journalBrokerMethods,
   journalControlMethods,
   journalReplicaMethods,
@@ -23,6 +24,7 @@ import { operatingErrorOf } from './operating-error.ts';
 import { prepareReplicas } from './prepare-order.ts';
 import { ReadStream } from './read-stream.ts';
 import { recoverSegments } from './recover-order.ts';
+import { describeReplicas } from './replica-summary.ts';
 import { ReplicateStream } from './replicate-stream.ts';
 import { deleteReplicas, sealReplicas } from './seal-order.ts';
 import { TailStream } from './tail-stream.ts';
@@ -32,6 +34,9 @@ export function registerJournal(registry: ServiceRegistry, node: JournalNode): v
   registerForBrokers(registry, node);
   registerForPlacement(registry, node);
   registerForJournals(registry, node);
+  registry.unary(journalAdminMethods.describeReplicas, (request) =>
+    describeReplicas(node, request),
+  );
 }
 
 function registerForBrokers(registry: ServiceRegistry, node: JournalNode): void {
@@ -89,7 +94,7 @@ function registerForPlacement(registry: ServiceRegistry, node: JournalNode): voi
   }));
   registry.stream(
     methods.inventory,
-    (stream) => new InventoryStream(stream, storage, limits.controlItemsMax),
+    (stream) => new InventoryStream(stream, node, limits.controlItemsMax),
   );
 }
 

@@ -34,6 +34,7 @@ import { Roller } from './roller.ts';
 import { SealNotices } from './seal-notices.ts';
 import { SealRepair } from './seal-repair.ts';
 import { Sealer } from './sealer.ts';
+import { ShardSeals } from './shard-seals.ts';
 import { Topics } from './topics.ts';
 
 /** How placement behaves. All times in ms. */
@@ -75,6 +76,7 @@ export class Controller implements AsyncDisposable {
   readonly nodes: NodeRegistry;
   readonly opener: Opener;
   readonly roller: Roller;
+  readonly shardSeals: ShardSeals;
   readonly topics: Topics;
   readonly retention: Retention;
   readonly #options: ControllerOptions;
@@ -153,6 +155,7 @@ export class Controller implements AsyncDisposable {
     });
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
     this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed });
+    this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
     this.#repair = new SealRepair({ image, sealer: this.#sealer, clock });
     this.#growth = new Growth({
       image,

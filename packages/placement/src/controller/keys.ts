@@ -27,6 +27,9 @@ export const topicDeletionKey = (topicId: Buffer): string =>
 /** Owner of an MQTT prefix: its value is the topic's name. */
 export const mqttPrefixKey = (prefix: string): string =>
   `mqtt-prefix/${encodeURIComponent(prefix)}`;
+/** An order of an operator that may have lost records. */
+export const auditKey = (atMs: number, shardId: number): string =>
+  `audit/${padded(atMs)}/${padded(shardId)}`;
 export const coordinatorKey = (kind: string, index: number): string =>
   `${prefixes.coordinator}${kind}/${padded(index)}`;
 export const holdsPrefix = (shardId: number): string => `${prefixes.hold}${padded(shardId)}/`;

@@ -21,6 +21,7 @@ import {
   type SealDecision,
   type SealQuorum,
 } from '../core/seal-decision.ts';
+import { decideUnsafeSeal } from '../core/unsafe-seal.ts';
 import { ByNode } from './by-node.ts';
 import { shardOf } from './image.ts';
 import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
@@ -54,6 +55,8 @@ interface Attempt {
 export class Sealer {
   readonly #options: SealerOptions;
   readonly #attempts: SharedAttempts<SealOutcome>;
+  /** Shards that an operator has sealed with whoever answers, and the end that has to be reached. */
+  readonly #unsafe = new Map<number, number>();
 
   constructor(options: SealerOptions) {
     this.#options = options;
@@ -63,6 +66,19 @@ export class Sealer {
   /** Seals the unsealed segments of these shards. Requests for one shard share one attempt. */
   seal(shardIds: readonly number[]): Promise<Map<number, SealOutcome>> {
     return this.#attempts.run(shardIds);
+  }
+
+  /**
+   * Seals with at least one replica, up to the longest log that answers, if that reaches `endOffsetMin`.
+   * What only the others have is lost: only an operator may order it.
+   */
+  async sealUnsafely(shardId: number, endOffsetMin: number): Promise<SealOutcome> {
+    this.#unsafe.set(shardId, endOffsetMin);
+    try {
+      return (await this.seal([shardId])).get(shardId);
+    } finally {
+      this.#unsafe.delete(shardId);
+    }
   }
 
   /**
@@ -82,7 +98,8 @@ export class Sealer {
   canSeal(shard: Shard): boolean {
     const segment = unsealedSegment(shard);
     if (segment === undefined) return false;
-    const needed = segment.replicaNodeIds.length - segment.ackQuorum + 1;
+    const isUnsafe = this.#unsafe.has(shard.shardId);
+    const needed = isUnsafe ? 1 : segment.replicaNodeIds.length - segment.ackQuorum + 1;
     return this.#liveReplicas(segment) >= needed;
   }
 
@@ -161,8 +178,8 @@ export class Sealer {
     const { ledger, orders } = this.#options;
     const byNode = new ByNode<{ attempt: Attempt; order: RecoverSegment }>();
     for (const attempt of attempts.values()) {
-      const { segment, replies } = attempt;
-      const decision = decideSeal(quorumOf(segment), replies);
+      const { segment } = attempt;
+      const decision = this.#decisionOf(attempt);
       if (decision.kind !== 'copies-needed') continue;
       const order: RecoverSegment = {
         segmentId: segment.segmentId,
@@ -196,8 +213,9 @@ export class Sealer {
     const ends = new Map<number, Sealing>();
     const failures = new Map<SealDecision['kind'], OperatingError[]>();
     const sealedAtMs = this.#options.clock.wallMs();
-    for (const [shardId, { segment, replies }] of attempts) {
-      const decision = decideSeal(quorumOf(segment), replies);
+    for (const [shardId, attempt] of attempts) {
+      const { segment } = attempt;
+      const decision = this.#decisionOf(attempt);
       if (decision.kind === 'end') {
         const { length, fullNodeIds, sizeBytes, maxTimestampMs } = decision;
         const endOffset = segment.baseOffset + length;
@@ -216,6 +234,13 @@ export class Sealer {
       this.#options.logger.error(fields, 'segments could not be sealed: trying again');
     }
     return ends;
+  }
+
+  #decisionOf({ segment, replies }: Attempt): SealDecision {
+    const endOffsetMin = this.#unsafe.get(segment.shardId);
+    const quorum = quorumOf(segment);
+    if (endOffsetMin === undefined) return decideSeal(quorum, replies);
+    return decideUnsafeSeal(quorum, replies, endOffsetMin - segment.baseOffset);
   }
 
   /** S6, then S7. */

@@ -8,20 +8,21 @@ import { LeaseTable } from './lease-table.ts';
 import { type JournalCandidate, ReplicaChooser } from './replica-choice.ts';
 import { decideRetention, type RetentionLimits } from './retention-decision.ts';
 import { decideSeal, type FenceReply, type SealQuorum } from './seal-decision.ts';
+import { decideUnsafeSeal } from './unsafe-seal.ts';
+
+const usable = (nodeId: string, length: number, chain = length): FenceReply => ({
+  kind: 'usable',
+  nodeId,
+  length,
+  chain,
+  sizeBytes: length * 10,
+  maxTimestampMs: length,
+});
+const unusable = (nodeId: string): FenceReply => ({ kind: 'unusable', nodeId });
+const three = { replicas: 3, ackQuorum: 2 };
+const one = { replicas: 1, ackQuorum: 1 };
 
 describe('seal decision', () => {
-  const usable = (nodeId: string, length: number, chain = length): FenceReply => ({
-    kind: 'usable',
-    nodeId,
-    length,
-    chain,
-    sizeBytes: length * 10,
-    maxTimestampMs: length,
-  });
-  const unusable = (nodeId: string): FenceReply => ({ kind: 'unusable', nodeId });
-  const three = { replicas: 3, ackQuorum: 2 };
-  const one = { replicas: 1, ackQuorum: 1 };
-
   it.each<[string, SealQuorum, FenceReply[], object]>([
     ['alone', one, [usable('a', 5)], { kind: 'end', length: 5, fullNodeIds: ['a'] }],
     ['alone and empty', one, [usable('a', 0)], { kind: 'end', length: 0 }],
@@ -394,5 +395,40 @@ describe('lease table', () => {
     leases.renew('a', 0);
     leases.end('a');
     expect(leases.pass(10_000)).toEqual([]);
+  });
+});
+
+describe('unsafe seal decision', () => {
+  const five = { replicas: 5, ackQuorum: 3 };
+
+  it.each<[string, SealQuorum, FenceReply[], number, object]>([
+    ['one of three is taken', three, [usable('a', 5)], 5, { kind: 'end', length: 5 }],
+    ['and what is unusable is left out', three, [usable('a', 5), unusable('b')], 0, { length: 5 }],
+    ['not with less than was told', three, [usable('a', 4)], 5, { kind: 'too-few', usable: 1 }],
+    ['not when nobody answers', three, [], 0, { kind: 'too-few', usable: 0 }],
+    ['not from a damaged one', one, [unusable('a')], 0, { kind: 'too-few', usable: 0 }],
+    [
+      'enough answers decide as always',
+      three,
+      [usable('a', 5), usable('b', 5)],
+      9,
+      { kind: 'end', length: 5, fullNodeIds: ['a', 'b'] },
+    ],
+    [
+      'those that answer are made equal first',
+      five,
+      [usable('a', 5), usable('b', 3)],
+      5,
+      { kind: 'copies-needed', length: 5, full: ['a'], short: ['b'] },
+    ],
+    [
+      'another attempt that is ahead is respected',
+      three,
+      [usable('a', 5), { kind: 'stale', nodeId: 'b', epoch: 9 }],
+      0,
+      { kind: 'stale', epoch: 9 },
+    ],
+  ])('%s', (_, quorum, replies, lengthMin, expected) => {
+    expect(decideUnsafeSeal(quorum, replies, lengthMin)).toMatchObject(expected);
   });
 });

@@ -4,7 +4,10 @@ import {
   type DescribeClusterResponse,
   type Hold,
   placementAdminMethods,
+  type SealShardRequest,
+  type SealShardResponse,
   type ServiceRegistry,
+  type Shard,
   type Topic,
   type TopicResult,
   toStatus,
@@ -47,6 +50,20 @@ export class PlacementAdminService {
       result: await resultOf(request.name, () => topics.alter(request)),
     }));
     registry.unary(placementAdminMethods.describeCluster, (request) => this.#describe(request));
+    registry.unary(placementAdminMethods.sealShard, (request) => this.#seal(request));
+  }
+
+  async #seal({ shardId, unsafe }: SealShardRequest): Promise<SealShardResponse> {
+    const { shardSeals, image } = this.#controller;
+    const shard = (): Shard | undefined => image.shards.get(shardId)?.value.shard;
+    try {
+      await shardSeals.seal(shardId, unsafe);
+      return { status: undefined, shard: shard() };
+    } catch (thrown) {
+      const error = toOperatingError(thrown);
+      if (error.code === 'INTERNAL') throw thrown;
+      return { status: toStatus(error), shard: shard() };
+    }
   }
 
   #describe({ topic, includeInternal }: DescribeClusterRequest): DescribeClusterResponse {

@@ -503,6 +503,40 @@ export interface ReplicaSummary {
   replicaNodeIds: string[];
   /** Replicas that must have a record on disk before it is committed. */
   ackQuorum: number;
+  /** Bytes of its frames. */
+  sizeBytes: number;
+  /** Largest record time stamp. */
+  maxTimestampMs: number;
+  /** Records that this journal knows to be committed; of an unsealed replica, not in an inventory. */
+  commitLength: number;
+  /** Whether this journal leads the segment now; not in an inventory. */
+  leads: boolean;
+}
+
+/** Asks for replicas. */
+export interface DescribeReplicasRequest {
+  /** Their segments, at most 1,000. */
+  segmentIds: Buffer[];
+}
+
+/** One replica. */
+export interface ReplicaResult {
+  /** Why there is nothing to tell; absent when there is. */
+  status:
+    | Status
+    | undefined;
+  /** The replica. */
+  replica: ReplicaSummary | undefined;
+}
+
+/** One answer for each segment, in order. */
+export interface DescribeReplicasResponse {
+  /** Why the whole call was refused; absent when it was not. */
+  status:
+    | Status
+    | undefined;
+  /** The answers. */
+  results: ReplicaResult[];
 }
 
 /** Some of the replicas. */
@@ -3546,6 +3580,10 @@ function createBaseReplicaSummary(): ReplicaSummary {
     damaged: false,
     replicaNodeIds: [],
     ackQuorum: 0,
+    sizeBytes: 0,
+    maxTimestampMs: 0,
+    commitLength: 0,
+    leads: false,
   };
 }
 
@@ -3583,6 +3621,18 @@ export const ReplicaSummary: MessageFns<ReplicaSummary> = {
     }
     if (message.ackQuorum !== 0) {
       writer.uint32(88).uint32(message.ackQuorum);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(96).uint64(message.sizeBytes);
+    }
+    if (message.maxTimestampMs !== 0) {
+      writer.uint32(104).uint64(message.maxTimestampMs);
+    }
+    if (message.commitLength !== 0) {
+      writer.uint32(112).uint64(message.commitLength);
+    }
+    if (message.leads !== false) {
+      writer.uint32(120).bool(message.leads);
     }
     return writer;
   },
@@ -3688,6 +3738,38 @@ export const ReplicaSummary: MessageFns<ReplicaSummary> = {
             message.ackQuorum = reader.uint32();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.maxTimestampMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.commitLength = longToNumber(reader.uint64());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.leads = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3716,6 +3798,205 @@ export const ReplicaSummary: MessageFns<ReplicaSummary> = {
     message.damaged = object.damaged ?? false;
     message.replicaNodeIds = object.replicaNodeIds?.map((e) => e) || [];
     message.ackQuorum = object.ackQuorum ?? 0;
+    message.sizeBytes = object.sizeBytes ?? 0;
+    message.maxTimestampMs = object.maxTimestampMs ?? 0;
+    message.commitLength = object.commitLength ?? 0;
+    message.leads = object.leads ?? false;
+    return message;
+  },
+};
+
+function createBaseDescribeReplicasRequest(): DescribeReplicasRequest {
+  return { segmentIds: [] };
+}
+
+export const DescribeReplicasRequest: MessageFns<DescribeReplicasRequest> = {
+  encode(message: DescribeReplicasRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.segmentIds) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescribeReplicasRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescribeReplicasRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.segmentIds.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DescribeReplicasRequest>): DescribeReplicasRequest {
+    return DescribeReplicasRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DescribeReplicasRequest>): DescribeReplicasRequest {
+    const message = createBaseDescribeReplicasRequest();
+    message.segmentIds = object.segmentIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReplicaResult(): ReplicaResult {
+  return { status: undefined, replica: undefined };
+}
+
+export const ReplicaResult: MessageFns<ReplicaResult> = {
+  encode(message: ReplicaResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    if (message.replica !== undefined) {
+      ReplicaSummary.encode(message.replica, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replica = ReplicaSummary.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplicaResult>): ReplicaResult {
+    return ReplicaResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplicaResult>): ReplicaResult {
+    const message = createBaseReplicaResult();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    message.replica = (object.replica !== undefined && object.replica !== null)
+      ? ReplicaSummary.fromPartial(object.replica)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDescribeReplicasResponse(): DescribeReplicasResponse {
+  return { status: undefined, results: [] };
+}
+
+export const DescribeReplicasResponse: MessageFns<DescribeReplicasResponse> = {
+  encode(message: DescribeReplicasResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.results) {
+      ReplicaResult.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescribeReplicasResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescribeReplicasResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.results.push(ReplicaResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DescribeReplicasResponse>): DescribeReplicasResponse {
+    return DescribeReplicasResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DescribeReplicasResponse>): DescribeReplicasResponse {
+    const message = createBaseDescribeReplicasResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    message.results = object.results?.map((e) => ReplicaResult.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4973,6 +5254,56 @@ export const JournalReplicaClient = makeGenericClientConstructor(
 ) as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): JournalReplicaClient;
   service: typeof JournalReplicaService;
+  serviceName: string;
+};
+
+/** Calls that operators make. They change nothing. */
+export type JournalAdminService = typeof JournalAdminService;
+export const JournalAdminService = {
+  /** Replicas of segments as they are on this journal. */
+  describeReplicas: {
+    path: "/robustmq.v1.JournalAdmin/DescribeReplicas" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DescribeReplicasRequest): Buffer =>
+      Buffer.from(DescribeReplicasRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DescribeReplicasRequest => DescribeReplicasRequest.decode(value),
+    responseSerialize: (value: DescribeReplicasResponse): Buffer =>
+      Buffer.from(DescribeReplicasResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DescribeReplicasResponse => DescribeReplicasResponse.decode(value),
+  },
+} as const;
+
+export interface JournalAdminServer extends UntypedServiceImplementation {
+  /** Replicas of segments as they are on this journal. */
+  describeReplicas: handleUnaryCall<DescribeReplicasRequest, DescribeReplicasResponse>;
+}
+
+export interface JournalAdminClient extends Client {
+  /** Replicas of segments as they are on this journal. */
+  describeReplicas(
+    request: DescribeReplicasRequest,
+    callback: (error: ServiceError | null, response: DescribeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  describeReplicas(
+    request: DescribeReplicasRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DescribeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  describeReplicas(
+    request: DescribeReplicasRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DescribeReplicasResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const JournalAdminClient = makeGenericClientConstructor(
+  JournalAdminService,
+  "robustmq.v1.JournalAdmin",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): JournalAdminClient;
+  service: typeof JournalAdminService;
   serviceName: string;
 };
 

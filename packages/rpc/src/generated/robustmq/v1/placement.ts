@@ -40,6 +40,10 @@ export interface JournalHealth {
   ledSegments: number;
   /** Bytes that are in the log but not yet in segment files. */
   unflushedBytes: number;
+  /** Replicas in the data folder. */
+  replicas: number;
+  /** Replicas that fail their checksums. */
+  damagedReplicas: number;
 }
 
 /** A kind of coordinator that a broker can run. */
@@ -420,8 +424,52 @@ export interface DescribeClusterResponse_JournalHealthEntry {
   value: JournalHealth | undefined;
 }
 
+/** Seals a shard. */
+export interface SealShardRequest {
+  /** Which shard. */
+  shardId: number;
+  /**
+   * Seal although too few replicas answer to know all that was acknowledged; absent: only if nothing
+   * can be lost.
+   */
+  unsafe: UnsafeSeal | undefined;
+}
+
+/**
+ * An order to seal with fewer answers than a seal needs. What was acknowledged and is on the replicas
+ * that do not answer only is lost.
+ */
+export interface UnsafeSeal {
+  /**
+   * Offset that the replicas which answer have to reach, as the operator was told; if they do not,
+   * nothing is sealed.
+   */
+  endOffsetMin: number;
+  /** Who orders it, for the record. */
+  orderedBy: string;
+}
+
+/** What became of it. */
+export interface SealShardResponse {
+  /** Why not; absent when the shard has no unsealed segment any more. */
+  status:
+    | Status
+    | undefined;
+  /** The end of the chain. */
+  shard: Shard | undefined;
+}
+
 function createBaseJournalHealth(): JournalHealth {
-  return { loopLagMs: 0, syncAgeMs: 0, freeBytes: 0, readOnly: false, ledSegments: 0, unflushedBytes: 0 };
+  return {
+    loopLagMs: 0,
+    syncAgeMs: 0,
+    freeBytes: 0,
+    readOnly: false,
+    ledSegments: 0,
+    unflushedBytes: 0,
+    replicas: 0,
+    damagedReplicas: 0,
+  };
 }
 
 export const JournalHealth: MessageFns<JournalHealth> = {
@@ -443,6 +491,12 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     }
     if (message.unflushedBytes !== 0) {
       writer.uint32(48).uint64(message.unflushedBytes);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(56).uint32(message.replicas);
+    }
+    if (message.damagedReplicas !== 0) {
+      writer.uint32(64).uint32(message.damagedReplicas);
     }
     return writer;
   },
@@ -508,6 +562,22 @@ export const JournalHealth: MessageFns<JournalHealth> = {
             message.unflushedBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.damagedReplicas = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -531,6 +601,8 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     message.readOnly = object.readOnly ?? false;
     message.ledSegments = object.ledSegments ?? 0;
     message.unflushedBytes = object.unflushedBytes ?? 0;
+    message.replicas = object.replicas ?? 0;
+    message.damagedReplicas = object.damagedReplicas ?? 0;
     return message;
   },
 };
@@ -3619,6 +3691,211 @@ export const DescribeClusterResponse_JournalHealthEntry: MessageFns<DescribeClus
   },
 };
 
+function createBaseSealShardRequest(): SealShardRequest {
+  return { shardId: 0, unsafe: undefined };
+}
+
+export const SealShardRequest: MessageFns<SealShardRequest> = {
+  encode(message: SealShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.unsafe !== undefined) {
+      UnsafeSeal.encode(message.unsafe, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SealShardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSealShardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unsafe = UnsafeSeal.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SealShardRequest>): SealShardRequest {
+    return SealShardRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SealShardRequest>): SealShardRequest {
+    const message = createBaseSealShardRequest();
+    message.shardId = object.shardId ?? 0;
+    message.unsafe = (object.unsafe !== undefined && object.unsafe !== null)
+      ? UnsafeSeal.fromPartial(object.unsafe)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUnsafeSeal(): UnsafeSeal {
+  return { endOffsetMin: 0, orderedBy: "" };
+}
+
+export const UnsafeSeal: MessageFns<UnsafeSeal> = {
+  encode(message: UnsafeSeal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endOffsetMin !== 0) {
+      writer.uint32(8).uint64(message.endOffsetMin);
+    }
+    if (message.orderedBy !== "") {
+      writer.uint32(18).string(message.orderedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnsafeSeal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnsafeSeal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.endOffsetMin = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.orderedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnsafeSeal>): UnsafeSeal {
+    return UnsafeSeal.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnsafeSeal>): UnsafeSeal {
+    const message = createBaseUnsafeSeal();
+    message.endOffsetMin = object.endOffsetMin ?? 0;
+    message.orderedBy = object.orderedBy ?? "";
+    return message;
+  },
+};
+
+function createBaseSealShardResponse(): SealShardResponse {
+  return { status: undefined, shard: undefined };
+}
+
+export const SealShardResponse: MessageFns<SealShardResponse> = {
+  encode(message: SealShardResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    if (message.shard !== undefined) {
+      Shard.encode(message.shard, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SealShardResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSealShardResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = Shard.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SealShardResponse>): SealShardResponse {
+    return SealShardResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SealShardResponse>): SealShardResponse {
+    const message = createBaseSealShardResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    message.shard = (object.shard !== undefined && object.shard !== null) ? Shard.fromPartial(object.shard) : undefined;
+    return message;
+  },
+};
+
 /** Calls that brokers and journals make. */
 export type PlacementNodeService = typeof PlacementNodeService;
 export const PlacementNodeService = {
@@ -3971,6 +4248,16 @@ export const PlacementAdminService = {
       Buffer.from(DescribeClusterResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeClusterResponse => DescribeClusterResponse.decode(value),
   },
+  /** Seals the unsealed segment of a shard now; the next append opens the next one. */
+  sealShard: {
+    path: "/robustmq.v1.PlacementAdmin/SealShard" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SealShardRequest): Buffer => Buffer.from(SealShardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SealShardRequest => SealShardRequest.decode(value),
+    responseSerialize: (value: SealShardResponse): Buffer => Buffer.from(SealShardResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SealShardResponse => SealShardResponse.decode(value),
+  },
 } as const;
 
 export interface PlacementAdminServer extends UntypedServiceImplementation {
@@ -3982,6 +4269,8 @@ export interface PlacementAdminServer extends UntypedServiceImplementation {
   alterTopic: handleUnaryCall<AlterTopicRequest, AlterTopicResponse>;
   /** Nodes, topics, ends of chains and coordinators, from the store. */
   describeCluster: handleUnaryCall<DescribeClusterRequest, DescribeClusterResponse>;
+  /** Seals the unsealed segment of a shard now; the next append opens the next one. */
+  sealShard: handleUnaryCall<SealShardRequest, SealShardResponse>;
 }
 
 export interface PlacementAdminClient extends Client {
@@ -4048,6 +4337,22 @@ export interface PlacementAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DescribeClusterResponse) => void,
+  ): ClientUnaryCall;
+  /** Seals the unsealed segment of a shard now; the next append opens the next one. */
+  sealShard(
+    request: SealShardRequest,
+    callback: (error: ServiceError | null, response: SealShardResponse) => void,
+  ): ClientUnaryCall;
+  sealShard(
+    request: SealShardRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SealShardResponse) => void,
+  ): ClientUnaryCall;
+  sealShard(
+    request: SealShardRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SealShardResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -51,6 +51,32 @@ export interface StoredHold {
   offset: number;
 }
 
+/** Key `audit/{time}/{shard}`: an order of an operator that may have lost records. Never deleted. */
+export interface StoredAudit {
+  /** When, in ms since 1970 on placement's clock. */
+  atMs: number;
+  /** What was ordered, for example `unsafe-seal`. */
+  action: string;
+  /** By whom, as the order said. */
+  orderedBy: string;
+  /** The shard. */
+  shardId: number;
+  /** Its topic. */
+  topic: string;
+  /** Its partition. */
+  partition: number;
+  /** The segment. */
+  segmentId: Buffer;
+  /** Offset of the segment's first record. */
+  baseOffset: number;
+  /** Offset at which it was to be sealed, or above. */
+  endOffsetMin: number;
+  /** Journals that were there. */
+  presentNodeIds: string[];
+  /** Journals of the replica set that were not. */
+  absentNodeIds: string[];
+}
+
 function createBaseStoredCluster(): StoredCluster {
   return { clusterId: "", placementEpoch: 0, nextShardId: 0, nextProducerId: 0 };
 }
@@ -327,6 +353,193 @@ export const StoredHold: MessageFns<StoredHold> = {
   fromPartial(object: DeepPartial<StoredHold>): StoredHold {
     const message = createBaseStoredHold();
     message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBaseStoredAudit(): StoredAudit {
+  return {
+    atMs: 0,
+    action: "",
+    orderedBy: "",
+    shardId: 0,
+    topic: "",
+    partition: 0,
+    segmentId: Buffer.alloc(0),
+    baseOffset: 0,
+    endOffsetMin: 0,
+    presentNodeIds: [],
+    absentNodeIds: [],
+  };
+}
+
+export const StoredAudit: MessageFns<StoredAudit> = {
+  encode(message: StoredAudit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(8).uint64(message.atMs);
+    }
+    if (message.action !== "") {
+      writer.uint32(18).string(message.action);
+    }
+    if (message.orderedBy !== "") {
+      writer.uint32(26).string(message.orderedBy);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(32).uint64(message.shardId);
+    }
+    if (message.topic !== "") {
+      writer.uint32(42).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(48).uint32(message.partition);
+    }
+    if (message.segmentId.length !== 0) {
+      writer.uint32(58).bytes(message.segmentId);
+    }
+    if (message.baseOffset !== 0) {
+      writer.uint32(64).uint64(message.baseOffset);
+    }
+    if (message.endOffsetMin !== 0) {
+      writer.uint32(72).uint64(message.endOffsetMin);
+    }
+    for (const v of message.presentNodeIds) {
+      writer.uint32(82).string(v!);
+    }
+    for (const v of message.absentNodeIds) {
+      writer.uint32(90).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredAudit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredAudit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.orderedBy = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.segmentId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.baseOffset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.endOffsetMin = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.presentNodeIds.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.absentNodeIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoredAudit>): StoredAudit {
+    return StoredAudit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoredAudit>): StoredAudit {
+    const message = createBaseStoredAudit();
+    message.atMs = object.atMs ?? 0;
+    message.action = object.action ?? "";
+    message.orderedBy = object.orderedBy ?? "";
+    message.shardId = object.shardId ?? 0;
+    message.topic = object.topic ?? "";
+    message.partition = object.partition ?? 0;
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.baseOffset = object.baseOffset ?? 0;
+    message.endOffsetMin = object.endOffsetMin ?? 0;
+    message.presentNodeIds = object.presentNodeIds?.map((e) => e) || [];
+    message.absentNodeIds = object.absentNodeIds?.map((e) => e) || [];
     return message;
   },
 };
