@@ -84,6 +84,7 @@ function program(): Command {
     .option('--json', 'as JSON')
     .action(withOptions('admin', listJournals));
   shardCommands(root);
+  clusterCommands(root);
   return root;
 }
 
@@ -100,6 +101,27 @@ function shardCommands(root: Command): void {
     .option('--unsafe', 'also with too few replicas; says before what may be lost, and asks')
     .option('--yes', 'do not ask')
     .action(withOptions('admin', sealShard));
+}
+
+function clusterCommands(root: Command): void {
+  root
+    .command('cluster')
+    .description('the cluster itself')
+    .command('certs')
+    .description('make an authority and certificates for TLS between the tiers')
+    .argument(
+      '[role/name=host,host...]',
+      'for example journal/journal-1=10.0.0.2; roles: placement, journal, broker, operator',
+    )
+    .option('--out <dir>', 'folder of the authority and the certificates', './certs')
+    .option('--cluster <name>', 'name of the cluster [default robustmq]')
+    .option('--days <n>', 'how long the certificates are valid', '365')
+    .option('--renew', 'make new ones for those that are there: the named, or all')
+    .action(async (_names: unknown, flags: Record<string, unknown>, command: Command) => {
+      // Loaded here alone: it takes longer than all the rest.
+      const { makeCertificates } = await import('./commands/certs.ts');
+      await makeCertificates({ arguments: command.args, flags });
+    });
 }
 
 function role(

@@ -181,6 +181,15 @@ export {
 } from './methods.ts';
 export { segmentIdOfBytes, segmentIdToBytes } from './segment-id-bytes.ts';
 export { errorOfStatus, refusalOf, toStatus } from './status.ts';
+export {
+  describeIdentity,
+  identityNamePattern,
+  identityOf,
+  identityUri,
+  type PeerIdentity,
+  type TierRole,
+  tierRoles,
+} from './tls/peer-identity.ts';
 export type {
   CallContext,
   CallOptions,
