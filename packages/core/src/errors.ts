@@ -45,6 +45,8 @@ export const errorTable = {
   CANCELLED: { number: 24, retriable: false, grpc: 1 },
   UNSUPPORTED: { number: 25, retriable: false, grpc: 12 },
   INTERNAL: { number: 26, retriable: false, grpc: 13 },
+  /** Fewer journals are there than the topic's `min.insync.replicas`. */
+  NOT_ENOUGH_REPLICAS: { number: 27, retriable: true, grpc: 14 },
 } as const satisfies Record<string, { number: number; retriable: boolean; grpc: number }>;
 
 export type ErrorCode = keyof typeof errorTable;

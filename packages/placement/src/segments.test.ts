@@ -50,6 +50,23 @@ describe('segments', () => {
     ]);
   });
 
+  it('has the ack quorum that min.insync.replicas raises, and is not opened with fewer journals', async () => {
+    for (const name of ['j1', 'j2']) await cluster.journal(name);
+    const config = { 'min.insync.replicas': '3' };
+    const [shardId = 0] = await cluster.topic('t', 1, config);
+    const refusal = cluster.client.openSegments(shardId);
+    await expect(refusal).rejects.toMatchObject({
+      code: 'NOT_ENOUGH_REPLICAS',
+      message: expect.stringContaining('2 journals take new segments, 3 are needed') as string,
+    });
+    await cluster.journal('j3');
+    const [first] = (await cluster.client.openSegments(shardId)).segments;
+    expect([first?.replicaNodeIds.length, first?.ackQuorum]).toEqual([3, 3]);
+    await cluster.client.alterTopic({ name: 't', remove: ['min.insync.replicas'] });
+    const [still] = (await cluster.client.openSegments(shardId)).segments;
+    expect(still?.ackQuorum).toBe(3);
+  });
+
   it('ends when there are journals for more replicas, and its successor has them', async () => {
     const journal = await cluster.journal('j1');
     const [shardId = 0] = await cluster.topic('t');

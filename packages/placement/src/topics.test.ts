@@ -56,6 +56,27 @@ describe('topics', () => {
     expect(await create('c', { 'mqtt.prefix': 'x/y' })).toMatchObject({ name: 'c' });
   });
 
+  it('refuses to need more replicas in sync than a topic has, however that comes about', async () => {
+    const refusal = {
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('min.insync.replicas: at most replication.factor') as string,
+    };
+    const bad = [
+      { 'min.insync.replicas': '4' },
+      { 'replication.factor': '1', 'min.insync.replicas': '2' },
+    ];
+    for (const config of bad)
+      await expect(cluster.topic('t', 1, config)).rejects.toEqual(expect.objectContaining(refusal));
+    await cluster.topic('t', 1, { 'min.insync.replicas': '3', 'replication.factor': '5' });
+    const change = (set: Record<string, string>, remove: string[] = []): Promise<unknown> =>
+      cluster.client.alterTopic({ name: 't', set, remove });
+    await expect(change({ 'min.insync.replicas': '6' })).rejects.toMatchObject(refusal);
+    await expect(change({ 'replication.factor': '2' })).rejects.toMatchObject(refusal);
+    await change({ 'min.insync.replicas': '5' });
+    await expect(change({}, ['replication.factor'])).rejects.toMatchObject(refusal);
+    await change({ 'min.insync.replicas': '1' }, ['replication.factor']);
+  });
+
   it('checks without creating', async () => {
     const wanted = [{ name: 't', partitions: 3, config: {} }];
     expect((await cluster.client.createTopics(wanted, true))[0]).toMatchObject({ name: 't' });

@@ -149,6 +149,7 @@ export const ackReasonByError: Record<ErrorCode, ReasonCode> = {
   CANCELLED: ReasonCode.unspecifiedError,
   UNSUPPORTED: ReasonCode.implementationSpecificError,
   INTERNAL: ReasonCode.unspecifiedError,
+  NOT_ENOUGH_REPLICAS: ReasonCode.unspecifiedError,
 };
 
 /** What a client is told in a CONNACK when accepting it ended with an operating error. */
@@ -179,6 +180,7 @@ export const connackReasonByError: Record<ErrorCode, ReasonCode> = {
   CANCELLED: ReasonCode.serverUnavailable,
   UNSUPPORTED: ReasonCode.implementationSpecificError,
   INTERNAL: ReasonCode.unspecifiedError,
+  NOT_ENOUGH_REPLICAS: ReasonCode.serverUnavailable,
 };
 
 /** CONNACK return codes of MQTT 3.1 and 3.1.1. [MQTT-3.2.2.3] */

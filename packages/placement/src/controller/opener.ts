@@ -220,7 +220,9 @@ export class Opener {
   }
 }
 
+/** What Kafka calls NOT_ENOUGH_REPLICAS, unless there is no journal at all. */
 function noJournal(shardId: number, journals: number, needed: number): OperatingError {
+  const code = journals === 0 ? 'UNAVAILABLE' : 'NOT_ENOUGH_REPLICAS';
   const message = `no segment for shard ${shardId}: ${journals} journals take new segments, ${needed} are needed`;
-  return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 200 });
+  return new OperatingError(code, message, { retryAfterMs: 200 });
 }

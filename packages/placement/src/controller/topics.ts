@@ -65,7 +65,7 @@ export class Topics {
     const { name } = request;
     const before = this.#require(name);
     for (const removed of request.remove) checkSettingName(removed);
-    checkTopicConfig(request.set);
+    checkTopicConfig(changedConfig(before.config, request));
     const partitions = request.partitions === 0 ? before.shardIds.length : request.partitions;
     checkPartitions(partitions);
     if (partitions < before.shardIds.length) {
@@ -139,8 +139,8 @@ export class Topics {
     if (row.value.shardIds.length !== oldShardIds.length) {
       throw new OperatingError('CONFLICT', `topic ${name} got more partitions meanwhile`);
     }
-    const config = { ...row.value.config, ...request.set };
-    for (const removed of request.remove) delete config[removed];
+    const config = changedConfig(row.value.config, request);
+    checkTopicConfig(config);
     const shards = planShards(image, name, oldShardIds.length + made.length, partitions);
     const shardIds = [...oldShardIds, ...made, ...shards.shardIds];
     const conditions = [...shards.conditions, { key: topicKey(name), revision: row.revision }];
@@ -213,6 +213,15 @@ export class Topics {
     if (row === undefined) throw notFound(name);
     return row.value;
   }
+}
+
+function changedConfig(
+  before: Readonly<Record<string, string>>,
+  { set, remove }: AlterTopicRequest,
+): Record<string, string> {
+  const config = { ...before, ...set };
+  for (const removed of remove) delete config[removed];
+  return config;
 }
 
 function notFound(name: string): OperatingError {

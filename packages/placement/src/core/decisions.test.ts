@@ -133,6 +133,18 @@ describe('replica choice', () => {
     expect(set?.replicaNodeIds[0]).toBe(set?.leaderNodeId);
   });
 
+  it.each([
+    [3, 1, 2],
+    [3, 2, 2],
+    [3, 3, 3],
+    [5, 4, 4],
+    [2, 2, 2],
+  ])('of %i replicas, at least %i in sync: ack quorum %i', (wanted, atLeast, ackQuorum) => {
+    const journals = Array.from({ length: 5 }, (_, at) => journal(`j${at}`));
+    const set = new ReplicaChooser(journals, seededRandom(3)).choose(wanted, atLeast);
+    expect(set?.ackQuorum).toBe(ackQuorum);
+  });
+
   it('gives none when there are fewer than must be', () => {
     expect(new ReplicaChooser([], seededRandom(1)).choose(3)).toBeUndefined();
     expect(new ReplicaChooser([journal('a')], seededRandom(1)).choose(3, 2)).toBeUndefined();

@@ -45,8 +45,8 @@ export class ReplicaChooser {
   }
 
   /**
-   * A set of `wanted` replicas, or as many as there are journals; the ack quorum is floor(R / 2) + 1.
-   * Undefined when there are fewer than `atLeast`.
+   * A set of `wanted` replicas, or as many as there are journals; the ack quorum is a majority of them,
+   * floor(R / 2) + 1, or `atLeast` where that is more. Undefined when there are fewer than `atLeast`.
    */
   choose(wanted: number, atLeast = 1): ReplicaSet | undefined {
     const size = Math.min(wanted, this.#loads.length);
@@ -64,7 +64,7 @@ export class ReplicaChooser {
       leaderNodeId: leader.journal.nodeId,
       leaderIncarnation: leader.journal.incarnation,
       replicaNodeIds: [leader, ...followers].map((load) => load.journal.nodeId),
-      ackQuorum: Math.floor(size / 2) + 1,
+      ackQuorum: Math.max(Math.floor(size / 2) + 1, atLeast),
     };
   }
 

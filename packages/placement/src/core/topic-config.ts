@@ -48,7 +48,7 @@ export const topicSettings = {
     default: 'CreateTime',
     allowed: ['CreateTime', 'LogAppendTime'],
   },
-  /** Fewest live replicas with which a segment is opened. */
+  /** Fewest journals with which a segment is opened, and that have to sync what is acknowledged. */
   'min.insync.replicas': number(1, 1, 7),
   /** Levels of MQTT names that this topic owns: the topic's prefix. Empty: none. */
   'mqtt.prefix': { type: 'text', default: '', problem: prefixProblem },
@@ -104,7 +104,10 @@ export function readTopicConfig(config: Readonly<Record<string, string>>): Topic
   };
 }
 
-/** Throws INVALID_ARGUMENT for an unknown name, with the list of known ones, and for a bad value. */
+/**
+ * Throws INVALID_ARGUMENT for an unknown name, with the list of known ones, for a bad value, and for
+ * values that contradict each other. Takes all that a topic is to have, not only what changes.
+ */
 export function checkTopicConfig(config: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(config)) {
     const problem = problemOf(checkSettingName(name), value);
@@ -112,6 +115,10 @@ export function checkTopicConfig(config: Readonly<Record<string, string>>): void
     const message = `setting ${name}: ${problem}, got ${JSON.stringify(value)}`;
     throw new OperatingError('INVALID_ARGUMENT', message);
   }
+  const { replicationFactor, minInsyncReplicas } = readTopicConfig(config);
+  if (minInsyncReplicas <= replicationFactor) return;
+  const message = `setting min.insync.replicas: at most replication.factor (${replicationFactor}), got ${minInsyncReplicas}: nothing could ever be written`;
+  throw new OperatingError('INVALID_ARGUMENT', message);
 }
 
 /** Throws INVALID_ARGUMENT unless a setting of that name exists. */
