@@ -54,6 +54,8 @@ export {
   PrepareRequest,
   ProbeRequest,
   ProbeResponse,
+  ReadCatalogRequest,
+  ReadCatalogResponse,
   ReadRequest,
   ReadResponse,
   ReplicaResult,
@@ -67,6 +69,8 @@ export {
   SealNotifyRequest,
   SealedSegment,
   SegmentPolicy,
+  StoreCatalogRequest,
+  StoreCatalogResponse,
   TailChunk,
   TailClose,
   TailOpen,
@@ -159,6 +163,8 @@ export {
   WatchResponse,
 } from './generated/robustmq/v1/placement.ts';
 export {
+  CatalogCopy,
+  CopiedShard,
   StoredAudit,
   StoredCluster,
   StoredHold,

@@ -45,6 +45,7 @@ export type FakeOrder =
   | 'recover'
   | 'sealNotify'
   | 'delete'
+  | 'storeCatalog'
   | 'inventory';
 
 export interface FakeJournalOptions {
@@ -74,6 +75,8 @@ export class FakeJournal implements AsyncDisposable {
   /** How many orders of each kind were carried out, in items. */
   readonly obeyed = new Map<FakeOrder, number>();
   readonly refusals: OperatingError[] = [];
+  /** The copy of placement's catalog that it keeps. */
+  catalog: { revision: number; copy: Buffer } = { revision: 0, copy: Buffer.alloc(0) };
   health: JournalHealth = JournalHealth.create({ freeBytes: 1_000_000_000 });
   incarnation = 0;
   onOrder: FakeJournalOptions['onOrder'];
@@ -204,6 +207,12 @@ export class FakeJournal implements AsyncDisposable {
     registry.unary(journalControlMethods.recover, async ({ authority, segments }) => {
       await this.#begin('recover', authority, segments.length);
       return { status: undefined, results: segments.map((order) => this.#recover(order)) };
+    });
+    registry.unary(journalControlMethods.storeCatalog, async ({ authority, revision, copy }) => {
+      await this.#begin('storeCatalog', authority, 1);
+      if (revision < this.catalog.revision) return { status: statusOf('CONFLICT') };
+      this.catalog = { revision, copy: Buffer.from(copy) };
+      return { status: undefined };
     });
     registry.unary(journalControlMethods.probe, () => ({
       nodeId: this.nodeId,

@@ -16,6 +16,8 @@ export interface ControlPort {
   /** The node shuts down: it takes nothing new. */
   readonly isDraining: boolean;
   replica(segmentId: SegmentId): Replica | undefined;
+  /** Highest epoch of a segment of the shard that was led, followed or sealed here; 0 when none was. */
+  newestEpoch(shardId: number): number;
   /** New replicas are in the storage. */
   adopt(segmentIds: readonly SegmentId[]): void;
   /** The replica leads its shard from now on. */

@@ -1,5 +1,6 @@
 import {
   type Authority,
+  journalAdminMethods,
   journalControlMethods,
   journalReplicaMethods,
   type ReplicaSummary,
@@ -13,6 +14,7 @@ import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './n
 import { codeOf } from './stream-clients.fixture.ts';
 
 const { prepare, activate, fence, sealNotify, probe, inventory } = journalControlMethods;
+const { storeCatalog, readCatalog } = journalControlMethods;
 
 function prepareOf(authority: Authority, epoch = 1, nodeId = 'journal-1'): object {
   return {
@@ -218,6 +220,64 @@ describe('orders', () => {
     expect((await prepared).results.map(codeOf)).toEqual(['SEGMENT_UNKNOWN']);
     expect((await fenced).map(codeOf)).toEqual(['SEGMENT_UNKNOWN']);
     expect(journal.node.replicaCount).toBe(0);
+  });
+
+  it('to prepare below the newest segment come from an old copy of the chains', async () => {
+    await using journal = await NodeFixture.start();
+    const { authority } = journal.chains;
+    await journal.open(1);
+    await journal.chains.sealLast(1);
+    const { epoch } = await journal.open(1);
+    const codes: string[] = [];
+    for (const wanted of [epoch, epoch + 1]) {
+      const request = prepareOf(authority, wanted, journal.storage.nodeId) as never;
+      const { results } = await journal.client.call(prepare, request);
+      codes.push(...results.map(codeOf));
+    }
+    expect(codes).toEqual(['CONFLICT', 'OK']);
+  });
+
+  it('to describe tell of one replica, and of one that is not here', async () => {
+    await using journal = await NodeFixture.start();
+    const { segmentId } = await journal.open(1);
+    await journal.appends().codes(entry(1, batchOf(['a', 'b'])));
+    const request = { segmentIds: [segmentId, Buffer.alloc(16, 9)] };
+    const { results } = await journal.client.call(journalAdminMethods.describeReplicas, request);
+    expect(results[0]?.replica).toMatchObject({
+      shardId: 1,
+      length: 2,
+      commitLength: 2,
+      leads: true,
+      damaged: false,
+      sealed: false,
+    });
+    expect(results.map(({ status }) => codeOf(status))).toEqual(['OK', 'SEGMENT_UNKNOWN']);
+  });
+
+  it('to keep a copy of the catalog are durable, and never go back to an older one', async () => {
+    const journal = await NodeFixture.start();
+    const { authority } = journal.chains;
+    const store = async (revision: number, text: string, placementEpoch = 1): Promise<string> => {
+      const order = {
+        authority: { ...authority, placementEpoch },
+        revision,
+        copy: Buffer.from(text),
+      };
+      return codeOf((await journal.client.call(storeCatalog, order)).status);
+    };
+    expect(await store(7, 'seven')).toBe('OK');
+    expect(await store(6, 'late, of the same placement')).toBe('OK');
+    expect(await store(6, 'another placement with an old store', 2)).toBe('CONFLICT');
+    await using again = await journal.restart();
+    const kept = await again.client.call(readCatalog, {});
+    expect({ ...kept, copy: kept.copy.toString() }).toEqual({
+      nodeId: journal.storage.nodeId,
+      clusterId: authority.clusterId,
+      placementEpoch: 2,
+      copyEpoch: 1,
+      revision: 7,
+      copy: 'seven',
+    });
   });
 
   it('to list tell all replicas, and to probe the incarnation', async () => {

@@ -134,6 +134,10 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     return this.#replicas.get(segmentId);
   }
 
+  newestEpoch(shardId: number): number {
+    return this.#shards.get(shardId)?.last?.stored.manifest.epoch ?? 0;
+  }
+
   adopt(segmentIds: readonly SegmentId[]): void {
     for (const segmentId of segmentIds) {
       const stored = this.storage.replica(segmentId);

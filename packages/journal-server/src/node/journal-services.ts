@@ -15,6 +15,7 @@ import {
 import { activateSegments } from './activate-order.ts';
 import { AppendStream } from './append-stream.ts';
 import { checkAuthority } from './authority-check.ts';
+import { readCatalog, storeCatalog } from './catalog-order.ts';
 import { fenceSegments } from './fence-order.ts';
 import { fetchFrames } from './fetch-query.ts';
 import { InventoryStream } from './inventory-stream.ts';
@@ -88,6 +89,8 @@ function registerForPlacement(registry: ServiceRegistry, node: JournalNode): voi
   registry.unary(methods.delete, (request) => carryOut(node, request, deleteReplicas));
   registry.unary(methods.fence, (request) => measure(node, request, fenceSegments));
   registry.unary(methods.recover, (request) => measure(node, request, recoverSegments));
+  registry.unary(methods.storeCatalog, (request) => storeCatalog(storage, request));
+  registry.unary(methods.readCatalog, () => readCatalog(storage));
   registry.unary(methods.probe, () => ({
     nodeId: storage.nodeId,
     incarnation: storage.incarnation,

@@ -49,11 +49,9 @@ function manifestOf(replica: PrepareReplica): ReplicaManifest {
   };
 }
 
-function reasonToRefuse(
-  { storage }: ControlPort,
-  manifest: ReplicaManifest,
-): OperatingError | undefined {
-  const { segmentId, replicaNodeIds, ackQuorum } = manifest;
+function reasonToRefuse(port: ControlPort, manifest: ReplicaManifest): OperatingError | undefined {
+  const { storage } = port;
+  const { segmentId, shardId: shard, replicaNodeIds, ackQuorum } = manifest;
   if (!replicaNodeIds.includes(storage.nodeId)) {
     const message = `this journal, ${storage.nodeId}, is not in the replica set of ${segmentId}`;
     return new OperatingError('INVALID_ARGUMENT', message);
@@ -63,7 +61,14 @@ function reasonToRefuse(
     return new OperatingError('INVALID_ARGUMENT', message);
   }
   const existing = storage.replica(segmentId)?.manifest;
-  if (existing === undefined || existing.epoch === manifest.epoch) return undefined;
+  if (existing === undefined) {
+    const newestEpoch = port.newestEpoch(shard);
+    if (manifest.epoch > newestEpoch) return undefined;
+    // Epochs grow along a chain (I11): placement does not know of a segment that is here.
+    const message = `shard ${shard} has a segment of epoch ${newestEpoch} here, ${manifest.epoch} is too low: placement's data folder is an old copy`;
+    return new OperatingError('CONFLICT', message);
+  }
+  if (existing.epoch === manifest.epoch) return undefined;
   const message = `segment ${segmentId} was prepared with epoch ${existing.epoch}, not ${manifest.epoch}`;
   return new OperatingError('CONFLICT', message);
 }

@@ -7,6 +7,7 @@ import {
   OperatingError,
   type SegmentId,
 } from '@robustmq/core';
+import type { CatalogFile } from './catalog-file.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Flusher } from './flusher.ts';
@@ -51,6 +52,7 @@ export interface FileStorageParts {
   /** Bytes that have yet to go to segment files. */
   readonly debt: { bytes: number };
   readonly identity: NodeIdentity;
+  readonly catalog: CatalogFile;
   readonly seed: number;
   readonly checkpoint: Checkpoint;
   readonly recovered: Recovered;
@@ -63,6 +65,7 @@ export class FileStorage implements JournalStorage {
   readonly diskUuid: string;
   readonly incarnation: Incarnation;
   readonly stats: StorageStats;
+  readonly catalog: CatalogFile;
   onDurable: (replicas: readonly StoredReplica[]) => void = () => {};
 
   readonly #parts: FileStorageParts;
@@ -83,6 +86,7 @@ export class FileStorage implements JournalStorage {
     this.nodeId = parts.identity.cookie.nodeId;
     this.diskUuid = parts.identity.cookie.diskUuid;
     this.incarnation = parts.identity.incarnation;
+    this.catalog = parts.catalog;
     this.#replicas = recovered.replay.replicas;
     this.#reads = new ReplicaReader(parts.reader);
     this.#files = new WalFiles(

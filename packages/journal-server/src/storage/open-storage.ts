@@ -1,4 +1,5 @@
 import { type Logger, OperatingError } from '@robustmq/core';
+import { CatalogFile } from './catalog-file.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { ByteWriter } from './bytes.ts';
 import type { Disk } from './disk.ts';
@@ -78,6 +79,7 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
     slabs,
     debt,
     identity: new NodeIdentity(disk, cookie, boot),
+    catalog: await CatalogFile.open(disk, logger, (error) => shared.hooks.onFatal(error)),
     seed,
     checkpoint,
     recovered,

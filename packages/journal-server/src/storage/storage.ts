@@ -1,4 +1,5 @@
 import type { Epoch, Incarnation, NodeId, Offset, SegmentId, ShardId } from '@robustmq/core';
+import type { CatalogFile } from './catalog-file.ts';
 
 /** What a replica is, fixed when it is created (docs/journal.md, section 2.1). */
 export interface ReplicaManifest {
@@ -81,6 +82,9 @@ export interface JournalStorage extends AsyncDisposable {
 
   /** Remembers cluster and placement epoch durably (both only once or upwards). */
   adoptCluster(clusterId: string, placementEpoch: number): Promise<void>;
+
+  /** The copy of placement's catalog that this node keeps for it. */
+  readonly catalog: CatalogFile;
 
   replica(segmentId: SegmentId): StoredReplica | undefined;
   replicas(): Iterable<StoredReplica>;

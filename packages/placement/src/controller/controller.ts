@@ -16,6 +16,7 @@ import {
 import type { PlacementMetrics } from '../metrics.ts';
 import type { Leadership, MetadataStore } from '../store/metadata-store.ts';
 import { Activator } from './activator.ts';
+import { CatalogCopies } from './catalog-copies.ts';
 import { type ClusterIdentity, startEpoch } from './cluster.ts';
 import { Coordinators } from './coordinators.ts';
 import { Deleter } from './deleter.ts';
@@ -86,6 +87,7 @@ export class Controller implements AsyncDisposable {
   readonly #repair: SealRepair;
   readonly #growth: Growth;
   readonly #notices: SealNotices;
+  readonly #copies: CatalogCopies;
   readonly #activator: Activator;
   readonly #deleter: Deleter;
   readonly #coordinators: Coordinators;
@@ -141,6 +143,13 @@ export class Controller implements AsyncDisposable {
       authority: () => identity,
       onUnreachable: (nodeId, incarnation) => this.reportUnreachable(nodeId, incarnation),
     });
+    this.#copies = new CatalogCopies({
+      image,
+      orders,
+      clock,
+      logger,
+      onOldStore: (error) => this.#stopOldStore(error),
+    });
     this.#notices = new SealNotices(image, orders);
     this.nodes = new NodeRegistry({
       ledger,
@@ -175,6 +184,7 @@ export class Controller implements AsyncDisposable {
     this.#deleter = new Deleter({
       ledger,
       orders,
+      copies: this.#copies,
       logger,
       onDeleted: (count) => metrics.segmentsDeleted.inc(count),
     });
@@ -183,6 +193,7 @@ export class Controller implements AsyncDisposable {
       orders,
       nodes: this.nodes,
       sealer: this.#sealer,
+      copies: this.#copies,
       activator: this.#activator,
       random,
       onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
@@ -240,7 +251,8 @@ export class Controller implements AsyncDisposable {
 
   /** Throws WRONG_CLUSTER, or CONFLICT when the node has seen a newer placement than this one. */
   checkHeartbeat({ clusterId, placementEpoch }: HeartbeatRequest): void {
-    const { identity } = this;
+    const { identity, ledger } = this;
+    if (ledger.stopped !== undefined) throw ledger.stopped;
     if (clusterId !== '' && clusterId !== identity.clusterId) {
       const message = `this placement serves cluster ${identity.clusterId}, the node belongs to ${clusterId}: check --placement and --data-dir`;
       throw new OperatingError('WRONG_CLUSTER', message);
@@ -274,6 +286,7 @@ export class Controller implements AsyncDisposable {
       new Periodic({ clock, logger, name, eachMs, work });
     return [
       pass('detect', config.detectEachMs, () => this.nodes.detect()),
+      pass('copies', config.repairEachMs, () => this.#copies.pass()),
       pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
@@ -287,6 +300,22 @@ export class Controller implements AsyncDisposable {
         this.#deleter.schedule();
       }),
     ];
+  }
+
+  /** Topics and settings of an answer are at the journals, too, as far as those are there. */
+  async copyCatalog(): Promise<void> {
+    await this.#copies.pass();
+  }
+
+  /**
+   * Journals have obeyed a placement that knew more than this one: deciding from its store would give
+   * offsets twice. It serves nobody any more.
+   */
+  #stopOldStore(error: OperatingError): void {
+    if (this.ledger.stopped !== undefined) return;
+    this.#options.logger.error({ code: error.code }, error.message);
+    const message = `${error.message}; stop it, and run "robustmq placement rebuild"`;
+    this.ledger.stop(new OperatingError('CONFLICT', message));
   }
 
   #onUp(node: Node): void {
@@ -303,8 +332,21 @@ export class Controller implements AsyncDisposable {
     this.#background('activate', () =>
       this.#activator.activate([...this.image.ledBy(node.nodeId)]),
     );
-    this.#background('inventory', () => this.#inventory.check(node.nodeId));
+    this.#background('inventory', () => this.#compare(node.nodeId));
     this.#deleter.schedule();
+  }
+
+  /** Nothing is compared with a store that is older than what the journal knows. */
+  async #compare(nodeId: string): Promise<void> {
+    this.#copies.forget(nodeId);
+    await this.#copies.ensure([nodeId], this.image.revision);
+    if (this.ledger.stopped !== undefined) return;
+    try {
+      await this.#inventory.check(nodeId);
+    } catch (thrown) {
+      // It has gone meanwhile, which others tell; it is compared when it is back.
+      if (toOperatingError(thrown).code !== 'UNAVAILABLE') throw thrown;
+    }
   }
 
   #onDown(node: Node): void {

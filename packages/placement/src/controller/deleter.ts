@@ -2,6 +2,7 @@ import { type Logger, type OperatingError, toOperatingError } from '@robustmq/co
 import { Segment, SegmentState } from '@robustmq/rpc';
 import { operationsMax } from '../store/metadata-store.ts';
 import { ByNode } from './by-node.ts';
+import type { CatalogCopies } from './catalog-copies.ts';
 import { deletingKey } from './keys.ts';
 import type { JournalOrders } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
@@ -10,6 +11,7 @@ import { put } from './ledger.ts';
 export interface DeleterOptions {
   readonly ledger: Ledger;
   readonly orders: JournalOrders;
+  readonly copies: Pick<CatalogCopies, 'ensure'>;
   readonly logger: Logger;
   /** Told how many segments are gone from all their journals. */
   readonly onDeleted: (count: number) => void;
@@ -85,15 +87,18 @@ export class Deleter {
   }
 
   async #order(): Promise<void> {
-    const { ledger, orders } = this.#options;
+    const { ledger, orders, copies } = this.#options;
     const byNode = new ByNode<Buffer>();
-    for (const [hex, { value }] of ledger.image.deleting) {
+    let revision = 0;
+    for (const [hex, { value, revision: rowRevision }] of ledger.image.deleting) {
+      revision = Math.max(revision, rowRevision);
       for (const nodeId of value.replicaNodeIds) {
         if (this.#obeyed.get(hex)?.has(nodeId) === true) continue;
         if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, value.segmentId);
       }
     }
     await byNode.forEach(async (nodeId, segmentIds) => {
+      await copies.ensure([nodeId], revision);
       const outcomes = await orders.delete(nodeId, segmentIds);
       segmentIds.forEach((segmentId, at) => {
         if (isGone(outcomes[at])) this.#noteObeyed(segmentId.toString('hex'), nodeId);

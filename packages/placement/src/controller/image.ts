@@ -22,6 +22,9 @@ import {
   shardIdOfKey,
 } from './keys.ts';
 
+/** What seldom changes and what everything else refers to. */
+const catalogKinds: ReadonlySet<KeyKind> = new Set(['topic', 'topicDeletion', 'coordinator']);
+
 /** A value as it is in the store, with the revision that a compare-and-swap needs. */
 export interface Row<T> {
   readonly value: T;
@@ -51,6 +54,7 @@ export class Image {
   /** Unsealed segments by the journal that leads them. */
   readonly #led = new Map<string, Set<number>>();
   #revision = 0;
+  #catalogRevision = 0;
 
   /** Reads the whole store. Nobody may write meanwhile. */
   static async load(store: MetadataStore): Promise<Image> {
@@ -66,6 +70,11 @@ export class Image {
     return this.#revision;
   }
 
+  /** Revision of the last change to a topic or a coordinator. */
+  get catalogRevision(): number {
+    return this.#catalogRevision;
+  }
+
   /** Applies a change, unless something newer is known. */
   apply(change: StoredChange, deletedAt = 0): void {
     const revision = change.kind === 'put' ? change.revision : deletedAt;
@@ -77,7 +86,9 @@ export class Image {
       return;
     }
     const kind = kindOfKey(change.key);
-    if (kind !== undefined) this.#applyTo(kind, change);
+    if (kind === undefined) return;
+    if (catalogKinds.has(kind)) this.#catalogRevision = Math.max(this.#catalogRevision, revision);
+    this.#applyTo(kind, change);
   }
 
   node(nodeId: string): Node | undefined {

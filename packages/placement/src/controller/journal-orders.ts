@@ -20,6 +20,8 @@ import type { NodeClients } from './node-clients.ts';
 /** Items in one call, as the contract says. */
 const itemsPerCall = 1_000;
 const callTimeoutMs = 10_000;
+/** Opening a segment may wait for it. */
+const copyTimeoutMs = 2_000;
 
 /** What became of one order: undefined when it was carried out. */
 export type OrderOutcome = OperatingError | undefined;
@@ -90,6 +92,18 @@ export class JournalOrders {
     return this.#inBatches(nodeId, segments, (batch, call) =>
       call(journalControlMethods.recover, { authority: this.#authority(), segments: batch }),
     );
+  }
+
+  /** Gives a journal a copy of the catalog to keep. Rejects with an OperatingError. */
+  async storeCatalog(nodeId: string, revision: number, copy: Buffer): Promise<void> {
+    const node = this.#image.liveNode(nodeId);
+    if (node === undefined) throw away(nodeId);
+    const request = { authority: this.#authority(), revision, copy };
+    const answer = await this.#clients
+      .at(node.address)
+      .call(journalControlMethods.storeCatalog, request, { timeoutMs: copyTimeoutMs });
+    const refusal = refusalOf(answer.status);
+    if (refusal !== undefined) throw refusal;
   }
 
   /** All replicas of a journal. Rejects with an OperatingError. */

@@ -45,6 +45,7 @@ export class Ledger {
   readonly #image: Image;
   readonly #observe: TransactionObserver;
   #failure: OperatingError | undefined;
+  #stopped: OperatingError | undefined;
 
   constructor(store: MetadataStore, image: Image, observe: TransactionObserver = () => {}) {
     this.#store = store;
@@ -56,6 +57,16 @@ export class Ledger {
     return this.#image;
   }
 
+  /** The store must not be changed any more, and whoever tries is told why. */
+  stop(error: OperatingError): void {
+    this.#stopped ??= error;
+    this.#failure = this.#stopped;
+  }
+
+  get stopped(): OperatingError | undefined {
+    return this.#stopped;
+  }
+
   /** Why the last transaction could not be done; undefined when the store took it. */
   get failure(): OperatingError | undefined {
     return this.#failure;
@@ -64,7 +75,7 @@ export class Ledger {
   /** Writes a row as it is when the store took nothing last time: nothing else might be written for long. */
   async retryStore(): Promise<void> {
     const { cluster } = this.#image;
-    if (this.#failure === undefined || cluster === undefined) return;
+    if (this.#failure === undefined || this.#stopped !== undefined || cluster === undefined) return;
     const conditions = [{ key: clusterKey, revision: cluster.revision }];
     await this.transact(conditions, [put(clusterKey, StoredCluster.encode(cluster.value))]);
   }
@@ -74,6 +85,7 @@ export class Ledger {
     conditions: readonly Condition[],
     operations: readonly Operation[],
   ): Promise<TransactionResult> {
+    if (this.#stopped !== undefined) throw this.#stopped;
     const result = await this.#tell(this.#store.transact(conditions, operations));
     this.#observe(result.kind, operations.length);
     if (result.kind === 'conflict') return result;

@@ -5,6 +5,7 @@ import { ReplicaChooser } from '../core/replica-choice.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Activator } from './activator.ts';
 import { ByNode } from './by-node.ts';
+import type { CatalogCopies } from './catalog-copies.ts';
 import { shardOf } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
@@ -17,6 +18,7 @@ export interface OpenerOptions {
   readonly orders: JournalOrders;
   readonly nodes: NodeRegistry;
   readonly sealer: Sealer;
+  readonly copies: Pick<CatalogCopies, 'ensure'>;
   readonly activator: Activator;
   readonly random: Random;
   /** Told of replicas that were prepared for a segment that was not opened. */
@@ -75,6 +77,7 @@ export class Opener {
     let rest = shardIds;
     for (let tries = 0; rest.length > 0; tries++) {
       const planned = this.#plan(rest, epochsAhead, excluded, outcomes);
+      await this.#explain(planned);
       const refusals = await this.#orderPrepare(planned, excluded);
       for (const [shardId, prepared] of planned) outcomes.set(shardId, prepared);
       for (const [shardId, error] of refusals) {
@@ -178,6 +181,19 @@ export class Opener {
       planned.set(shardId, { segmentId, epoch, replicas });
     }
     return planned;
+  }
+
+  /** Whoever gets a replica keeps a copy of the catalog that has its topic, before it has the replica. */
+  async #explain(planned: ReadonlyMap<number, Prepared>): Promise<void> {
+    const { image } = this.#options.ledger;
+    const nodeIds = new Set<string>();
+    let revision = 0;
+    for (const [shardId, { replicas }] of planned) {
+      for (const nodeId of replicas.replicaNodeIds) nodeIds.add(nodeId);
+      const topic = image.shards.get(shardId)?.value.shard?.topic ?? '';
+      revision = Math.max(revision, image.topics.get(topic)?.revision ?? 0);
+    }
+    await this.#options.copies.ensure(nodeIds, revision);
   }
 
   /** Returns the shards that have a replica which was not taken; those journals are excluded. */

@@ -37,6 +37,7 @@ export class PlacementAdminService {
         const create = (): Promise<Topic> => topics.create(wanted, request.validateOnly);
         results.push(await resultOf(wanted.name, create));
       }
+      await this.#controller.copyCatalog();
       return { results };
     });
     registry.unary(placementAdminMethods.deleteTopics, async ({ names }) => {
@@ -46,9 +47,11 @@ export class PlacementAdminService {
       this.#controller.finishDeletions();
       return { results };
     });
-    registry.unary(placementAdminMethods.alterTopic, async (request) => ({
-      result: await resultOf(request.name, () => topics.alter(request)),
-    }));
+    registry.unary(placementAdminMethods.alterTopic, async (request) => {
+      const result = await resultOf(request.name, () => topics.alter(request));
+      await this.#controller.copyCatalog();
+      return { result };
+    });
     registry.unary(placementAdminMethods.describeCluster, (request) => this.#describe(request));
     registry.unary(placementAdminMethods.sealShard, (request) => this.#seal(request));
   }

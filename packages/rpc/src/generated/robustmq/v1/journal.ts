@@ -545,6 +545,47 @@ export interface InventoryResponse {
   replicas: ReplicaSummary[];
 }
 
+/** Gives a copy of the catalog. */
+export interface StoreCatalogRequest {
+  /** Who orders. */
+  authority:
+    | Authority
+    | undefined;
+  /**
+   * Revision of placement's store that the copy shows. It never falls, not even with a new placement: a
+   * lower one than is kept comes from an old copy of placement's data.
+   */
+  revision: number;
+  /** A CatalogCopy, which the journal does not read. */
+  copy: Buffer;
+}
+
+/** The copy is kept. */
+export interface StoreCatalogResponse {
+  /** Why not; absent when it is. CONFLICT: the revision is lower than that of the copy that is kept. */
+  status: Status | undefined;
+}
+
+/** Asks for the copy. */
+export interface ReadCatalogRequest {
+}
+
+/** The copy, as it was given. */
+export interface ReadCatalogResponse {
+  /** The journal. */
+  nodeId: string;
+  /** Its cluster; empty when it has never been told. */
+  clusterId: string;
+  /** Highest placement epoch that it has seen. */
+  placementEpoch: number;
+  /** Epoch of the placement that gave the copy; 0 when there is none. */
+  copyEpoch: number;
+  /** Revision that the copy shows. */
+  revision: number;
+  /** A CatalogCopy. */
+  copy: Buffer;
+}
+
 /** Asks whether the node is there. */
 export interface ProbeRequest {
 }
@@ -4056,6 +4097,302 @@ export const InventoryResponse: MessageFns<InventoryResponse> = {
   },
 };
 
+function createBaseStoreCatalogRequest(): StoreCatalogRequest {
+  return { authority: undefined, revision: 0, copy: Buffer.alloc(0) };
+}
+
+export const StoreCatalogRequest: MessageFns<StoreCatalogRequest> = {
+  encode(message: StoreCatalogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    if (message.revision !== 0) {
+      writer.uint32(16).uint64(message.revision);
+    }
+    if (message.copy.length !== 0) {
+      writer.uint32(26).bytes(message.copy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreCatalogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreCatalogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.copy = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoreCatalogRequest>): StoreCatalogRequest {
+    return StoreCatalogRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreCatalogRequest>): StoreCatalogRequest {
+    const message = createBaseStoreCatalogRequest();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? Authority.fromPartial(object.authority)
+      : undefined;
+    message.revision = object.revision ?? 0;
+    message.copy = object.copy ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseStoreCatalogResponse(): StoreCatalogResponse {
+  return { status: undefined };
+}
+
+export const StoreCatalogResponse: MessageFns<StoreCatalogResponse> = {
+  encode(message: StoreCatalogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreCatalogResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreCatalogResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoreCatalogResponse>): StoreCatalogResponse {
+    return StoreCatalogResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoreCatalogResponse>): StoreCatalogResponse {
+    const message = createBaseStoreCatalogResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReadCatalogRequest(): ReadCatalogRequest {
+  return {};
+}
+
+export const ReadCatalogRequest: MessageFns<ReadCatalogRequest> = {
+  encode(_: ReadCatalogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadCatalogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadCatalogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadCatalogRequest>): ReadCatalogRequest {
+    return ReadCatalogRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ReadCatalogRequest>): ReadCatalogRequest {
+    const message = createBaseReadCatalogRequest();
+    return message;
+  },
+};
+
+function createBaseReadCatalogResponse(): ReadCatalogResponse {
+  return { nodeId: "", clusterId: "", placementEpoch: 0, copyEpoch: 0, revision: 0, copy: Buffer.alloc(0) };
+}
+
+export const ReadCatalogResponse: MessageFns<ReadCatalogResponse> = {
+  encode(message: ReadCatalogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.placementEpoch !== 0) {
+      writer.uint32(24).uint64(message.placementEpoch);
+    }
+    if (message.copyEpoch !== 0) {
+      writer.uint32(32).uint64(message.copyEpoch);
+    }
+    if (message.revision !== 0) {
+      writer.uint32(40).uint64(message.revision);
+    }
+    if (message.copy.length !== 0) {
+      writer.uint32(50).bytes(message.copy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadCatalogResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadCatalogResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.placementEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.copyEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.copy = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadCatalogResponse>): ReadCatalogResponse {
+    return ReadCatalogResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadCatalogResponse>): ReadCatalogResponse {
+    const message = createBaseReadCatalogResponse();
+    message.nodeId = object.nodeId ?? "";
+    message.clusterId = object.clusterId ?? "";
+    message.placementEpoch = object.placementEpoch ?? 0;
+    message.copyEpoch = object.copyEpoch ?? 0;
+    message.revision = object.revision ?? 0;
+    message.copy = object.copy ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseProbeRequest(): ProbeRequest {
   return {};
 }
@@ -5002,6 +5339,27 @@ export const JournalControlService = {
     responseSerialize: (value: ProbeResponse): Buffer => Buffer.from(ProbeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ProbeResponse => ProbeResponse.decode(value),
   },
+  /** Keeps a copy of what placement needs to be built anew, in place of the one before, durably. */
+  storeCatalog: {
+    path: "/robustmq.v1.JournalControl/StoreCatalog" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StoreCatalogRequest): Buffer => Buffer.from(StoreCatalogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StoreCatalogRequest => StoreCatalogRequest.decode(value),
+    responseSerialize: (value: StoreCatalogResponse): Buffer =>
+      Buffer.from(StoreCatalogResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StoreCatalogResponse => StoreCatalogResponse.decode(value),
+  },
+  /** The copy that is kept, and what else a new placement has to know of the node. */
+  readCatalog: {
+    path: "/robustmq.v1.JournalControl/ReadCatalog" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadCatalogRequest): Buffer => Buffer.from(ReadCatalogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadCatalogRequest => ReadCatalogRequest.decode(value),
+    responseSerialize: (value: ReadCatalogResponse): Buffer => Buffer.from(ReadCatalogResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadCatalogResponse => ReadCatalogResponse.decode(value),
+  },
 } as const;
 
 export interface JournalControlServer extends UntypedServiceImplementation {
@@ -5024,6 +5382,10 @@ export interface JournalControlServer extends UntypedServiceImplementation {
   inventory: handleBidiStreamingCall<InventoryRequest, InventoryResponse>;
   /** Whether the node is there and which incarnation it is. */
   probe: handleUnaryCall<ProbeRequest, ProbeResponse>;
+  /** Keeps a copy of what placement needs to be built anew, in place of the one before, durably. */
+  storeCatalog: handleUnaryCall<StoreCatalogRequest, StoreCatalogResponse>;
+  /** The copy that is kept, and what else a new placement has to know of the node. */
+  readCatalog: handleUnaryCall<ReadCatalogRequest, ReadCatalogResponse>;
 }
 
 export interface JournalControlClient extends Client {
@@ -5148,6 +5510,38 @@ export interface JournalControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ProbeResponse) => void,
+  ): ClientUnaryCall;
+  /** Keeps a copy of what placement needs to be built anew, in place of the one before, durably. */
+  storeCatalog(
+    request: StoreCatalogRequest,
+    callback: (error: ServiceError | null, response: StoreCatalogResponse) => void,
+  ): ClientUnaryCall;
+  storeCatalog(
+    request: StoreCatalogRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StoreCatalogResponse) => void,
+  ): ClientUnaryCall;
+  storeCatalog(
+    request: StoreCatalogRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StoreCatalogResponse) => void,
+  ): ClientUnaryCall;
+  /** The copy that is kept, and what else a new placement has to know of the node. */
+  readCatalog(
+    request: ReadCatalogRequest,
+    callback: (error: ServiceError | null, response: ReadCatalogResponse) => void,
+  ): ClientUnaryCall;
+  readCatalog(
+    request: ReadCatalogRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadCatalogResponse) => void,
+  ): ClientUnaryCall;
+  readCatalog(
+    request: ReadCatalogRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadCatalogResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -6,8 +6,8 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { Node, Shard } from "./common.ts";
-import { CoordinatorKind } from "./placement.ts";
+import { Coordinator, Node, Segment, Shard, Topic } from "./common.ts";
+import { CoordinatorKind, Hold } from "./placement.ts";
 
 export const protobufPackage = "robustmq.v1";
 
@@ -75,6 +75,43 @@ export interface StoredAudit {
   presentNodeIds: string[];
   /** Journals of the replica set that were not. */
   absentNodeIds: string[];
+}
+
+/** Where a chain ends, in a copy of the catalog. */
+export interface CopiedShard {
+  /** Which shard. */
+  shardId: number;
+  /** Highest epoch given. */
+  epoch: number;
+  /** Records below are gone or may go at any time. */
+  trimOffset: number;
+  /** End of the sealed part of the chain. */
+  endOffset: number;
+}
+
+/**
+ * What the journals' replicas do not tell of the catalog: each journal keeps the newest copy, so that
+ * placement can be built anew from them (`robustmq placement rebuild`).
+ */
+export interface CatalogCopy {
+  /** As in StoredCluster. */
+  nextShardId: number;
+  /** As in StoredCluster. */
+  nextProducerId: number;
+  /** Journals, with the addresses where they were last. */
+  journals: Node[];
+  /** Topics. */
+  topics: Topic[];
+  /** Topics whose shards are being deleted. */
+  topicDeletions: Topic[];
+  /** The shards of the topics. */
+  shards: CopiedShard[];
+  /** Segments whose replicas are being deleted. */
+  deleting: Segment[];
+  /** Coordinators. */
+  coordinators: Coordinator[];
+  /** What somebody still needs. */
+  holds: Hold[];
 }
 
 function createBaseStoredCluster(): StoredCluster {
@@ -540,6 +577,258 @@ export const StoredAudit: MessageFns<StoredAudit> = {
     message.endOffsetMin = object.endOffsetMin ?? 0;
     message.presentNodeIds = object.presentNodeIds?.map((e) => e) || [];
     message.absentNodeIds = object.absentNodeIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseCopiedShard(): CopiedShard {
+  return { shardId: 0, epoch: 0, trimOffset: 0, endOffset: 0 };
+}
+
+export const CopiedShard: MessageFns<CopiedShard> = {
+  encode(message: CopiedShard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
+    }
+    if (message.trimOffset !== 0) {
+      writer.uint32(24).uint64(message.trimOffset);
+    }
+    if (message.endOffset !== 0) {
+      writer.uint32(32).uint64(message.endOffset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopiedShard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopiedShard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.trimOffset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.endOffset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CopiedShard>): CopiedShard {
+    return CopiedShard.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CopiedShard>): CopiedShard {
+    const message = createBaseCopiedShard();
+    message.shardId = object.shardId ?? 0;
+    message.epoch = object.epoch ?? 0;
+    message.trimOffset = object.trimOffset ?? 0;
+    message.endOffset = object.endOffset ?? 0;
+    return message;
+  },
+};
+
+function createBaseCatalogCopy(): CatalogCopy {
+  return {
+    nextShardId: 0,
+    nextProducerId: 0,
+    journals: [],
+    topics: [],
+    topicDeletions: [],
+    shards: [],
+    deleting: [],
+    coordinators: [],
+    holds: [],
+  };
+}
+
+export const CatalogCopy: MessageFns<CatalogCopy> = {
+  encode(message: CatalogCopy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nextShardId !== 0) {
+      writer.uint32(8).uint64(message.nextShardId);
+    }
+    if (message.nextProducerId !== 0) {
+      writer.uint32(16).uint64(message.nextProducerId);
+    }
+    for (const v of message.journals) {
+      Node.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.topics) {
+      Topic.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.topicDeletions) {
+      Topic.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.shards) {
+      CopiedShard.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.deleting) {
+      Segment.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.coordinators) {
+      Coordinator.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.holds) {
+      Hold.encode(v!, writer.uint32(74).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CatalogCopy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCatalogCopy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nextShardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nextProducerId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.journals.push(Node.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.topics.push(Topic.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.topicDeletions.push(Topic.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.shards.push(CopiedShard.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.deleting.push(Segment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.coordinators.push(Coordinator.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.holds.push(Hold.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CatalogCopy>): CatalogCopy {
+    return CatalogCopy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CatalogCopy>): CatalogCopy {
+    const message = createBaseCatalogCopy();
+    message.nextShardId = object.nextShardId ?? 0;
+    message.nextProducerId = object.nextProducerId ?? 0;
+    message.journals = object.journals?.map((e) => Node.fromPartial(e)) || [];
+    message.topics = object.topics?.map((e) => Topic.fromPartial(e)) || [];
+    message.topicDeletions = object.topicDeletions?.map((e) => Topic.fromPartial(e)) || [];
+    message.shards = object.shards?.map((e) => CopiedShard.fromPartial(e)) || [];
+    message.deleting = object.deleting?.map((e) => Segment.fromPartial(e)) || [];
+    message.coordinators = object.coordinators?.map((e) => Coordinator.fromPartial(e)) || [];
+    message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
     return message;
   },
 };

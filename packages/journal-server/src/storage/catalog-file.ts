@@ -1,0 +1,103 @@
+import { type Logger, OperatingError } from '@robustmq/core';
+import { crc32c } from '@robustmq/record-batch';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { type Disk, isNoSpace, readWhole, replaceWhole } from './disk.ts';
+
+const FILE = 'catalog';
+const MAGIC = 0x4b514d52; // "RMQK"
+/** magic u32, crc of what follows u32, placement epoch u64, revision u64; then the copy. */
+const HEADER_BYTES = 24;
+
+/** What placement gave this journal to keep for it. The journal does not read `bytes`. */
+export interface StoredCatalog {
+  readonly placementEpoch: number;
+  readonly revision: number;
+  readonly bytes: Buffer;
+}
+
+/**
+ * The copy of placement's catalog in the data folder. It is replaced whole; a damaged one counts as none,
+ * since placement gives the next one within seconds.
+ */
+export class CatalogFile {
+  readonly #disk: Disk;
+  readonly #onFatal: (error: Error) => void;
+  #current: StoredCatalog | undefined;
+  /** Writes, one after the other. */
+  #work: Promise<void> = Promise.resolve();
+
+  private constructor(disk: Disk, onFatal: (error: Error) => void) {
+    this.#disk = disk;
+    this.#onFatal = onFatal;
+  }
+
+  static async open(
+    disk: Disk,
+    logger: Logger,
+    onFatal: (error: Error) => void,
+  ): Promise<CatalogFile> {
+    const file = new CatalogFile(disk, onFatal);
+    const content = await readWhole(disk, FILE);
+    file.#current = content && decode(content);
+    if (content !== undefined && file.#current === undefined) {
+      logger.warn({ file: FILE }, "the copy of placement's catalog is damaged: it gets a new one");
+    }
+    return file;
+  }
+
+  /** The newest copy that is durable. */
+  get current(): StoredCatalog | undefined {
+    return this.#current;
+  }
+
+  /** Durable when it resolves. Rejects with CONFLICT for a lower revision, and with DISK_FULL. */
+  async store(catalog: StoredCatalog): Promise<void> {
+    const before = this.#work;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#work = promise;
+    try {
+      await before;
+      await this.#replace(catalog);
+    } finally {
+      resolve();
+    }
+  }
+
+  async #replace(catalog: StoredCatalog): Promise<void> {
+    const current = this.#current;
+    if (current !== undefined && catalog.revision < current.revision) {
+      // Copies of one placement may overtake each other; another one begins above all before it.
+      if (catalog.placementEpoch === current.placementEpoch) return;
+      const message = `placement's store is at revision ${catalog.revision}, this journal has seen ${current.revision}: its data folder is an old copy`;
+      throw new OperatingError('CONFLICT', message);
+    }
+    try {
+      await replaceWhole(this.#disk, FILE, encode(catalog));
+    } catch (thrown) {
+      if (isNoSpace(thrown)) {
+        throw new OperatingError('DISK_FULL', `no space for ${FILE}: make some`);
+      }
+      this.#onFatal(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      throw thrown;
+    }
+    this.#current = catalog;
+  }
+}
+
+function encode({ placementEpoch, revision, bytes }: StoredCatalog): Buffer {
+  const writer = new ByteWriter(HEADER_BYTES + bytes.length);
+  writer.u32(MAGIC).u32(0).u64(placementEpoch).u64(revision).bytes(bytes);
+  const content = writer.view();
+  content.writeUInt32LE(crc32c(content, 8, content.length), 4);
+  return content;
+}
+
+function decode(content: Buffer): StoredCatalog | undefined {
+  if (content.length < HEADER_BYTES) return undefined;
+  const reader = new ByteReader(content);
+  if (reader.u32() !== MAGIC || reader.u32() !== crc32c(content, 8, content.length)) {
+    return undefined;
+  }
+  const placementEpoch = reader.u64();
+  return { placementEpoch, revision: reader.u64(), bytes: content.subarray(HEADER_BYTES) };
+}
