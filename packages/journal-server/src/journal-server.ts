@@ -27,8 +27,8 @@ import { NodeDisk } from './storage/node-disk.ts';
 import { openStorage } from './storage/open-storage.ts';
 import type { JournalStorage } from './storage/storage.ts';
 
-/** Health travels with the heartbeats, each second. */
-const healthEachMs = 1_000;
+/** Health travels with the heartbeats, each half second. */
+const healthEachMs = 500;
 /** How long the start waits for placement before it serves without it. */
 const registrationWaitMs = 3_000;
 

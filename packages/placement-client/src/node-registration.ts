@@ -55,8 +55,8 @@ export interface NodeRegistrationOptions {
   readonly onRefused?: (error: OperatingError) => void;
 }
 
-/** The lease lasts 3 s (docs/design.md, section 5). */
-const renewEachMs = 1_000;
+/** The lease lasts 2.5 s (docs/design.md, section 5). */
+const renewEachMs = 500;
 /** A placement that does not answer for so long is given up, and the next is tried. */
 const silenceMaxMs = 3_000;
 /** How long the end of the stream may take when the node leaves. */

@@ -13,8 +13,9 @@ const GIB = 1024 ** 3;
 
 /** The shipped behaviour. */
 export const defaultPlacementConfig: PlacementConfig = {
-  leaseMs: 3_000,
-  detectEachMs: 500,
+  leaseMs: 2_500,
+  hungSyncMs: 2_000,
+  detectEachMs: 100,
   repairEachMs: 1_000,
   balanceEachMs: 5_000,
   retentionEachMs: 30_000,

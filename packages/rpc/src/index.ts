@@ -186,6 +186,7 @@ export {
   placementNodeMethods,
 } from './methods.ts';
 export { segmentIdOfBytes, segmentIdToBytes } from './segment-id-bytes.ts';
+export { isConnectionRefused } from './connection-refused.ts';
 export { errorOfStatus, refusalOf, toStatus } from './status.ts';
 export {
   describeIdentity,

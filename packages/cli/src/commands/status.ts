@@ -100,15 +100,25 @@ function journalText(health: JournalHealth | undefined): string {
   ].join(', ');
 }
 
+/** Age of a sync that is under way from which a disk is said to hang: placement takes it for that, too. */
+const hungSyncMs = 2_000;
+
 /** What is wrong, in words. */
 function problemsOf(cluster: DescribeClusterResponse): string[] {
   const down = cluster.nodes.filter(isShown).filter((node) => node.state === NodeState.DOWN);
   const sealing = cluster.shards.filter((shard) =>
     shard.segments.some((segment) => segment.state === SegmentState.SEALING),
   );
+  const hung = Object.entries(cluster.journalHealth).filter(
+    ([, { syncAgeMs }]) => syncAgeMs > hungSyncMs,
+  );
   const full = Object.entries(cluster.journalHealth).filter(([, health]) => health.readOnly);
   return [
-    ...down.map((node) => `${node.nodeId} is down`),
+    ...down.map(({ nodeId }) => `${nodeId} is down`),
+    ...hung.map(([nodeId, { syncAgeMs }]) => {
+      const what = `${nodeId}: its disk hangs, a sync is under way for ${syncAgeMs} ms`;
+      return down.some((node) => node.nodeId === nodeId) ? `${what}: it counts as down` : what;
+    }),
     ...full.map(([nodeId]) => `${nodeId} refuses appends: its disk is full; make room`),
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]

@@ -42,6 +42,8 @@ import { Topics } from './topics.ts';
 export interface PlacementConfig {
   /** How long a node is believed to live without a heartbeat. */
   readonly leaseMs: number;
+  /** How long a journal's sync may be under way before its disk counts as hung. */
+  readonly hungSyncMs: number;
   /** How often leases are looked at. */
   readonly detectEachMs: number;
   /** How often what should be is compared with what is. */
@@ -156,8 +158,12 @@ export class Controller implements AsyncDisposable {
       clients: this.#clients,
       clock,
       logger,
-      leaseMs: config.leaseMs,
-      detectEachMs: config.detectEachMs,
+      times: {
+        leaseMs: config.leaseMs,
+        passEachMs: config.detectEachMs,
+        hungSyncMs: config.hungSyncMs,
+      },
+      onSuspected: (node) => this.reportUnreachable(node.nodeId, node.incarnation),
       onUp: (node) => this.#onUp(node),
       onDown: (node) => this.#onDown(node),
       onLeaving: (node) => this.#onDown(node),

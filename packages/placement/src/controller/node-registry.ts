@@ -3,6 +3,7 @@ import {
   brokerPeerMethods,
   type CoordinatorKind,
   type HeartbeatRequest,
+  isConnectionRefused,
   type JournalHealth,
   journalControlMethods,
   type Node,
@@ -10,7 +11,7 @@ import {
   NodeState,
   StoredNode,
 } from '@robustmq/rpc';
-import { LeaseTable } from '../core/lease-table.ts';
+import { type DetectorTimes, FailureDetector, type GivenUp } from '../core/failure-detector.ts';
 import type { JournalCandidate } from '../core/replica-choice.ts';
 import { nodeKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
@@ -21,28 +22,34 @@ export interface NodeRegistryOptions {
   readonly clients: NodeClients;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly leaseMs: number;
-  /** How often {@link NodeRegistry.detect} is called. */
-  readonly detectEachMs: number;
+  /** `passEachMs` is how often {@link NodeRegistry.detect} is called. */
+  readonly times: DetectorTimes;
   /** A node has registered, or is back. */
   readonly onUp: (node: Node) => void;
   /** A node's lease has ended, or it begins to leave. */
   readonly onDown: (node: Node) => void;
+  /** It is late: its address should be asked. */
+  readonly onSuspected: (node: Node) => void;
   readonly onLeaving: (node: Node) => void;
 }
 
 const probeTimeoutMs = 1_000;
+/** A connection that broke under the question tells nothing: it is asked again, so often in all. */
+const probesMax = 4;
 /** Why a node is down that has ended its stream itself: nobody has to be warned. */
 const inOrder = 'it has left';
+const refused = 'its address refuses connections';
+const answersAsAnother = 'its address answers as another';
 
 /**
- * Which nodes live. A lease is renewed by heartbeats and ends when none comes in time; it ends at once
- * when the node's address refuses connections or answers as somebody else. Being wrong here costs a
- * failover, never data: writes are fenced by epoch.
+ * Which nodes live. A lease is renewed by heartbeats and ends when none comes in time, or when they tell
+ * of a disk that hangs; it ends at once when the node's address refuses connections or answers as
+ * somebody else. Being wrong here costs a failover, never data: writes are fenced by epoch.
  */
 export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
-  readonly #leases: LeaseTable;
+  readonly #detector: FailureDetector;
+  #isPaused = false;
   readonly #health = new Map<string, JournalHealth>();
   readonly #probing = new Set<string>();
   /** Who registered each node last: an older session of it says nothing any more. */
@@ -50,34 +57,39 @@ export class NodeRegistry {
 
   constructor(options: NodeRegistryOptions) {
     this.#options = options;
-    this.#leases = new LeaseTable(options.leaseMs, options.detectEachMs);
+    this.#detector = new FailureDetector(options.times);
   }
 
   /** Grants every node that was alive its full time: while placement was away it could not renew. */
   grantAll(): void {
     const nowMs = this.#options.clock.monotonicMs();
     for (const [nodeId, { value }] of this.#options.ledger.image.nodes) {
-      if (value.node?.state !== NodeState.DOWN) this.#leases.renew(nodeId, nowMs);
+      if (value.node === undefined || value.node.state === NodeState.DOWN) continue;
+      this.#detector.registered(nodeId, value.node.role === NodeRole.JOURNAL, true, nowMs);
     }
-    this.#leases.pass(nowMs);
+    this.#detector.pass(nowMs);
   }
 
   /** Registers a node. Throws FENCED when a newer incarnation of it has registered. */
   async register(request: HeartbeatRequest, session: object): Promise<Node> {
     const { ledger, logger, clock } = this.#options;
     const wanted = checkNode(request.node);
-    const state = request.draining ? NodeState.DRAINING : NodeState.UP;
+    const before = ledger.image.node(wanted.nodeId);
+    const isNew = before?.incarnation !== wanted.incarnation;
+    // One that comes back with its disk still hanging stays down until it says that it does not.
+    const isHung = !isNew && this.#detector.isHung(wanted.nodeId);
+    const state = isHung ? NodeState.DOWN : stateOf(request);
     const node: Node = { ...wanted, state };
-    const before = ledger.image.node(node.nodeId);
     warnOfNewDisk(logger, before, node);
     await this.#store(node, request.coordinatorKinds);
     this.#sessions.set(node.nodeId, session);
-    this.#leases.renew(node.nodeId, clock.monotonicMs());
+    const isJournal = node.role === NodeRole.JOURNAL;
+    this.#detector.registered(node.nodeId, isJournal, isNew, clock.monotonicMs());
     this.#noteHealth(node.nodeId, request);
     await this.#options.clients.prune();
     const { nodeId, incarnation, address } = node;
     logger.info({ nodeId, incarnation, address }, 'node registered');
-    this.#options.onUp(node);
+    if (state !== NodeState.DOWN) this.#options.onUp(node);
     return node;
   }
 
@@ -86,10 +98,12 @@ export class NodeRegistry {
     const { ledger, clock, logger } = this.#options;
     const stored = ledger.image.node(node.nodeId);
     if (stored === undefined || stored.incarnation !== node.incarnation) throw newer(node);
-    this.#leases.renew(node.nodeId, clock.monotonicMs());
+    const nowMs = clock.monotonicMs();
+    this.#detector.registered(node.nodeId, node.role === NodeRole.JOURNAL, false, nowMs);
+    this.#detector.heard(node.nodeId, nowMs, request.journalHealth);
     this.#noteHealth(node.nodeId, request);
-    const state = request.draining ? NodeState.DRAINING : NodeState.UP;
-    if (stored.state === state) return;
+    const state = stateOf(request);
+    if (stored.state === state || this.#detector.isGivenUp(node.nodeId)) return;
     await this.#setState(stored, state);
     logger.info({ nodeId: node.nodeId, state }, 'node changed its state');
     if (state === NodeState.DRAINING) this.#options.onLeaving({ ...stored, state });
@@ -101,21 +115,42 @@ export class NodeRegistry {
     if (this.#sessions.get(node.nodeId) === session) await this.#down(node, inOrder);
   }
 
-  /** Ends the leases that have run out. What cannot be stored is tried again a lease later. */
+  /**
+   * Ends the leases that have run out, and asks the address of whoever is late. What cannot be stored is
+   * tried again a lease later.
+   */
   async detect(): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs();
-    const failures: unknown[] = [];
-    for (const nodeId of this.#leases.pass(nowMs)) {
-      const node = this.#options.ledger.image.node(nodeId);
-      if (node === undefined) continue;
-      try {
-        await this.#down(node, 'its lease has ended');
-      } catch (thrown) {
-        this.#leases.renew(nodeId, nowMs);
-        failures.push(thrown);
-      }
+    const { suspected, givenUp } = this.#detector.pass(nowMs);
+    this.#tellPause(nowMs);
+    for (const nodeId of suspected) {
+      const node = this.#options.ledger.image.liveNode(nodeId);
+      if (node !== undefined) this.#options.onSuspected(node);
     }
+    const failures: unknown[] = [];
+    for (const one of givenUp) await this.#giveUp(one, nowMs, failures);
     if (failures.length > 0) throw failures[0];
+  }
+
+  async #giveUp({ nodeId, reason }: GivenUp, nowMs: number, failures: unknown[]): Promise<void> {
+    const node = this.#options.ledger.image.node(nodeId);
+    if (node === undefined) return;
+    try {
+      await this.#setDown(node, reason);
+    } catch (thrown) {
+      this.#detector.putOff(nodeId, nowMs);
+      failures.push(thrown);
+    }
+  }
+
+  #tellPause(nowMs: number): void {
+    const isPaused = (this.#detector.pausedUntilMs() ?? nowMs) > nowMs;
+    if (isPaused && !this.#isPaused) {
+      const message =
+        'most journals look bad at once: placement may be cut off itself, so none is given up for 10 s';
+      this.#options.logger.error({}, message);
+    }
+    this.#isPaused = isPaused;
   }
 
   /**
@@ -127,15 +162,28 @@ export class NodeRegistry {
     if (node === undefined || node.incarnation !== incarnation || this.#probing.has(nodeId)) return;
     this.#probing.add(nodeId);
     try {
-      const found = await this.#ask(node);
+      const found = await this.#find(node);
+      if (found === undefined) return;
       const isSame = found.nodeId === nodeId && found.incarnation === incarnation;
-      if (!isSame) await this.#down(node, 'its address answers as another');
-    } catch (thrown) {
-      if (toOperatingError(thrown).code !== 'UNAVAILABLE') return;
-      await this.#down(node, 'its address refuses connections');
+      if (!isSame) await this.#down(node, found.nodeId === '' ? refused : answersAsAnother);
     } finally {
       this.#probing.delete(nodeId);
     }
+  }
+
+  /** Who is at the node's address, with an empty id when nobody listens; undefined when nobody knows. */
+  async #find(node: Node): Promise<{ nodeId: string; incarnation: number } | undefined> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonicMs() + probeTimeoutMs;
+    for (let probes = 0; probes < probesMax; probes++) {
+      try {
+        return await this.#ask(node, Math.max(1, endMs - clock.monotonicMs()));
+      } catch (thrown) {
+        if (isConnectionRefused(toOperatingError(thrown))) return { nodeId: '', incarnation: 0 };
+      }
+      if (clock.monotonicMs() >= endMs) return undefined;
+    }
+    return undefined;
   }
 
   /** Last health of each journal. */
@@ -159,9 +207,9 @@ export class NodeRegistry {
     return candidates;
   }
 
-  async #ask(node: Node): Promise<{ nodeId: string; incarnation: number }> {
+  async #ask(node: Node, timeoutMs: number): Promise<{ nodeId: string; incarnation: number }> {
     const client = this.#options.clients.at(node.address);
-    const options = { timeoutMs: probeTimeoutMs };
+    const options = { timeoutMs };
     return node.role === NodeRole.JOURNAL
       ? client.call(journalControlMethods.probe, {}, options)
       : client.call(brokerPeerMethods.probe, {}, options);
@@ -201,19 +249,28 @@ export class NodeRegistry {
     });
   }
 
+  /** It is proved that the node is gone. */
   async #down(node: Node, reason: string): Promise<void> {
+    if (await this.#setDown(node, reason)) this.#detector.end(node.nodeId);
+  }
+
+  async #setDown(node: Node, reason: string): Promise<boolean> {
     const { nodeId, incarnation } = node;
-    if (!(await this.#setState(node, NodeState.DOWN))) return;
-    this.#leases.end(nodeId);
+    if (!(await this.#setState(node, NodeState.DOWN))) return false;
     const fields = { nodeId, incarnation, reason };
     if (reason === inOrder) this.#options.logger.info(fields, 'node is down');
     else this.#options.logger.warn(fields, 'node is down');
     this.#options.onDown({ ...node, state: NodeState.DOWN });
+    return true;
   }
 
   #noteHealth(nodeId: string, request: HeartbeatRequest): void {
     if (request.journalHealth !== undefined) this.#health.set(nodeId, request.journalHealth);
   }
+}
+
+function stateOf({ draining }: HeartbeatRequest): NodeState {
+  return draining ? NodeState.DRAINING : NodeState.UP;
 }
 
 function newer(node: Node): OperatingError {

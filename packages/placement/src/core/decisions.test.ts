@@ -4,7 +4,6 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { newChain } from './chain.ts';
 import { assignOwners, evenOut, type LiveBroker } from './coordinator-assignment.ts';
-import { LeaseTable } from './lease-table.ts';
 import { type JournalCandidate, ReplicaChooser } from './replica-choice.ts';
 import { decideRetention, type RetentionLimits } from './retention-decision.ts';
 import { decideSeal, type FenceReply, type SealQuorum } from './seal-decision.ts';
@@ -372,41 +371,6 @@ describe('retention decision', () => {
   it('overrides a hold once its bytes are used up, and says so', () => {
     const change = { limits: { retentionBytes: 0, holdBytes: 150 }, holdOffset: 0 };
     expect(decide(change)).toEqual({ due: 2, holdOverridden: true });
-  });
-});
-
-describe('lease table', () => {
-  it('ends a lease that was not renewed in time', () => {
-    const leases = new LeaseTable(3_000, 500);
-    leases.pass(0);
-    leases.renew('a', 0);
-    leases.renew('b', 0);
-    for (let now = 500; now <= 2_500; now += 500) {
-      leases.renew('b', now);
-      expect(leases.pass(now)).toEqual([]);
-    }
-    expect(leases.pass(3_000)).toEqual(['a']);
-    expect(leases.has('a')).toBe(false);
-    expect(leases.pass(3_500)).toEqual([]);
-  });
-
-  it('adds the lateness of a pass to every deadline', () => {
-    const leases = new LeaseTable(3_000, 500);
-    leases.pass(0);
-    leases.renew('a', 0);
-    expect(leases.pass(500)).toEqual([]);
-    // The process stood still for 10 s.
-    expect(leases.pass(11_000)).toEqual([]);
-    expect(leases.pass(11_500)).toEqual([]);
-    for (let now = 12_000; now < 13_000; now += 500) expect(leases.pass(now)).toEqual([]);
-    expect(leases.pass(13_000)).toEqual(['a']);
-  });
-
-  it('forgets a lease that was ended', () => {
-    const leases = new LeaseTable(3_000, 500);
-    leases.renew('a', 0);
-    leases.end('a');
-    expect(leases.pass(10_000)).toEqual([]);
   });
 });
 
