@@ -6,15 +6,16 @@ export {
   startPlacement,
 } from './placement-server.ts';
 export { CommitSignal } from './store/commit-signal.ts';
+export { EtcdStore, type EtcdStoreOptions } from './store/etcd/etcd-store.ts';
 export { LeadershipQueue } from './store/leadership-queue.ts';
 export {
   type ChangeBatch,
   checkOperations,
   type Condition,
   type Leadership,
+  type LeadOptions,
   type MetadataStore,
   type Operation,
-  operationsMax,
   type RangeOptions,
   type RangeResult,
   type StoredChange,

@@ -1,5 +1,20 @@
 export { type BugHandler, endProcess } from './bug.ts';
 export {
+  type Compare as EtcdCompare,
+  CompareResult as EtcdCompareResult,
+  CompareTarget as EtcdCompareTarget,
+  type Event as EtcdEvent,
+  EventType as EtcdEventType,
+  type KeyValue as EtcdKeyValue,
+  type LeaseKeepAliveRequest as EtcdLeaseKeepAliveRequest,
+  type LeaseKeepAliveResponse as EtcdLeaseKeepAliveResponse,
+  type RequestOp as EtcdRequestOp,
+  type TxnRequest as EtcdTxnRequest,
+  type TxnResponse as EtcdTxnResponse,
+  type WatchRequest as EtcdWatchRequest,
+  type WatchResponse as EtcdWatchResponse,
+} from './generated/etcdserverpb/rpc.ts';
+export {
   BrokerProbeRequest,
   BrokerProbeResponse,
   CoordinateRequest,
@@ -178,6 +193,10 @@ export {
 } from './in-process/in-process-transport.ts';
 export {
   brokerPeerMethods,
+  etcdAuthMethods,
+  etcdKvMethods,
+  etcdLeaseMethods,
+  etcdWatchMethods,
   journalAdminMethods,
   journalBrokerMethods,
   journalControlMethods,

@@ -5,6 +5,12 @@ import { replicateRequestCodec, replicateResponseCodec } from './codec/replicate
 import { tailRequestCodec, tailResponseCodec } from './codec/tail-codec.ts';
 import { BrokerPeerService } from './generated/robustmq/v1/broker.ts';
 import {
+  AuthService,
+  KVService,
+  LeaseService,
+  WatchService,
+} from './generated/etcdserverpb/rpc.ts';
+import {
   JournalAdminService,
   JournalBrokerService,
   JournalControlService,
@@ -63,3 +69,9 @@ export const journalReplicaMethods = {
 
 /** What brokers call at each other. */
 export const brokerPeerMethods = BrokerPeerService;
+
+/** What placement calls at etcd (proto/etcdserverpb); never served here. */
+export const etcdKvMethods = KVService;
+export const etcdWatchMethods = WatchService;
+export const etcdLeaseMethods = LeaseService;
+export const etcdAuthMethods = AuthService;

@@ -1,3 +1,4 @@
+export { etcdMissing, EtcdProcess } from './etcd-process.ts';
 export {
   FakeJournal,
   type FakeJournalOptions,

@@ -5,6 +5,7 @@ import {
   CommitSignal,
   type Condition,
   type Leadership,
+  type LeadOptions,
   LeadershipQueue,
   type MetadataStore,
   type Operation,
@@ -22,9 +23,12 @@ interface Changed {
 
 /** A metadata store without a disk. It outlives its users: disposing it does nothing. */
 export class MemoryMetadataStore implements MetadataStore {
+  readonly operationsMax = 200;
   readonly #values = new Map<string, StoredValue>();
   readonly #commits = new CommitSignal();
-  readonly #leadership = new LeadershipQueue();
+  readonly #leadership = new LeadershipQueue((conditions, operations) =>
+    this.transact(conditions, operations),
+  );
   readonly #changesKept: number;
   #changed: Changed[] = [];
   #revision = 0;
@@ -53,7 +57,7 @@ export class MemoryMetadataStore implements MetadataStore {
     conditions: readonly Condition[],
     operations: readonly Operation[],
   ): Promise<TransactionResult> {
-    checkOperations(operations);
+    checkOperations(operations, this.operationsMax);
     const holds = ({ key, revision }: Condition): boolean =>
       (this.#values.get(key)?.revision ?? 0) === revision;
     if (!conditions.every(holds)) return { kind: 'conflict' };
@@ -77,8 +81,8 @@ export class MemoryMetadataStore implements MetadataStore {
     }
   }
 
-  lead(signal?: AbortSignal): Promise<Leadership> {
-    return this.#leadership.lead(signal);
+  lead(options?: LeadOptions): Promise<Leadership> {
+    return this.#leadership.lead(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -111,13 +111,15 @@ export function metadataStoreContract(name: string, subject: MetadataStoreUnderT
         expect(await text('a')).toBe(winners[0]);
       });
 
-      it('refuses more than 200 operations, and two for one key', async () => {
-        const many = Array.from({ length: 201 }, (_, at) => put(`k${at}`, ''));
+      it('refuses more operations than it says, and two for one key', async () => {
+        const many = Array.from({ length: store.operationsMax + 1 }, (_, at) => put(`k${at}`, ''));
         await expect(store.transact([], many)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
         const twice = [put('a', '1'), remove('a')];
         await expect(store.transact([], twice)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
         expect(await store.get('k0')).toBeUndefined();
-        expect((await store.transact([], many.slice(1))).kind).toBe('committed');
+        const fitting = many.slice(1);
+        const absent = fitting.map(({ key }) => ({ key, revision: 0 }));
+        expect((await store.transact(absent, fitting)).kind).toBe('committed');
       });
     });
 
@@ -196,7 +198,7 @@ export function metadataStoreContract(name: string, subject: MetadataStoreUnderT
         const expected = new Map<string, string>();
         let last = start;
         for (let round = 0; round < 12; round++) {
-          const operations = Array.from({ length: 150 }, (_, at) =>
+          const operations = Array.from({ length: 120 }, (_, at) =>
             put(`k${(round * 97 + at) % 700}`, `${round}`),
           );
           for (const operation of operations) expected.set(operation.key, `${round}`);
@@ -270,6 +272,22 @@ export function metadataStoreContract(name: string, subject: MetadataStoreUnderT
     });
 
     describe('lead', () => {
+      it('lets its holder transact, and tells the others who it is', async () => {
+        const first = await store.lead({ address: 'here:1' });
+        const patience = new AbortController();
+        const other = Promise.withResolvers<string>();
+        const second = store.lead({ signal: patience.signal, onOther: other.resolve });
+        expect(await other.promise).toBe('here:1');
+        patience.abort(new Error('enough'));
+        await expect(second).rejects.toThrow('enough');
+        const absent = [{ key: 'a', revision: 0 }];
+        const done = await first.transact(absent, [put('a', '1')]);
+        expect(done).toEqual({ kind: 'committed', revision: (await store.get('a'))?.revision });
+        expect(await first.transact(absent, [put('a', '2')])).toEqual({ kind: 'conflict' });
+        expect(await text('a')).toBe('1');
+        await first[Symbol.asyncDispose]();
+      });
+
       it('is given to one at a time, in turn', async () => {
         const first = await store.lead();
         let got = false;
@@ -287,7 +305,7 @@ export function metadataStoreContract(name: string, subject: MetadataStoreUnderT
       it('can be given up waiting for', async () => {
         const first = await store.lead();
         const patience = new AbortController();
-        const second = store.lead(patience.signal);
+        const second = store.lead({ signal: patience.signal });
         patience.abort(new Error('enough'));
         await expect(second).rejects.toThrow('enough');
         const third = store.lead();

@@ -1,6 +1,6 @@
 import { assert, OperatingError, type Random } from '@robustmq/core';
 import { type NewTopic, StoredCluster } from '@robustmq/rpc';
-import { operationsMax, type Operation } from '../store/metadata-store.ts';
+import type { Operation } from '../store/metadata-store.ts';
 import { Image } from './image.ts';
 import { clusterKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
@@ -31,7 +31,7 @@ export async function startEpoch(
   const { image } = ledger;
   await ledger.change(() => {
     const { cluster } = image;
-    if (cluster === undefined) return firstStart(random, defaultTopics);
+    if (cluster === undefined) return firstStart(random, defaultTopics, ledger.operationsMax);
     const { placementEpoch } = cluster.value;
     const raised: StoredCluster = { ...cluster.value, placementEpoch: placementEpoch + 1 };
     return {
@@ -67,6 +67,7 @@ export async function allocateProducerIds(ledger: Ledger, count: number): Promis
 function firstStart(
   random: Random,
   defaultTopics: readonly NewTopic[],
+  operationsMax: number,
 ): { conditions: { key: string; revision: number }[]; operations: Operation[] } {
   const cluster: StoredCluster = {
     clusterId: random.bytes(16).toString('hex'),

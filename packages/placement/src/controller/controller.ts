@@ -113,7 +113,7 @@ export class Controller implements AsyncDisposable {
   static async #begin(options: ControllerOptions, leadership: Leadership): Promise<Controller> {
     const { store, metrics, random, config } = options;
     const image = await Image.load(store);
-    const ledger = new Ledger(store, image, (result, operations) => {
+    const ledger = new Ledger(store, leadership, image, (result, operations) => {
       metrics.transactions.inc({ result });
       metrics.transactionOperations.observe(operations);
     });

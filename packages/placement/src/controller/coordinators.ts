@@ -2,7 +2,6 @@ import { type Logger, OperatingError, type Random } from '@robustmq/core';
 import { Coordinator, type CoordinatorKind, NodeRole, NodeState } from '@robustmq/rpc';
 import { assignOwners, evenOut, type LiveBroker } from '../core/coordinator-assignment.ts';
 import { internalTopicOf } from '../core/topic-name.ts';
-import { operationsMax } from '../store/metadata-store.ts';
 import type { Row } from './image.ts';
 import { coordinatorKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
@@ -17,7 +16,7 @@ export interface CoordinatorsOptions {
 }
 
 /** Shards of one kind, at most: its topic is made in one transaction. */
-const shardsMax = 64;
+const shardsMax = 60;
 
 /** Internal shards lose only what their coordinator trims. */
 const internalConfig = { 'retention.ms': '-1', 'retention.bytes': '-1' };
@@ -82,7 +81,7 @@ export class Coordinators {
       let moved = 0;
       await ledger.change(() => {
         const known = [...rows.values()].map((row) => row.value);
-        const changes = decide(known).slice(0, operationsMax);
+        const changes = decide(known).slice(0, ledger.operationsMax);
         moved = changes.length;
         if (moved === 0) return undefined;
         return {

@@ -1,6 +1,5 @@
 import { type Logger, type OperatingError, toOperatingError } from '@robustmq/core';
 import { Segment, SegmentState } from '@robustmq/rpc';
-import { operationsMax } from '../store/metadata-store.ts';
 import { ByNode } from './by-node.ts';
 import type { CatalogCopies } from './catalog-copies.ts';
 import { deletingKey } from './keys.ts';
@@ -77,7 +76,7 @@ export class Deleter {
 
   async #note(): Promise<void> {
     while (this.#abandoned.length > 0) {
-      const chunk = this.#abandoned.slice(0, operationsMax);
+      const chunk = this.#abandoned.slice(0, this.#options.ledger.operationsMax);
       const rows = chunk.map((segment) =>
         put(deletingKey(segment.segmentId), Segment.encode(segment)),
       );
@@ -118,8 +117,8 @@ export class Deleter {
       const row = ledger.image.deleting.get(hex);
       return row === undefined || row.value.replicaNodeIds.every((nodeId) => nodes.has(nodeId));
     });
-    for (let at = 0; at < done.length; at += operationsMax) {
-      const keys = done.slice(at, at + operationsMax).map(([hex]) => hex);
+    for (let at = 0; at < done.length; at += ledger.operationsMax) {
+      const keys = done.slice(at, at + ledger.operationsMax).map(([hex]) => hex);
       const operations = keys.map((hex) => ({
         kind: 'delete' as const,
         key: deletingKey(Buffer.from(hex, 'hex')),

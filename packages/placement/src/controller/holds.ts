@@ -1,6 +1,6 @@
 import { OperatingError } from '@robustmq/core';
 import { type HoldShardsRequest, StoredHold } from '@robustmq/rpc';
-import { type Operation, operationsMax } from '../store/metadata-store.ts';
+import type { Operation } from '../store/metadata-store.ts';
 import { holdKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
 
@@ -13,7 +13,7 @@ export async function holdShards(ledger: Ledger, request: HoldShardsRequest): Pr
   if (holder === '' || holder.length > 200) {
     throw new OperatingError('INVALID_ARGUMENT', 'a holder has a name of 1 to 200 characters');
   }
-  const { image } = ledger;
+  const { image, operationsMax } = ledger;
   const rows = new Map<string, Operation>();
   for (const shardId of releases) {
     if (image.holds.get(shardId)?.has(holder) !== true) continue;

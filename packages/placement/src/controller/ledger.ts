@@ -1,11 +1,11 @@
 import { assert, OperatingError, toOperatingError } from '@robustmq/core';
 import { StoredCluster, StoredShard } from '@robustmq/rpc';
-import {
-  type Condition,
-  type MetadataStore,
-  type Operation,
-  operationsMax,
-  type TransactionResult,
+import type {
+  Condition,
+  Leadership,
+  MetadataStore,
+  Operation,
+  TransactionResult,
 } from '../store/metadata-store.ts';
 import { nextTurn } from '../store/next-turn.ts';
 import type { Image } from './image.ts';
@@ -41,14 +41,22 @@ export type TransactionObserver = (result: TransactionResult['kind'], operations
  * in transactions of bounded size, after which the image shows what the store has.
  */
 export class Ledger {
-  readonly #store: MetadataStore;
+  /** Operations that fit in one transaction. */
+  readonly operationsMax: number;
+  readonly #leadership: Leadership;
   readonly #image: Image;
   readonly #observe: TransactionObserver;
   #failure: OperatingError | undefined;
   #stopped: OperatingError | undefined;
 
-  constructor(store: MetadataStore, image: Image, observe: TransactionObserver = () => {}) {
-    this.#store = store;
+  constructor(
+    store: MetadataStore,
+    leadership: Leadership,
+    image: Image,
+    observe: TransactionObserver = () => {},
+  ) {
+    this.operationsMax = store.operationsMax;
+    this.#leadership = leadership;
     this.#image = image;
     this.#observe = observe;
   }
@@ -86,7 +94,7 @@ export class Ledger {
     operations: readonly Operation[],
   ): Promise<TransactionResult> {
     if (this.#stopped !== undefined) throw this.#stopped;
-    const result = await this.#tell(this.#store.transact(conditions, operations));
+    const result = await this.#tell(this.#leadership.transact(conditions, operations));
     this.#observe(result.kind, operations.length);
     if (result.kind === 'conflict') return result;
     for (const operation of operations) {
@@ -136,7 +144,8 @@ export class Ledger {
     decide: (stored: StoredShard) => ShardChange | undefined,
   ): Promise<ShardsChanged> {
     const changed = new Set<number>();
-    const perTransaction = Math.floor(operationsMax / operationsEach);
+    assert(operationsEach <= this.operationsMax, 'what belongs to one shard fits');
+    const perTransaction = Math.floor(this.operationsMax / operationsEach);
     for (let at = 0; at < shardIds.length; at += perTransaction) {
       const chunk = shardIds.slice(at, at + perTransaction);
       let touched: number[] = [];

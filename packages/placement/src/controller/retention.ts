@@ -22,7 +22,7 @@ export interface RetentionOptions {
 }
 
 /** Segments that leave a chain in one transaction: two rows each. */
-const segmentsPerStep = 90;
+const segmentsPerStepMax = 90;
 /** Shards after which other work gets its turn. */
 const shardsPerTurn = 200;
 
@@ -111,7 +111,7 @@ export class Retention {
 
   async #read(shardId: number): Promise<Segment[]> {
     const range = await this.#options.store.range(segmentsPrefix(shardId), {
-      limit: segmentsPerStep,
+      limit: this.#segmentsPerStep,
     });
     return range.entries.map((entry) => Segment.decode(entry.value));
   }
@@ -158,7 +158,7 @@ export class Retention {
     const bytes = due.reduce((sum, segment) => sum + segment.sizeBytes, 0);
     const end = due.at(-1)?.endOffset ?? 0;
     const rows = due.flatMap((segment) => [removeSegment(segment), putDeleting(segment)]);
-    await ledger.changeShards([shardId], 2 * segmentsPerStep + 1, (stored) => ({
+    await ledger.changeShards([shardId], 2 * this.#segmentsPerStep + 1, (stored) => ({
       stored: {
         shard: withoutFront(shardOf(stored), end),
         sealedBytes: stored.sealedBytes - bytes,
@@ -166,6 +166,11 @@ export class Retention {
       operations: rows,
     }));
     onDropped(due.length);
+  }
+
+  /** Two rows for each segment and the shard's own fit in a transaction. */
+  get #segmentsPerStep(): number {
+    return Math.min(segmentsPerStepMax, Math.floor((this.#options.ledger.operationsMax - 1) / 2));
   }
 
   #stored(shardId: number): StoredShard | undefined {

@@ -3,7 +3,7 @@ import { type AlterTopicRequest, type NewTopic, Topic } from '@robustmq/rpc';
 import { unsealedSegment } from '../core/chain.ts';
 import { checkSettingName, checkTopicConfig, readTopicConfig } from '../core/topic-config.ts';
 import { checkTopicName, isInternal } from '../core/topic-name.ts';
-import { type Condition, type Operation, operationsMax } from '../store/metadata-store.ts';
+import type { Condition, Operation } from '../store/metadata-store.ts';
 import { holdKey, mqttPrefixKey, shardKey, topicDeletionKey, topicKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
 import type { Retention } from './retention.ts';
@@ -21,8 +21,8 @@ export interface TopicsOptions {
 }
 
 export const partitionsMax = 10_000;
-/** Shards that are made in one transaction, with room for the topic's own rows. */
-const shardsPerStep = 150;
+/** Rows of a topic itself, beside its shards: the counter, the topic, the old and the new prefix. */
+const ownRowsMax = 4;
 
 /** Creates, changes and deletes topics. */
 export class Topics {
@@ -165,6 +165,7 @@ export class Topics {
   async #makeShards(name: string, from: number, to: number): Promise<number[]> {
     const { ledger } = this.#options;
     const made: number[] = [];
+    const shardsPerStep = ledger.operationsMax - ownRowsMax;
     while (to - from - made.length > shardsPerStep) {
       const next = from + made.length;
       let shardIds: number[] = [];
@@ -199,8 +200,8 @@ export class Topics {
       const holders = [...(ledger.image.holds.get(shardId)?.keys() ?? [])];
       return [shardKey(shardId), ...holders.map((holder) => holdKey(shardId, holder))];
     });
-    for (let at = 0; at < keys.length; at += operationsMax) {
-      const chunk = keys.slice(at, at + operationsMax);
+    for (let at = 0; at < keys.length; at += ledger.operationsMax) {
+      const chunk = keys.slice(at, at + ledger.operationsMax);
       await ledger.transact(
         [],
         chunk.map((key) => ({ kind: 'delete', key })),

@@ -1,20 +1,34 @@
-import type { Leadership } from './metadata-store.ts';
+import type { Leadership, LeadOptions } from './metadata-store.ts';
 
 /** Gives the leadership to one holder after the other, in the order of asking: enough within a process. */
 export class LeadershipQueue {
+  readonly #transact: Leadership['transact'];
   #last: Promise<void> = Promise.resolve();
+  /** Address of the one that leads. */
+  #leader = '';
 
-  async lead(signal?: AbortSignal): Promise<Leadership> {
+  /** @param transact the store's own: what is in one process needs no guard. */
+  constructor(transact: Leadership['transact']) {
+    this.#transact = transact;
+  }
+
+  async lead({ address = '', signal, onOther }: LeadOptions = {}): Promise<Leadership> {
     const previous = this.#last;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#last = previous.then(() => promise);
+    if (this.#leader !== '') onOther?.(this.#leader);
     try {
       await orAborted(previous, signal);
     } catch (reason) {
       resolve();
       throw reason;
     }
-    return { lost: new AbortController().signal, [Symbol.asyncDispose]: async () => resolve() };
+    this.#leader = address;
+    return {
+      lost: new AbortController().signal,
+      transact: this.#transact,
+      [Symbol.asyncDispose]: async () => resolve(),
+    };
   }
 }
 

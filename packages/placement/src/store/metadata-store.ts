@@ -20,11 +20,8 @@ export type Operation =
   | { readonly kind: 'put'; readonly key: string; readonly value: Buffer }
   | { readonly kind: 'delete'; readonly key: string };
 
-/** At most so many operations in one transaction: a store may do it synchronously. */
-export const operationsMax = 200;
-
-/** Throws INVALID_ARGUMENT when there are too many operations, or two for one key. */
-export function checkOperations(operations: readonly Operation[]): void {
+/** Throws INVALID_ARGUMENT when there are more than `operationsMax` operations, or two for one key. */
+export function checkOperations(operations: readonly Operation[], operationsMax: number): void {
   if (operations.length > operationsMax) {
     const message = `a transaction has at most ${operationsMax} operations, not ${operations.length}`;
     throw new OperatingError('INVALID_ARGUMENT', message);
@@ -74,8 +71,28 @@ export interface RangeResult {
 
 /** The right to decide, held by one placement server at a time. Disposing gives it to the next. */
 export interface Leadership extends AsyncDisposable {
-  /** Aborts when somebody else may have got it. Never aborts on a store that one process owns. */
+  /**
+   * Aborts when somebody else may have got it, or when nobody knows what became of a transaction. Never
+   * aborts on a store that one process owns.
+   */
   readonly lost: AbortSignal;
+  /**
+   * {@link MetadataStore.transact}, done only while this leadership is held: the store itself compares.
+   * One after the other, in the order of the calls. Rejects with UNAVAILABLE once it is lost.
+   */
+  transact(
+    conditions: readonly Condition[],
+    operations: readonly Operation[],
+  ): Promise<TransactionResult>;
+}
+
+export interface LeadOptions {
+  /** HOST:PORT of this server, told to those that wait. */
+  readonly address?: string;
+  /** Gives up waiting. */
+  readonly signal?: AbortSignal;
+  /** Told the address of the one that leads, while this one waits; empty when nobody knows it. */
+  readonly onOther?: (address: string) => void;
 }
 
 /**
@@ -84,6 +101,8 @@ export interface Leadership extends AsyncDisposable {
  * Everything rejects with an OperatingError: UNAVAILABLE when the store cannot be reached.
  */
 export interface MetadataStore extends AsyncDisposable {
+  /** At most so many operations, and as many conditions, in one transaction. */
+  readonly operationsMax: number;
   get(key: string): Promise<StoredValue | undefined>;
   /** Keys that begin with `prefix`, in order; all of them of one revision. */
   range(prefix: string, options?: RangeOptions): Promise<RangeResult>;
@@ -101,5 +120,5 @@ export interface MetadataStore extends AsyncDisposable {
    */
   watch(afterRevision: number, signal: AbortSignal): AsyncIterable<ChangeBatch>;
   /** Waits until no other placement server decides. */
-  lead(signal?: AbortSignal): Promise<Leadership>;
+  lead(options?: LeadOptions): Promise<Leadership>;
 }

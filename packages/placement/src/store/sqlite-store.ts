@@ -9,6 +9,7 @@ import {
   type ChangeBatch,
   type Condition,
   type Leadership,
+  type LeadOptions,
   checkOperations,
   type MetadataStore,
   type Operation,
@@ -33,6 +34,8 @@ const dropMax = 1_000;
 /** Rows that one step of a watch reads: more than the operations of one transaction. */
 const stepMax = 1_000;
 const rangeDefault = 1_000;
+/** Operations of one transaction: it is done synchronously. */
+const operationsMax = 200;
 
 interface KvRow {
   readonly key: string;
@@ -52,11 +55,14 @@ interface ChangeRow {
  * `transact` returns its promise; the promise resolves in a later turn.
  */
 export class SqliteStore implements MetadataStore {
+  readonly operationsMax = operationsMax;
   readonly #db: Database.Database;
   readonly #statements: Statements;
   readonly #changesKept: number;
   readonly #commits = new CommitSignal();
-  readonly #leadership = new LeadershipQueue();
+  readonly #leadership = new LeadershipQueue((conditions, operations) =>
+    this.transact(conditions, operations),
+  );
   readonly #closed = new AbortController();
   #revision: number;
   /** Changes at and below this revision may have been forgotten. */
@@ -107,7 +113,7 @@ export class SqliteStore implements MetadataStore {
     operations: readonly Operation[],
   ): Promise<TransactionResult> {
     this.#requireOpen();
-    checkOperations(operations);
+    checkOperations(operations, operationsMax);
     const result = this.#commit(conditions, operations);
     await nextTurn();
     return result;
@@ -131,8 +137,8 @@ export class SqliteStore implements MetadataStore {
     }
   }
 
-  lead(signal?: AbortSignal): Promise<Leadership> {
-    return this.#leadership.lead(signal);
+  lead(options?: LeadOptions): Promise<Leadership> {
+    return this.#leadership.lead(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
