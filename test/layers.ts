@@ -80,6 +80,7 @@ const shells: Readonly<Record<string, readonly string[]>> = {
   'packages/journal-server/src/storage/node-disk.ts': ['the disk'],
   'packages/mqtt/src/server/mqtt-server.ts': ['the network'],
   'packages/placement/src/store/sqlite-store.ts': ['the disk'],
+  'packages/rpc/src/tls/channel-credentials.ts': ['the network'],
 };
 
 /** Uses of clocks, randomness and I/O outside the shells, one line each. */

@@ -1,8 +1,20 @@
-import { errorOfStatus, grpcTransport, type RpcClient, type Status } from '@robustmq/rpc';
+import {
+  errorOfStatus,
+  grpcTransport,
+  type RpcClient,
+  type Status,
+  type Transport,
+} from '@robustmq/rpc';
 import { OperatingError } from '@robustmq/core';
 
 import type { Options } from './options.ts';
 import { required } from './required.ts';
+import { commandTls, tlsPaths } from './tls-options.ts';
+
+/** How commands reach the cluster: with TLS when its files are given. */
+export function commandTransport(options: Options): Transport {
+  return grpcTransport({ tls: commandTls(options, ['operator']) });
+}
 
 /** Runs `work` with a connection to the first placement that answers. */
 export async function withPlacement<T>(
@@ -10,7 +22,7 @@ export async function withPlacement<T>(
   work: (client: RpcClient) => Promise<T>,
 ): Promise<T> {
   const addresses = required(options, 'placement');
-  const transport = grpcTransport();
+  const transport = commandTransport(options);
   for (const [index, address] of addresses.entries()) {
     await using client = transport.connect(address, 'control');
     try {
@@ -18,15 +30,30 @@ export async function withPlacement<T>(
     } catch (thrown) {
       const away = thrown instanceof OperatingError && thrown.code === 'UNAVAILABLE';
       if (!away) throw thrown;
-      if (index === addresses.length - 1) {
-        throw new OperatingError(
-          'UNAVAILABLE',
-          `placement does not answer at ${addresses.join(', ')}; is it running? Its address is given with --placement HOST:PORT`,
-        );
-      }
+      if (index === addresses.length - 1) throw unreachable(options, thrown.message);
     }
   }
   throw new OperatingError('INVALID_ARGUMENT', '--placement names no address');
+}
+
+/** With what has failed, unless nobody listens there. */
+function unreachable(options: Options, message: string): OperatingError {
+  const addresses = required(options, 'placement').join(', ');
+  const [, reason = ''] =
+    /Last error: (?:\w*Error: )?(.*?)(?: \([^)]*\))?\. Res/.exec(message) ?? [];
+  if (reason === '' || reason.includes('ECONNREFUSED')) {
+    return new OperatingError(
+      'UNAVAILABLE',
+      `placement does not answer at ${addresses}; is it running? Its address is given with --placement HOST:PORT`,
+    );
+  }
+  const hint = tlsPaths(options)
+    ? 'is --placement right, and is the certificate of this cluster?'
+    : "if the cluster uses TLS, give --cluster-tls-dir with an operator's certificate";
+  return new OperatingError(
+    'UNAVAILABLE',
+    `no connection to placement at ${addresses}: ${reason}; ${hint}`,
+  );
 }
 
 /** Throws the error that a status carries, if it carries one. */

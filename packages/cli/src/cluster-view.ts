@@ -1,7 +1,6 @@
 import {
   type DescribeClusterRequest,
   type DescribeClusterResponse,
-  grpcTransport,
   type Hold,
   placementAdminMethods,
   SegmentState,
@@ -9,7 +8,7 @@ import {
   type Topic,
 } from '@robustmq/rpc';
 
-import { withPlacement } from './administration.ts';
+import { commandTransport, withPlacement } from './administration.ts';
 import { type LiveEnds, liveEnds } from './live-ends.ts';
 import type { Options } from './options.ts';
 import { unknown } from './words.ts';
@@ -26,7 +25,7 @@ export async function viewCluster(
   request: Partial<DescribeClusterRequest>,
 ): Promise<ClusterView> {
   const cluster = await viewPlacement(options, request);
-  return { cluster, ends: await liveEnds(cluster, grpcTransport()) };
+  return { cluster, ends: await liveEnds(cluster, commandTransport(options)) };
 }
 
 /** What placement's store has. Throws UNAVAILABLE when no placement answers. */

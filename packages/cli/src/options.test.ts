@@ -55,6 +55,10 @@ describe('options', () => {
   it('have an environment name each', () => {
     expect(optionsOf('admin').map(environmentName)).toEqual([
       'ROBUSTMQ_PLACEMENT',
+      'ROBUSTMQ_CLUSTER_TLS_DIR',
+      'ROBUSTMQ_CLUSTER_TLS_CA',
+      'ROBUSTMQ_CLUSTER_TLS_CERT',
+      'ROBUSTMQ_CLUSTER_TLS_KEY',
       'ROBUSTMQ_CONFIG',
     ]);
   });

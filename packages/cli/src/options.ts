@@ -158,6 +158,30 @@ export const optionTable = {
     default: '4MiB',
     help: 'largest MQTT packet',
   },
+  'cluster-tls-dir': {
+    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    value: 'DIR',
+    schema: z.string().min(1),
+    help: 'mutual TLS between the tiers, with ca.crt, tls.crt and tls.key of this folder ("robustmq cluster certs" makes it)',
+  },
+  'cluster-tls-ca': {
+    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    value: 'FILE',
+    schema: z.string().min(1),
+    help: "the cluster's authorities, in PEM (default: ca.crt in --cluster-tls-dir)",
+  },
+  'cluster-tls-cert': {
+    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    value: 'FILE',
+    schema: z.string().min(1),
+    help: 'certificate of this process, in PEM (default: tls.crt in --cluster-tls-dir)',
+  },
+  'cluster-tls-key': {
+    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    value: 'FILE',
+    schema: z.string().min(1),
+    help: 'its private key, in PEM (default: tls.key in --cluster-tls-dir)',
+  },
   'insecure-cluster': {
     roles: ['start', 'broker', 'journal', 'placement'],
     schema: flag,

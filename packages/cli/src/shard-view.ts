@@ -1,6 +1,5 @@
 import {
   type DescribeClusterResponse,
-  grpcTransport,
   placementAdminMethods,
   placementNodeMethods,
   type RpcClient,
@@ -9,7 +8,7 @@ import {
   type Shard,
 } from '@robustmq/rpc';
 
-import { throwStatus, withPlacement } from './administration.ts';
+import { commandTransport, throwStatus, withPlacement } from './administration.ts';
 import type { Options } from './options.ts';
 import { type ReplicaReport, replicaReports } from './replica-reports.ts';
 import { type ShardName, shardsNamed } from './shard-name.ts';
@@ -38,7 +37,7 @@ export async function viewShards(options: Options, name: ShardName): Promise<Sha
     return { cluster: described, chains: found };
   });
   const segments = chains.flatMap(({ chain }) => chain);
-  const reports = await replicaReports(segments, cluster.nodes, grpcTransport());
+  const reports = await replicaReports(segments, cluster.nodes, commandTransport(options));
   const bySegment = Map.groupBy(reports, ({ segmentId }) => segmentId);
   return chains.map(({ shard, chain }) => ({
     shard,

@@ -207,6 +207,9 @@ export {
 export { segmentIdOfBytes, segmentIdToBytes } from './segment-id-bytes.ts';
 export { isConnectionRefused } from './connection-refused.ts';
 export { errorOfStatus, refusalOf, toStatus } from './status.ts';
+export { type AccessRules, accessRules } from './tls/access-rules.ts';
+export { ClusterTls } from './tls/cluster-tls.ts';
+export { checkTlsFiles, type TlsFiles } from './tls/tls-files.ts';
 export {
   describeIdentity,
   identityNamePattern,

@@ -1,4 +1,5 @@
 import type { OperatingError } from '@robustmq/core';
+import type { PeerIdentity } from './tls/peer-identity.ts';
 
 /**
  * A method as ts-proto describes it for grpc-js. Hot methods replace the four functions by
@@ -84,6 +85,8 @@ export interface RpcClient extends AsyncDisposable {
 export interface CallContext {
   /** HOST:PORT of the caller, or `in-process`. */
   readonly peer: string;
+  /** Who its certificate says that it is; undefined without TLS. */
+  readonly caller?: PeerIdentity | undefined;
   /** Aborts when the caller has gone. */
   readonly signal: AbortSignal;
 }

@@ -14,17 +14,19 @@ import type { Registry } from 'prom-client';
 
 import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
-import { requireLoopback } from '../exposure.ts';
+import { allowedListen } from '../exposure.ts';
 import { required } from '../required.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
+import { TlsRenewal } from '../tls-renewal.ts';
 
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
   refuseUnbuilt(options);
-  const listen = requireLoopback(options);
-  const shared = sharedOptions(options, 'broker');
+  const listen = allowedListen(options);
+  const { tls, ...shared } = sharedOptions(options, 'broker');
   await serveUntilSignal({ ...shared, options }, async (running) => {
+    running.use(tls);
     const placement = required(options, 'placement');
     const broker = await startBroker({ ...shared, ...brokerOptions(options), listen, placement });
     running.use(broker);
@@ -35,9 +37,10 @@ export async function runBroker(options: Options): Promise<void> {
 
 /** Runs a journal until SIGTERM or SIGINT. */
 export async function runJournal(options: Options): Promise<void> {
-  const listen = requireLoopback(options);
-  const shared = sharedOptions(options, 'journal');
+  const listen = allowedListen(options);
+  const { tls, ...shared } = sharedOptions(options, 'journal');
   await serveUntilSignal({ ...shared, options }, async (running) => {
+    running.use(tls);
     const dataDir = required(options, 'data-dir');
     const placement = required(options, 'placement');
     const own = journalOptions(options);
@@ -51,9 +54,10 @@ export async function runJournal(options: Options): Promise<void> {
 
 /** Runs placement until SIGTERM or SIGINT. */
 export async function runPlacement(options: Options): Promise<void> {
-  const listen = requireLoopback(options);
-  const shared = sharedOptions(options, 'placement');
+  const listen = allowedListen(options);
+  const { tls, ...shared } = sharedOptions(options, 'placement');
   await serveUntilSignal({ ...shared, options }, async (running) => {
+    running.use(tls);
     const dataDir = required(options, 'data-dir');
     const placement = await startPlacement({ ...shared, dataDir, listen });
     running.use(placement);
@@ -66,21 +70,21 @@ export async function runPlacement(options: Options): Promise<void> {
 /** What a role with a process of its own is given. */
 function sharedOptions(
   options: Options,
-  role: string,
+  role: 'broker' | 'journal' | 'placement',
 ): {
+  tls: TlsRenewal | undefined;
   transport: Transport;
   clock: Clock;
   random: Random;
   logger: Logger;
   registry: Registry;
 } {
-  return {
-    transport: grpcTransport(),
-    clock: systemClock(),
-    random: systemRandom(),
-    logger: createLogger(required(options, 'log-level'), role),
-    registry: processMetrics(role),
-  };
+  const clock = systemClock();
+  const logger = createLogger(required(options, 'log-level'), role);
+  const registry = processMetrics(role);
+  const tls = TlsRenewal.open(options, [role], { clock, logger, registry });
+  const transport = grpcTransport({ tls: tls?.tls, logger });
+  return { tls, transport, clock, random: systemRandom(), logger, registry };
 }
 
 export function brokerOptions(options: Options): {

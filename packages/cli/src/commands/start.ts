@@ -6,13 +6,14 @@ import { startJournal } from '@robustmq/journal-server';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, inProcessTransport } from '@robustmq/rpc';
 
-import { requireLoopback } from '../exposure.ts';
+import { allowedListen } from '../exposure.ts';
 import { createLogger } from '../logger.ts';
 import type { Options } from '../options.ts';
 import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
+import { TlsRenewal } from '../tls-renewal.ts';
 import { brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.ts';
 
 /**
@@ -21,15 +22,18 @@ import { brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.
  */
 export async function runStart(options: Options): Promise<void> {
   refuseUnbuilt(options);
-  const listen = requireLoopback(options);
+  const listen = allowedListen(options);
   const dataDir = required(options, 'data-dir');
   const logger = createLogger(required(options, 'log-level'));
   const registry = processMetrics('start');
   const inProcess = inProcessTransport();
-  const both = bothTransports(inProcess, grpcTransport());
-  const shared = { clock: systemClock(), random: systemRandom(), registry };
+  const clock = systemClock();
+  const tls = TlsRenewal.open(options, ['placement', 'journal'], { clock, logger, registry });
+  const both = bothTransports(inProcess, grpcTransport({ tls: tls?.tls, logger }));
+  const shared = { clock, random: systemRandom(), registry };
 
   await serveUntilSignal({ options, logger, registry }, async (running) => {
+    running.use(tls);
     const placement = await startPlacement({
       ...shared,
       dataDir: join(dataDir, 'placement'),

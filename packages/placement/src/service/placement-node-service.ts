@@ -2,6 +2,7 @@ import { OperatingError, toOperatingError } from '@robustmq/core';
 import {
   type HeartbeatResponse,
   type MessageStream,
+  type PeerIdentity,
   placementNodeMethods,
   Segment,
   type ServiceRegistry,
@@ -18,6 +19,7 @@ import { beforeOffset, segmentsPrefix } from '../controller/keys.ts';
 import { WatchSession } from '../controller/watch-session.ts';
 import type { PlacementMetrics } from '../metrics.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
+import { checkCallerIsNode } from './caller-check.ts';
 import { checkCount } from './request-limits.ts';
 
 export interface PlacementNodeServiceOptions {
@@ -41,7 +43,9 @@ export class PlacementNodeService {
 
   register(registry: ServiceRegistry): void {
     const { controller } = this.#options;
-    registry.stream(placementNodeMethods.heartbeat, (stream) => this.#heartbeat(stream));
+    registry.stream(placementNodeMethods.heartbeat, (stream, { caller }) =>
+      this.#heartbeat(stream, caller),
+    );
     registry.stream(placementNodeMethods.watch, (stream) => this.#watch(stream));
     this.#registerShardCalls(registry);
     registry.unary(placementNodeMethods.reportUnreachable, ({ nodeId, incarnation }) => {
@@ -115,13 +119,19 @@ export class PlacementNodeService {
     }
   }
 
-  #heartbeat(stream: MessageStream<HeartbeatResponse>): HeartbeatSession {
+  #heartbeat(
+    stream: MessageStream<HeartbeatResponse>,
+    caller: PeerIdentity | undefined,
+  ): HeartbeatSession {
     const { controller } = this.#options;
     const session = new HeartbeatSession(
       {
         nodes: controller.nodes,
         terms: () => controller.heartbeatTerms(),
-        check: (request) => controller.checkHeartbeat(request),
+        check: (request) => {
+          checkCallerIsNode(caller, request.node);
+          controller.checkHeartbeat(request);
+        },
         onClosed: () => this.#heartbeats.delete(session),
       },
       stream,

@@ -1,4 +1,4 @@
-import { type Clock, OperatingError } from '@robustmq/core';
+import { type Clock, OperatingError, toOperatingError } from '@robustmq/core';
 import { type ChannelCredentials, Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type {
   CallOptions,
@@ -8,6 +8,7 @@ import type {
   RpcClient,
   StreamHandlers,
 } from '../transport.ts';
+import type { ClusterChannelCredentials } from '../tls/channel-credentials.ts';
 import { GrpcClientStream, type GrpcStreamOptions } from './grpc-client-stream.ts';
 import { operatingErrorOf } from './grpc-error.ts';
 import { clientOptions } from './grpc-options.ts';
@@ -15,6 +16,8 @@ import { deserialize, raw, serialize } from './raw-message.ts';
 
 export interface GrpcClientOptions extends GrpcStreamOptions {
   readonly credentials: ChannelCredentials;
+  /** The same, with TLS. */
+  readonly secure: ClusterChannelCredentials | undefined;
   readonly clock: Clock;
   readonly callTimeoutMs: number;
 }
@@ -45,6 +48,7 @@ export class GrpcClient implements RpcClient {
   ): Promise<Response> {
     if (this.#disposed) throw this.#closedError();
     if (options.signal?.aborted === true) throw aborted(method.path);
+    this.#options.secure?.expect(method.path);
     const bytes = serialize(method.path, method.requestSerialize, request);
     const answer = await this.#unary(method.path, bytes, options);
     return deserialize(method.path, method.responseDeserialize, answer);
@@ -87,8 +91,9 @@ export class GrpcClient implements RpcClient {
     method: Method<Request, Response>,
     handlers: StreamHandlers<Response>,
   ): MessageStream<Request> {
-    if (this.#disposed) {
-      queueMicrotask(() => handlers.closed(this.#closedError()));
+    const refusal = this.#disposed ? this.#closedError() : this.#refusalOf(method.path);
+    if (refusal !== undefined) {
+      queueMicrotask(() => handlers.closed(refusal));
       return closedStream;
     }
     const call = this.#client.makeBidiStreamRequest(method.path, raw, raw, new Metadata(), {});
@@ -105,6 +110,15 @@ export class GrpcClient implements RpcClient {
     this.#disposed = true;
     for (const open of this.#open) open.cancel(this.#closedError());
     this.#client.close();
+  }
+
+  #refusalOf(path: string): OperatingError | undefined {
+    try {
+      this.#options.secure?.expect(path);
+      return undefined;
+    } catch (thrown) {
+      return toOperatingError(thrown);
+    }
   }
 
   #closedError(): OperatingError {

@@ -8,6 +8,7 @@ import type {
   StreamHandler,
   StreamHandlers,
 } from '../transport.ts';
+import type { PeerIdentity } from '../tls/peer-identity.ts';
 import type { GrpcStreamOptions } from './grpc-client-stream.ts';
 import { serviceErrorOf } from './grpc-error.ts';
 import { deserialize, serialize } from './raw-message.ts';
@@ -38,8 +39,13 @@ export class GrpcServerStream<Request, Response> implements MessageStream<Respon
   }
 
   /** Lets `handler` take the stream; `onOver` is told when the call is over. */
-  accept(handler: StreamHandler<Request, Response>, onOver: () => void): void {
-    const context: CallContext = { peer: this.#call.getPeer(), signal: this.#gone.signal };
+  accept(
+    handler: StreamHandler<Request, Response>,
+    caller: PeerIdentity | undefined,
+    onOver: () => void,
+  ): void {
+    const { signal } = this.#gone;
+    const context: CallContext = { peer: this.#call.getPeer(), signal, caller };
     this.#call.on('close', onOver);
     this.#call.on('cancelled', this.#callerGone);
     try {

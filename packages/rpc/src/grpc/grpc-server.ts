@@ -15,15 +15,20 @@ import type {
   StreamHandler,
   UnaryHandler,
 } from '../transport.ts';
+import type { CallGuard } from '../tls/call-guard.ts';
+import type { PeerIdentity } from '../tls/peer-identity.ts';
 import type { GrpcStreamOptions } from './grpc-client-stream.ts';
 import { serviceErrorOf } from './grpc-error.ts';
 import { flowControlWindowBytes, serverOptions } from './grpc-options.ts';
 import { GrpcServerStream } from './grpc-server-stream.ts';
 import { raiseServerWindow, raiseSessionWindows } from './grpc-server-window.ts';
+import { watchHandshakes } from './watch-handshakes.ts';
 import { deserialize, raw, serialize } from './raw-message.ts';
 
 export interface GrpcServerOptions extends GrpcStreamOptions {
   readonly credentials: ServerCredentials;
+  /** Says who may call; absent without TLS. */
+  readonly guard: CallGuard | undefined;
   readonly clock: Clock;
   readonly graceMs: number;
 }
@@ -55,6 +60,8 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
       this.#server.bindAsync(address, this.#options.credentials, (error, port) => {
         if (error === null) {
           raiseSessionWindows(this.#server, flowControlWindowBytes);
+          const { guard } = this.#options;
+          if (guard !== undefined) watchHandshakes(this.#server, guard);
           this.#address = address.replace(/:\d+$/, `:${port}`);
           resolve();
           return;
@@ -81,7 +88,6 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
     respond: sendUnaryData<Buffer>,
   ): Promise<void> {
     const gone = new AbortController();
-    const context: CallContext = { peer: call.getPeer(), signal: gone.signal };
     let answered = false;
     const answer = (error: OperatingError | undefined, response?: Buffer): void => {
       if (answered) return;
@@ -97,6 +103,8 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
       gone.abort();
     });
     try {
+      const caller = this.#options.guard?.admit(method.path, call);
+      const context: CallContext = { peer: call.getPeer(), signal: gone.signal, caller };
       const request = deserialize(method.path, method.requestDeserialize, call.request);
       const response = await handler(request, context);
       answer(undefined, serialize(method.path, method.responseSerialize, response));
@@ -111,10 +119,17 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
   ): void {
     const serve = (call: ServerDuplexStream<Buffer, Buffer>): void => {
       const stream = new GrpcServerStream(method, call, this.#options);
+      let caller: PeerIdentity | undefined;
+      try {
+        caller = this.#options.guard?.admit(method.path, call);
+      } catch (thrown) {
+        stream.cancel(toOperatingError(thrown));
+        return;
+      }
       const end = (error: OperatingError): void =>
         stream.cancel(new OperatingError('UNAVAILABLE', error.message));
       this.#open.add(end);
-      stream.accept(handler, () => this.#open.delete(end));
+      stream.accept(handler, caller, () => this.#open.delete(end));
     };
     this.#server.register(method.path, serve, raw, raw, 'bidi');
   }

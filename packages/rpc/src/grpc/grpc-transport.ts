@@ -1,21 +1,22 @@
-import { type Clock, systemClock } from '@robustmq/core';
-import {
-  type ChannelCredentials,
-  credentials,
-  logVerbosity,
-  ServerCredentials,
-  setLogVerbosity,
-} from '@grpc/grpc-js';
+import { type Clock, hostOf, type Logger, silentLogger, systemClock } from '@robustmq/core';
+import { credentials, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { type BugHandler, endProcess } from '../bug.ts';
+import { type AccessRules, accessRules } from '../tls/access-rules.ts';
+import { CallGuard } from '../tls/call-guard.ts';
+import { ClusterChannelCredentials } from '../tls/channel-credentials.ts';
+import type { ClusterTls } from '../tls/cluster-tls.ts';
+import { ClusterServerCredentials } from '../tls/server-credentials.ts';
 import type { Transport } from '../transport.ts';
 import { GrpcClient } from './grpc-client.ts';
 import { GrpcServer } from './grpc-server.ts';
 
 export interface GrpcTransportOptions {
-  /** What clients show and ask for; without, connections are neither private nor authenticated. */
-  readonly clientCredentials?: ChannelCredentials;
-  /** What servers show and ask for. */
-  readonly serverCredentials?: ServerCredentials;
+  /** Mutual TLS; without, connections are neither private nor authenticated, and anyone may call. */
+  readonly tls?: ClusterTls | undefined;
+  /** Who may call what, with TLS. Default: {@link accessRules}. */
+  readonly access?: AccessRules;
+  /** Told of callers that are refused. */
+  readonly logger?: Logger;
   readonly clock?: Clock;
   /** Timeout of unary calls that name none, in ms. Default 10,000. */
   readonly callTimeoutMs?: number;
@@ -41,18 +42,22 @@ export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
       bytes: options.streamQueueBytesMax ?? 4 * 1024 * 1024,
     },
   };
-  const clientOptions = {
-    ...shared,
-    credentials: options.clientCredentials ?? credentials.createInsecure(),
-    callTimeoutMs: options.callTimeoutMs ?? 10_000,
-  };
+  const { tls, access = accessRules, logger = silentLogger() } = options;
+  const clientOptions = { ...shared, callTimeoutMs: options.callTimeoutMs ?? 10_000 };
+  const insecure = credentials.createInsecure();
   const serverOptions = {
     ...shared,
-    credentials: options.serverCredentials ?? ServerCredentials.createInsecure(),
+    credentials: tls ? new ClusterServerCredentials(tls) : ServerCredentials.createInsecure(),
+    guard: tls && new CallGuard({ tls, rules: access, logger }),
     graceMs: options.graceMs ?? 500,
   };
   return {
-    connect: (address, kind) => new GrpcClient(address, kind, clientOptions),
+    connect(address, kind) {
+      const secure =
+        tls && new ClusterChannelCredentials({ tls, rules: access, host: hostOf(address) });
+      const own = { ...clientOptions, credentials: secure ?? insecure, secure };
+      return new GrpcClient(address, kind, own);
+    },
     async listen(address, register) {
       const server = new GrpcServer(serverOptions);
       register(server);

@@ -1,0 +1,26 @@
+import { OperatingError } from '@robustmq/core';
+import {
+  describeIdentity,
+  type Node,
+  NodeRole,
+  type PeerIdentity,
+  type TierRole,
+} from '@robustmq/rpc';
+
+const certifiedAs: Readonly<Record<NodeRole, TierRole | undefined>> = {
+  [NodeRole.UNSPECIFIED]: undefined,
+  [NodeRole.BROKER]: 'broker',
+  [NodeRole.JOURNAL]: 'journal',
+};
+
+/**
+ * With TLS a node is what its certificate says: a broker that registered as a journal would be given
+ * replicas. Throws NOT_AUTHORIZED.
+ */
+export function checkCallerIsNode(caller: PeerIdentity | undefined, node: Node | undefined): void {
+  if (caller === undefined || node === undefined) return;
+  const role = certifiedAs[node.role];
+  if (role === undefined || caller.roles.includes(role)) return;
+  const who = describeIdentity(caller);
+  throw new OperatingError('NOT_AUTHORIZED', `${who} may not register as ${role} ${node.nodeId}`);
+}
