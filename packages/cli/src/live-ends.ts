@@ -31,7 +31,13 @@ export async function liveEnds(cluster: Cluster, transport: Transport): Promise<
     if (last === undefined || last.state === SegmentState.SEALED) {
       ends.set(shardId, endOffset);
     } else if (last.state === SegmentState.OPEN) {
-      const query = { shardId, segmentId: last.segmentId, spec: OffsetSpec.LATEST, timestampMs: 0 };
+      const query = {
+        shardId,
+        segmentId: last.segmentId,
+        spec: OffsetSpec.LATEST,
+        timestampMs: 0,
+        expectedEpoch: 0,
+      };
       const queries = byLeader.get(last.leaderNodeId);
       if (queries === undefined) byLeader.set(last.leaderNodeId, [query]);
       else queries.push(query);

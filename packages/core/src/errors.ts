@@ -103,3 +103,12 @@ export function toOperatingError(thrown: unknown): OperatingError {
   if (thrown instanceof OperatingError) return thrown;
   return new OperatingError('INTERNAL', thrown instanceof Error ? thrown.message : String(thrown));
 }
+
+/**
+ * What was thrown, if it is an operating error, also one that another process calls INTERNAL: somebody
+ * else's bug ends nobody here. Throws on whatever is a bug of this process.
+ */
+export function expectOperatingError(thrown: unknown): OperatingError {
+  if (thrown instanceof OperatingError) return thrown;
+  throw thrown;
+}

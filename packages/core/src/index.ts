@@ -10,6 +10,7 @@ export {
   errorTable,
   OperatingError,
   toOperatingError,
+  expectOperatingError,
 } from './errors.ts';
 export {
   type Epoch,

@@ -1,5 +1,5 @@
 import { offset, type Offset, OperatingError, toOperatingError } from '@robustmq/core';
-import { type OffsetResult, OffsetSpec, refusalOf } from '@robustmq/rpc';
+import { type OffsetQuery, type OffsetResult, OffsetSpec, refusalOf } from '@robustmq/rpc';
 import type { ClientContext } from './client-context.ts';
 import { type LeaderRoute, leaderRoute } from './leader-route.ts';
 import { retryDelayMs } from './retry-delay.ts';
@@ -8,6 +8,12 @@ import { isSealed } from './segment-finder.ts';
 type Waiter = PromiseWithResolvers<Offset>;
 /** Who waits for the end of which shard. */
 type Wanted = Map<number, Waiter>;
+
+/** What one leader is asked. */
+interface LeaderQueries {
+  readonly route: LeaderRoute;
+  readonly queries: OffsetQuery[];
+}
 
 const queriesPerCall = 1_000;
 const anySegment = Buffer.alloc(0);
@@ -96,7 +102,7 @@ export class EndOffsets {
 
   async #askLeaders(wanted: Wanted): Promise<OperatingError | undefined> {
     const failures = await Promise.all(
-      this.#byLeader(wanted).map(({ route, shardIds }) => this.#askLeader(wanted, route, shardIds)),
+      this.#byLeader(wanted).map((group) => this.#askLeader(wanted, group)),
     );
     const missing = new OperatingError('UNAVAILABLE', 'no leader of the shard is known');
     return wanted.size === 0
@@ -104,29 +110,28 @@ export class EndOffsets {
       : (failures.find((error) => error !== undefined) ?? missing);
   }
 
-  #byLeader(wanted: Wanted): { route: LeaderRoute; shardIds: number[] }[] {
-    const groups = new Map<string, { route: LeaderRoute; shardIds: number[] }>();
+  #byLeader(wanted: Wanted): LeaderQueries[] {
+    const groups = new Map<string, LeaderQueries>();
     for (const shardId of wanted.keys()) {
       const route = leaderRoute(this.#context.catalog, shardId);
       if (route === undefined) continue;
       const group = groups.get(route.address);
-      if (group === undefined) groups.set(route.address, { route, shardIds: [shardId] });
-      else group.shardIds.push(shardId);
+      const query = latestOf(shardId, route.epoch);
+      if (group === undefined) groups.set(route.address, { route, queries: [query] });
+      else group.queries.push(query);
     }
     return [...groups.values()];
   }
 
   async #askLeader(
     wanted: Wanted,
-    route: LeaderRoute,
-    shardIds: number[],
+    { route, queries }: LeaderQueries,
   ): Promise<OperatingError | undefined> {
     const connection = this.#context.connections.get(route);
     let failure: OperatingError | undefined;
     try {
-      for (let at = 0; at < shardIds.length; at += queriesPerCall) {
-        const queries = shardIds.slice(at, at + queriesPerCall).map(latestOf);
-        const { results } = await connection.listOffsets(queries);
+      for (let at = 0; at < queries.length; at += queriesPerCall) {
+        const { results } = await connection.listOffsets(queries.slice(at, at + queriesPerCall));
         for (const result of results) failure = answerOne(wanted, result) ?? failure;
       }
     } catch (thrown) {
@@ -136,13 +141,9 @@ export class EndOffsets {
   }
 }
 
-function latestOf(shardId: number): {
-  shardId: number;
-  segmentId: Buffer;
-  spec: OffsetSpec;
-  timestampMs: number;
-} {
-  return { shardId, segmentId: anySegment, spec: OffsetSpec.LATEST, timestampMs: 0 };
+function latestOf(shardId: number, expectedEpoch: number): OffsetQuery {
+  const spec = OffsetSpec.LATEST;
+  return { shardId, segmentId: anySegment, spec, timestampMs: 0, expectedEpoch };
 }
 
 function answerOne(wanted: Wanted, result: OffsetResult): OperatingError | undefined {

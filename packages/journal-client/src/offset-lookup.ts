@@ -41,7 +41,7 @@ export class OffsetLookup {
     const { shardId, segmentId } = segment;
     const connection = this.#context.connections.get(this.#placeOf(segment));
     const { results } = await connection.listOffsets([
-      { shardId, segmentId, spec: OffsetSpec.TIMESTAMP, timestampMs },
+      { shardId, segmentId, spec: OffsetSpec.TIMESTAMP, timestampMs, expectedEpoch: 0 },
     ]);
     const [result] = results;
     const refusal = refusalOf(result?.status);

@@ -99,6 +99,7 @@ export class ShardReader {
           filterTokens: [...(options.filterTokens ?? [])],
           scanBytesMax: 0,
           generation: segment.generation,
+          expectedEpoch: segment.epoch,
         },
         AbortSignal.any([task.signal, guard.signal]),
       );

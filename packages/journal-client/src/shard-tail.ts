@@ -150,6 +150,7 @@ export class ShardTail implements Tail, TailSink {
         fromOffset: this.#position,
         isolation: readCommitted ? Isolation.READ_COMMITTED : Isolation.READ_UNCOMMITTED,
         filterTokens: [...filterTokens],
+        expectedEpoch: route.epoch,
       },
       this,
     );

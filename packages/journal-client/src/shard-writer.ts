@@ -288,7 +288,8 @@ export class ShardWriter implements JobOwner {
   }
 
   #placementRefused(error: OperatingError): void {
-    if (!error.retriable && error.code !== 'FENCED') {
+    const isAnswer = error.code !== 'FENCED' && error.code !== 'CANCELLED';
+    if (!error.retriable && isAnswer) {
       this.#failAll(error);
       this.#rest();
     } else {

@@ -302,7 +302,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
 
   // Reads.
 
-  locate(shardId: number, offset: number): Replica {
+  locate(shardId: number, offset: number, expectedEpoch: number): Replica {
     const trimOffset = this.#placement.catalog.shard(shardId)?.trimOffset ?? 0;
     if (offset < trimOffset) {
       const message = `shard ${shardId} begins at ${trimOffset}: ${offset} was trimmed`;
@@ -310,7 +310,8 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     }
     const replica = this.#shards.get(shardId)?.replicaAt(offset);
     if (replica?.isOpenElsewhere === true) throw this.notLeader(shardId);
-    if (replica !== undefined) return replica;
+    // Who has not been told yet that a segment has ended would take its end for the shard's.
+    if (replica !== undefined && replica.stored.manifest.epoch >= expectedEpoch) return replica;
     const message = `this journal has no segment of shard ${shardId} with offset ${offset}: resolve it`;
     throw new OperatingError('SEGMENT_UNKNOWN', message);
   }
@@ -321,10 +322,12 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     return new OperatingError('OFFSET_OUT_OF_RANGE', message, { earliestOffset });
   }
 
-  segmentOf(shardId: number, segmentId: string | undefined): Replica {
+  segmentOf(shardId: number, segmentId: string | undefined, expectedEpoch: number): Replica {
     if (segmentId === undefined) {
       const led = this.#shards.get(shardId)?.led;
-      if (led === undefined) throw this.notLeader(shardId);
+      if (led === undefined || led.stored.manifest.epoch < expectedEpoch) {
+        throw this.notLeader(shardId);
+      }
       return led;
     }
     const replica = this.#replicas.get(segmentIdOf(segmentId));

@@ -17,8 +17,11 @@ export interface OffsetPort {
   readonly storage: JournalStorage;
   readonly reader: FrameReader;
   readonly limits: { readonly controlItemsMax: number };
-  /** The replica of a segment; without an id the one that is led here. Throws NOT_LEADER or SEGMENT_UNKNOWN. */
-  segmentOf(shardId: number, segmentId: string | undefined): Replica;
+  /**
+   * The replica of a segment; without an id the one that is led here, with this epoch or a higher one.
+   * Throws NOT_LEADER or SEGMENT_UNKNOWN.
+   */
+  segmentOf(shardId: number, segmentId: string | undefined, expectedEpoch: number): Replica;
 }
 
 type Found = Pick<OffsetResult, 'offset' | 'timestampMs' | 'found'>;
@@ -37,11 +40,11 @@ export async function listOffsets(
 }
 
 async function answer(port: OffsetPort, query: OffsetQuery): Promise<OffsetResult> {
-  const { shardId, segmentId } = query;
+  const { shardId, segmentId, expectedEpoch } = query;
   const none = { shardId, offset: 0, timestampMs: 0, lastStableOffset: 0, found: false };
   try {
     const id = segmentId.length === 0 ? undefined : segmentIdOfBytes(segmentId);
-    const replica = port.segmentOf(shardId, id);
+    const replica = port.segmentOf(shardId, id, expectedEpoch);
     const found = await find(port, replica, query);
     const lastStableOffset = port.reader.limit(replica, true);
     return { ...none, ...found, lastStableOffset, status: undefined };

@@ -64,7 +64,8 @@ export class ReadStream implements StreamHandlers<ReadRequest>, ReadScheduler, F
 
   #open(request: ReadRequest): void {
     try {
-      const replica = this.#port.locate(request.shardId, request.fromOffset);
+      const { shardId, fromOffset, expectedEpoch } = request;
+      const replica = this.#port.locate(shardId, fromOffset, expectedEpoch);
       const read = new PendingRead(request, replica, this);
       this.#reads.set(request.readId, read);
       read.makeReady();

@@ -200,7 +200,7 @@ describe('ListOffsets', () => {
         spec: OffsetSpec.LATEST,
         timestampMs: 0,
       };
-      const request = { queries: [{ ...query, ...change }] };
+      const request = { queries: [{ ...query, expectedEpoch: 0, ...change }] };
       const { results } = await journal.client.call(journalBrokerMethods.listOffsets, request);
       return results.map(({ status, offset, found }) => [codeOf(status), offset, found]);
     };

@@ -97,6 +97,7 @@ export class ReadClient {
       scanBytesMax: 0,
       generation: 0,
       cancel: false,
+      expectedEpoch: 0,
       ...change,
     });
     return readId;
@@ -139,7 +140,15 @@ export class TailClient {
     change: Partial<TailOpen> = {},
   ): void {
     const isolation = Isolation.READ_UNCOMMITTED;
-    const open = { tailId, shardId, fromOffset, isolation, filterTokens: [], ...change };
+    const open = {
+      tailId,
+      shardId,
+      fromOffset,
+      isolation,
+      filterTokens: [],
+      expectedEpoch: 0,
+      ...change,
+    };
     this.stream.send({ opens: [open], closes: [], creditBytes });
   }
 

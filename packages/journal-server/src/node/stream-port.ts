@@ -13,8 +13,11 @@ export interface ReaderPort {
   readonly reader: FrameReader;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
-  /** The replica that holds an offset. Throws OFFSET_OUT_OF_RANGE or SEGMENT_UNKNOWN. */
-  locate(shardId: number, offset: number): Replica;
+  /**
+   * The replica that holds an offset, of a segment with this epoch or a higher one. Throws
+   * OFFSET_OUT_OF_RANGE or SEGMENT_UNKNOWN.
+   */
+  locate(shardId: number, offset: number, expectedEpoch: number): Replica;
   /** OFFSET_OUT_OF_RANGE for an offset behind the log, with the first one that can be read. */
   outOfRange(replica: Replica, offset: number): OperatingError;
   /** NOT_LEADER with a hint where the shard is led. */

@@ -64,7 +64,8 @@ export class TailStream implements StreamHandlers<TailRequest>, TailScheduler, F
   #open(open: TailOpen): void {
     try {
       this.#check(open);
-      const replica = this.#port.locate(open.shardId, open.fromOffset);
+      const { shardId, fromOffset, expectedEpoch } = open;
+      const replica = this.#port.locate(shardId, fromOffset, expectedEpoch);
       const tail = new Tail(open, replica, this);
       this.#tails.set(open.tailId, tail);
       tail.makeReady();

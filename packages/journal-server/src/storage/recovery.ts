@@ -1,6 +1,6 @@
 import type { Logger } from '@robustmq/core';
 import type { StoredCheckpoint } from './checkpoint.ts';
-import { type Disk, type DiskFile, syncFile } from './disk.ts';
+import { type Disk, type DiskFile, syncFile, writeAll } from './disk.ts';
 import type { Flusher } from './flusher.ts';
 import { Gate } from './gate.ts';
 import type { Replica } from './replica.ts';
@@ -131,7 +131,7 @@ async function sortFiles(
   const spares: OpenWalFile[] = [];
   let current: OpenWalFile | undefined;
   for (const [at, file] of files.entries()) {
-    if (at < last || (isDamaged && at === last)) {
+    if (at < last) {
       used.push({ sequence: file.sequence, firstLsn: file.firstLsn, lastLsn: file.lastLsn });
       continue;
     }
@@ -145,11 +145,30 @@ async function sortFiles(
       spares.push(opened);
       continue;
     }
-    // What was read may have been written and not synced by a process that was killed.
-    await syncFile(handle);
-    current = opened;
+    await writeLastBlockAgain(handle, file);
+    if (isDamaged) {
+      await handle.close();
+      used.push({ sequence: file.sequence, firstLsn: file.firstLsn, lastLsn: file.lastLsn });
+    } else current = opened;
   }
+  // A name that is read may not be durable either.
+  await disk.syncFolder(WAL_FOLDER);
   return { used, current, spares };
+}
+
+/**
+ * The last block may be in the kernel's memory only: its process was killed before the sync, or the sync
+ * failed, and then the kernel takes the pages for clean and a second sync does nothing. Writing the same
+ * bytes again harms nothing, whatever of it is lost. All earlier blocks were durable before this one began.
+ */
+async function writeLastBlockAgain(
+  handle: DiskFile,
+  { lastStart, end }: ScannedFile,
+): Promise<void> {
+  const block = Buffer.allocUnsafeSlow(end - lastStart);
+  await handle.read(block, lastStart);
+  await writeAll(handle, [block], lastStart);
+  await syncFile(handle);
 }
 
 function openFile(file: ScannedFile, handle: DiskFile, capacity: number): OpenWalFile {

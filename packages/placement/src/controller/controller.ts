@@ -3,7 +3,7 @@ import {
   type Logger,
   OperatingError,
   type Random,
-  toOperatingError,
+  expectOperatingError,
 } from '@robustmq/core';
 import {
   type HeartbeatRequest,
@@ -241,6 +241,7 @@ export class Controller implements AsyncDisposable {
       store,
       image,
       orders,
+      notices: this.#notices,
       logger,
       isPending: (segmentIdHex) => this.opener.isPending(segmentIdHex),
       abandon: (segmentId, nodeId) => this.#deleter.abandon(segmentId, [nodeId]),
@@ -297,9 +298,11 @@ export class Controller implements AsyncDisposable {
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
         await this.#growth.pass();
+        await this.#notices.retry();
         await this.#activator.retry();
         await this.topics.finishDeletions();
       }),
+      pass('inventory', config.repairEachMs, () => this.#inventory.retry()),
       pass('balance', config.balanceEachMs, () => this.#coordinators.balance()),
       pass('retention', config.retentionEachMs, async () => {
         await this.retention.pass();
@@ -388,8 +391,7 @@ export class Controller implements AsyncDisposable {
       try {
         await work();
       } catch (thrown) {
-        const error = toOperatingError(thrown);
-        if (error.code === 'INTERNAL') throw thrown;
+        const error = expectOperatingError(thrown);
         const fields = { work: name, code: error.code, error: error.message };
         this.#options.logger.warn(fields, 'background work failed: a pass makes up for it');
       }

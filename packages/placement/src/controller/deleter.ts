@@ -1,4 +1,4 @@
-import { type Logger, type OperatingError, toOperatingError } from '@robustmq/core';
+import { type Logger, type OperatingError, expectOperatingError } from '@robustmq/core';
 import { Segment, SegmentState } from '@robustmq/rpc';
 import { ByNode } from './by-node.ts';
 import type { CatalogCopies } from './catalog-copies.ts';
@@ -68,8 +68,7 @@ export class Deleter {
       await this.#order();
       await this.#forget();
     } catch (thrown) {
-      const error = toOperatingError(thrown);
-      if (error.code === 'INTERNAL') throw thrown;
+      const error = expectOperatingError(thrown);
       this.#options.logger.warn({ error: error.message }, 'deleting segments: trying again later');
     }
   }

@@ -1,4 +1,4 @@
-import { type OperatingError, toOperatingError } from '@robustmq/core';
+import { type OperatingError, expectOperatingError } from '@robustmq/core';
 import {
   type HeartbeatRequest,
   type HeartbeatResponse,
@@ -65,7 +65,7 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
       else await this.#options.nodes.probe(node.nodeId, node.incarnation);
     } catch (thrown) {
       // What could not be stored now is seen again when the lease has run out.
-      if (toOperatingError(thrown).code === 'INTERNAL') throw thrown;
+      expectOperatingError(thrown);
     }
   }
 
@@ -77,8 +77,7 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
       else await this.#options.nodes.renew(this.#node, request);
       this.#stream.send({ ...this.#options.terms(), status: undefined });
     } catch (thrown) {
-      const error = toOperatingError(thrown);
-      if (error.code === 'INTERNAL') throw thrown;
+      const error = expectOperatingError(thrown);
       this.#refused = true;
       this.#node = undefined;
       this.#stream.send({ ...this.#options.terms(), status: toStatus(error) });

@@ -11,10 +11,8 @@ async function abandonedAfter(...answers: ReplicaSummary[][]): Promise<string[]>
   const check = new InventoryCheck({
     store: new MemoryMetadataStore(),
     image: new Image(),
-    orders: {
-      inventory: () => Promise.resolve(answers.shift() ?? []),
-      sealNotify: () => Promise.resolve([]),
-    },
+    orders: { inventory: () => Promise.resolve(answers.shift() ?? []) },
+    notices: { tell: () => Promise.resolve() },
     logger: silentLogger(),
     isPending: () => false,
     abandon: (segmentId) => abandoned.push(segmentId.toString('hex')),

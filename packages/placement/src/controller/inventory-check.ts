@@ -5,12 +5,13 @@ import { nextTurn } from '../store/next-turn.ts';
 import type { Image } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
 import { beforeOffset, segmentsPrefix } from './keys.ts';
-import { noticeOf } from './seal-notices.ts';
+import { noticeOf, type SealNotices } from './seal-notices.ts';
 
 export interface InventoryCheckOptions {
   readonly store: MetadataStore;
   readonly image: Image;
-  readonly orders: Pick<JournalOrders, 'inventory' | 'sealNotify'>;
+  readonly orders: Pick<JournalOrders, 'inventory'>;
+  readonly notices: Pick<SealNotices, 'tell'>;
   readonly logger: Logger;
   /** Whether an attempt to open that segment still runs. */
   readonly isPending: (segmentIdHex: string) => boolean;
@@ -30,13 +31,32 @@ const replicasPerTurn = 500;
  */
 export class InventoryCheck {
   readonly #options: InventoryCheckOptions;
+  /** Journals that are up and could not be asked. */
+  readonly #unchecked = new Set<string>();
 
   constructor(options: InventoryCheckOptions) {
     this.#options = options;
   }
 
+  /** Compares what could not be compared when it was asked for. */
+  async retry(): Promise<void> {
+    const nodeIds = [...this.#unchecked];
+    await Promise.all(nodeIds.map((nodeId) => this.check(nodeId)));
+  }
+
+  /** Rejects when the journal cannot be asked; {@link retry} asks again while it is up. */
   async check(nodeId: string): Promise<void> {
-    const { orders, logger, onUnknown, abandon } = this.#options;
+    this.#unchecked.delete(nodeId);
+    try {
+      await this.#compare(nodeId);
+    } catch (thrown) {
+      if (this.#options.image.liveNode(nodeId) !== undefined) this.#unchecked.add(nodeId);
+      throw thrown;
+    }
+  }
+
+  async #compare(nodeId: string): Promise<void> {
+    const { orders, notices, logger, onUnknown, abandon } = this.#options;
     const unsealed: Segment[] = [];
     const neverOpened: Buffer[] = [];
     let unknown = 0;
@@ -48,7 +68,7 @@ export class InventoryCheck {
       else if (found === 'unknown') unknown++;
       else if (found !== 'known' && !replica.sealed) unsealed.push(found);
     }
-    await orders.sealNotify(nodeId, unsealed.map(noticeOf));
+    await notices.tell(nodeId, unsealed.map(noticeOf));
     for (const segmentId of await this.#stillUnused(nodeId, neverOpened)) {
       abandon(segmentId, nodeId);
     }

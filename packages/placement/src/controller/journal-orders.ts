@@ -162,7 +162,7 @@ export class JournalOrders {
       if (refusal !== undefined) return batch.map(() => refusal);
       return batch.map((_, at) => answer.results[at] ?? noAnswer(nodeId));
     } catch (thrown) {
-      const error = toOperatingError(thrown);
+      const error = retriable(toOperatingError(thrown), nodeId);
       if (error.code === 'UNAVAILABLE') this.#onUnreachable(nodeId, node.incarnation);
       return batch.map(() => error);
     }
@@ -177,6 +177,13 @@ function outcomeOf(status: Status): OrderOutcome {
 
 function away(nodeId: string): OperatingError {
   return new OperatingError('UNAVAILABLE', `journal ${nodeId} is away`);
+}
+
+/** A connection that was closed here, since the journal was started anew, is nobody's cancellation. */
+function retriable(error: OperatingError, nodeId: string): OperatingError {
+  if (error.code !== 'CANCELLED') return error;
+  const message = `journal ${nodeId} was started anew while it was asked: try again`;
+  return new OperatingError('INDETERMINATE', message);
 }
 
 function noAnswer(nodeId: string): OperatingError {

@@ -1,4 +1,4 @@
-import { assert, OperatingError, toOperatingError } from '@robustmq/core';
+import { assert, OperatingError, expectOperatingError, toOperatingError } from '@robustmq/core';
 import { StoredCluster, StoredShard } from '@robustmq/rpc';
 import type {
   Condition,
@@ -168,8 +168,7 @@ export class Ledger {
       try {
         await this.change(plan);
       } catch (thrown) {
-        const error = toOperatingError(thrown);
-        if (error.code === 'INTERNAL') throw thrown;
+        const error = expectOperatingError(thrown);
         return { changed, error };
       }
       for (const shardId of touched) changed.add(shardId);

@@ -1,4 +1,4 @@
-import { type CancelTimer, type Clock, type Logger, toOperatingError } from '@robustmq/core';
+import { type CancelTimer, type Clock, type Logger, expectOperatingError } from '@robustmq/core';
 
 /**
  * Does `work` again and again, `eachMs` after the last time it began or as soon as it is done. An
@@ -46,8 +46,7 @@ export class Periodic {
     try {
       await this.#work();
     } catch (thrown) {
-      const error = toOperatingError(thrown);
-      if (error.code === 'INTERNAL') throw thrown;
+      const error = expectOperatingError(thrown);
       this.#logger.warn({ pass: this.#name, error: error.message }, 'a pass failed: again later');
     }
     const tookMs = this.#clock.monotonicMs() - begunMs;

@@ -1,4 +1,4 @@
-import { OperatingError, toOperatingError } from '@robustmq/core';
+import { OperatingError, expectOperatingError } from '@robustmq/core';
 import {
   type CatalogEntry,
   type CatalogRemoval,
@@ -78,8 +78,7 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
           position = revision;
         }
       } catch (thrown) {
-        const error = toOperatingError(thrown);
-        if (error.code === 'INTERNAL') throw thrown;
+        const error = expectOperatingError(thrown);
         if (error.code === 'COMPACTED' && position !== 0) position = 0;
         else this.cancel(new OperatingError('UNAVAILABLE', error.message));
       }

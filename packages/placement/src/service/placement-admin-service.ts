@@ -1,4 +1,4 @@
-import { toOperatingError } from '@robustmq/core';
+import { expectOperatingError } from '@robustmq/core';
 import {
   type DescribeClusterRequest,
   type DescribeClusterResponse,
@@ -63,9 +63,7 @@ export class PlacementAdminService {
       await shardSeals.seal(shardId, unsafe);
       return { status: undefined, shard: shard() };
     } catch (thrown) {
-      const error = toOperatingError(thrown);
-      if (error.code === 'INTERNAL') throw thrown;
-      return { status: toStatus(error), shard: shard() };
+      return { status: toStatus(expectOperatingError(thrown)), shard: shard() };
     }
   }
 
@@ -102,8 +100,7 @@ async function resultOf(name: string, work: () => Promise<Topic>): Promise<Topic
   try {
     return { name, status: undefined, topic: await work() };
   } catch (thrown) {
-    const error = toOperatingError(thrown);
-    if (error.code === 'INTERNAL') throw thrown;
+    const error = expectOperatingError(thrown);
     return { name, status: toStatus(error), topic: undefined };
   }
 }

@@ -92,6 +92,7 @@ const readRequest: fc.Arbitrary<ReadRequest> = fc.record({
   scanBytesMax: uint32,
   generation: uint32,
   cancel: fc.boolean(),
+  expectedEpoch: uint32,
 });
 const progress = {
   status,
@@ -111,6 +112,7 @@ const tailRequest: fc.Arbitrary<TailRequest> = fc.record({
       fromOffset: uint64,
       isolation: enumeration(0, 1),
       filterTokens: list(uint32),
+      expectedEpoch: uint32,
     }),
   ),
   closes: list(fc.record({ tailId: uint32 })),

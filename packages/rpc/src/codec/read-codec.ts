@@ -15,7 +15,8 @@ export const readRequestCodec: MessageCodec<ReadRequest> = messageCodec({
     fixed32ListSize(request.filterTokens) +
     uint32Size(request.scanBytesMax) +
     uint32Size(request.generation) +
-    boolSize(request.cancel),
+    boolSize(request.cancel) +
+    uint32Size(request.expectedEpoch),
 
   write(writer, request) {
     writer.uint(1, request.readId);
@@ -28,6 +29,7 @@ export const readRequestCodec: MessageCodec<ReadRequest> = messageCodec({
     writer.uint(8, request.scanBytesMax);
     writer.uint(9, request.generation);
     writer.bool(10, request.cancel);
+    writer.uint(11, request.expectedEpoch);
   },
 
   read(reader) {
@@ -42,6 +44,7 @@ export const readRequestCodec: MessageCodec<ReadRequest> = messageCodec({
       scanBytesMax: 0,
       generation: 0,
       cancel: false,
+      expectedEpoch: 0,
     };
     while (reader.more) {
       const tag = reader.tag();
@@ -56,6 +59,7 @@ export const readRequestCodec: MessageCodec<ReadRequest> = messageCodec({
       else if (tag === 64) request.scanBytesMax = reader.uint32();
       else if (tag === 72) request.generation = reader.uint32();
       else if (tag === 80) request.cancel = reader.bool();
+      else if (tag === 88) request.expectedEpoch = reader.uint32();
       else reader.skip(tag);
     }
     return request;

@@ -17,7 +17,8 @@ const openFields: MessageFields<TailOpen> = {
     uint64Size(open.shardId) +
     uint64Size(open.fromOffset) +
     uint32Size(open.isolation) +
-    fixed32ListSize(open.filterTokens),
+    fixed32ListSize(open.filterTokens) +
+    uint32Size(open.expectedEpoch),
 
   write(writer, open) {
     writer.uint(1, open.tailId);
@@ -25,6 +26,7 @@ const openFields: MessageFields<TailOpen> = {
     writer.uint(3, open.fromOffset);
     writer.uint(4, open.isolation);
     writer.fixed32List(5, open.filterTokens);
+    writer.uint(6, open.expectedEpoch);
   },
 
   read(reader) {
@@ -34,6 +36,7 @@ const openFields: MessageFields<TailOpen> = {
       fromOffset: 0,
       isolation: 0,
       filterTokens: [],
+      expectedEpoch: 0,
     };
     while (reader.more) {
       const tag = reader.tag();
@@ -43,6 +46,7 @@ const openFields: MessageFields<TailOpen> = {
       else if (tag === 32) open.isolation = reader.int32() as Isolation;
       else if (tag === 42) reader.fixed32List(open.filterTokens);
       else if (tag === 45) open.filterTokens.push(reader.fixed32());
+      else if (tag === 48) open.expectedEpoch = reader.uint32();
       else reader.skip(tag);
     }
     return open;

@@ -41,7 +41,8 @@ export interface ScannedFile {
   readonly size: number;
   firstLsn: number | undefined;
   lastLsn: number;
-  /** Behind its last valid block. */
+  /** Where its last valid block begins, and ends; the same while it has none. */
+  lastStart: number;
   end: number;
 }
 
@@ -107,6 +108,7 @@ class WalScan {
         size,
         firstLsn: undefined,
         lastLsn: 0,
+        lastStart: FIRST_BLOCK_POSITION,
         end: FIRST_BLOCK_POSITION,
       };
       this.#files.push(scanned);
@@ -162,6 +164,7 @@ class WalScan {
     this.#expectedLsn = header.lsn + 1;
     file.firstLsn ??= header.lsn;
     file.lastLsn = header.lsn;
+    file.lastStart = position;
     file.end = position + blockBytes(header.bodyBytes);
     return blockBytes(header.bodyBytes);
   }

@@ -158,6 +158,8 @@ export interface ReadRequest {
   generation: number;
   /** Withdraws the read of that id instead. */
   cancel: boolean;
+  /** As in TailOpen. */
+  expectedEpoch: number;
 }
 
 /** A range of an aborted transaction. */
@@ -202,6 +204,11 @@ export interface TailOpen {
   isolation: Isolation;
   /** Only batches whose filter has one of these tokens; empty for all. */
   filterTokens: number[];
+  /**
+   * Epoch of the segment that the reader takes for the one with this offset; a journal that knows only
+   * older ones is refused, whatever they hold. 0 for any.
+   */
+  expectedEpoch: number;
 }
 
 /** Ends one tail. */
@@ -258,6 +265,8 @@ export interface OffsetQuery {
   spec: OffsetSpec;
   /** For OFFSET_SPEC_TIMESTAMP. */
   timestampMs: number;
+  /** As in TailOpen; of the segment that this journal leads. */
+  expectedEpoch: number;
 }
 
 /** Looks up offsets. */
@@ -1080,6 +1089,7 @@ function createBaseReadRequest(): ReadRequest {
     scanBytesMax: 0,
     generation: 0,
     cancel: false,
+    expectedEpoch: 0,
   };
 }
 
@@ -1118,6 +1128,9 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     }
     if (message.cancel !== false) {
       writer.uint32(80).bool(message.cancel);
+    }
+    if (message.expectedEpoch !== 0) {
+      writer.uint32(88).uint32(message.expectedEpoch);
     }
     return writer;
   },
@@ -1225,6 +1238,14 @@ export const ReadRequest: MessageFns<ReadRequest> = {
             message.cancel = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.expectedEpoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1252,6 +1273,7 @@ export const ReadRequest: MessageFns<ReadRequest> = {
     message.scanBytesMax = object.scanBytesMax ?? 0;
     message.generation = object.generation ?? 0;
     message.cancel = object.cancel ?? false;
+    message.expectedEpoch = object.expectedEpoch ?? 0;
     return message;
   },
 };
@@ -1474,7 +1496,7 @@ export const ReadResponse: MessageFns<ReadResponse> = {
 };
 
 function createBaseTailOpen(): TailOpen {
-  return { tailId: 0, shardId: 0, fromOffset: 0, isolation: 0, filterTokens: [] };
+  return { tailId: 0, shardId: 0, fromOffset: 0, isolation: 0, filterTokens: [], expectedEpoch: 0 };
 }
 
 export const TailOpen: MessageFns<TailOpen> = {
@@ -1497,6 +1519,9 @@ export const TailOpen: MessageFns<TailOpen> = {
         writer.fixed32(v);
       }
       writer.join();
+    }
+    if (message.expectedEpoch !== 0) {
+      writer.uint32(48).uint32(message.expectedEpoch);
     }
     return writer;
   },
@@ -1564,6 +1589,14 @@ export const TailOpen: MessageFns<TailOpen> = {
 
             break;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.expectedEpoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1586,6 +1619,7 @@ export const TailOpen: MessageFns<TailOpen> = {
     message.fromOffset = object.fromOffset ?? 0;
     message.isolation = object.isolation ?? 0;
     message.filterTokens = object.filterTokens?.map((e) => e) || [];
+    message.expectedEpoch = object.expectedEpoch ?? 0;
     return message;
   },
 };
@@ -1930,7 +1964,7 @@ export const TailResponse: MessageFns<TailResponse> = {
 };
 
 function createBaseOffsetQuery(): OffsetQuery {
-  return { shardId: 0, segmentId: Buffer.alloc(0), spec: 0, timestampMs: 0 };
+  return { shardId: 0, segmentId: Buffer.alloc(0), spec: 0, timestampMs: 0, expectedEpoch: 0 };
 }
 
 export const OffsetQuery: MessageFns<OffsetQuery> = {
@@ -1946,6 +1980,9 @@ export const OffsetQuery: MessageFns<OffsetQuery> = {
     }
     if (message.timestampMs !== 0) {
       writer.uint32(32).uint64(message.timestampMs);
+    }
+    if (message.expectedEpoch !== 0) {
+      writer.uint32(40).uint32(message.expectedEpoch);
     }
     return writer;
   },
@@ -1995,6 +2032,14 @@ export const OffsetQuery: MessageFns<OffsetQuery> = {
             message.timestampMs = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expectedEpoch = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2016,6 +2061,7 @@ export const OffsetQuery: MessageFns<OffsetQuery> = {
     message.segmentId = object.segmentId ?? Buffer.alloc(0);
     message.spec = object.spec ?? 0;
     message.timestampMs = object.timestampMs ?? 0;
+    message.expectedEpoch = object.expectedEpoch ?? 0;
     return message;
   },
 };
