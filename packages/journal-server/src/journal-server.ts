@@ -18,13 +18,14 @@ import {
 } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 import { registerJournalMetrics } from './journal-metrics.ts';
-import { LoopLag } from './loop-lag.ts';
+import { type LagMeter, LoopLag } from './loop-lag.ts';
 import { journalLimits, type JournalLimits } from './node/journal-limits.ts';
 import { JournalNode } from './node/journal-node.ts';
 import { registerJournal } from './node/journal-services.ts';
 import type { Disk } from './storage/disk.ts';
 import { NodeDisk } from './storage/node-disk.ts';
 import { openStorage } from './storage/open-storage.ts';
+import type { StorageLimits } from './storage/storage-options.ts';
 import type { JournalStorage } from './storage/storage.ts';
 
 /** Health travels with the heartbeats, each half second. */
@@ -49,6 +50,8 @@ export interface JournalServerOptions {
   readonly diskReserveBytes?: number;
   readonly unflushedBytesMax?: number;
   readonly limits?: Partial<JournalLimits>;
+  /** Bounds of the storage beside those above. */
+  readonly storageLimits?: Partial<StorageLimits>;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -57,6 +60,8 @@ export interface JournalServerOptions {
   readonly registry: Registry;
   /** Instead of the data folder. */
   readonly disk?: Disk;
+  /** Instead of measuring how late the event loop is. */
+  readonly loopLag?: LagMeter;
   /**
    * The journal cannot go on: its disk fails, or placement refuses it for good. The default throws
    * outside of every call stack, so that the process ends.
@@ -100,9 +105,10 @@ export async function startJournal(options: JournalServerOptions): Promise<Journ
   return server;
 }
 
-function storageLimits(options: JournalServerOptions): Parameters<typeof openStorage>[0]['limits'] {
+function storageLimits(options: JournalServerOptions): Partial<StorageLimits> {
   const { walFileBytes, diskReserveBytes, unflushedBytesMax } = options;
   return {
+    ...options.storageLimits,
     ...(walFileBytes !== undefined && { walFileBytes }),
     ...(diskReserveBytes !== undefined && { reserveBytes: diskReserveBytes }),
     ...(unflushedBytesMax !== undefined && { unflushedBytesMax }),
@@ -115,7 +121,7 @@ class RunningJournal implements JournalServer {
   readonly #onFatal: (error: Error) => void;
   readonly #placement: PlacementClient;
   readonly #node: JournalNode;
-  readonly #lag = new LoopLag();
+  readonly #lag: LagMeter;
   #rpc: RpcServer | undefined;
   #registration: NodeRegistration | undefined;
   #cancelHealth: () => void = () => {};
@@ -130,6 +136,7 @@ class RunningJournal implements JournalServer {
     this.#options = options;
     this.#storage = storage;
     this.#onFatal = onFatal;
+    this.#lag = options.loopLag ?? new LoopLag();
     const { nodeId } = storage;
     this.#placement = new PlacementClient({
       placement,
@@ -238,7 +245,7 @@ class RunningJournal implements JournalServer {
     return {
       loopLagMs: this.#lag.takeMs(),
       syncAgeMs: Math.round(syncAgeMs),
-      freeBytes,
+      freeBytes: Math.max(0, freeBytes),
       readOnly,
       ledSegments: this.#node.ledSegments,
       unflushedBytes,

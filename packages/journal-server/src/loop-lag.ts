@@ -3,8 +3,13 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 const resolutionMs = 20;
 const nanosecondsPerMs = 1_000_000;
 
+/** Tells how late the event loop was since the last look, in ms. */
+export interface LagMeter extends Disposable {
+  takeMs(): number;
+}
+
 /** How late the event loop's timers were since the last look (99th percentile), in ms. */
-export class LoopLag implements Disposable {
+export class LoopLag implements LagMeter {
   readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs });
 
   constructor() {

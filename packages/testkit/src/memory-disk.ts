@@ -14,6 +14,12 @@ export interface DiskFaults {
   holdSyncs: boolean;
 }
 
+export interface MemoryDiskOptions {
+  readonly capacityBytes?: number;
+  readonly latency?: () => number;
+  readonly later?: (work: () => void) => void;
+}
+
 /**
  * A disk in memory that loses what was not synced. A file has a durable image and what readers see;
  * unsynced sectors of 4 KiB survive a crash each for itself, in any order, or not at all. Names that
@@ -35,10 +41,31 @@ export class MemoryDisk {
   #isLocked = false;
   #held: (() => void)[] = [];
 
-  /** With a `latency` each operation takes so many turns, which mixes their order. */
-  constructor(options: { capacityBytes?: number; latency?: () => number } = {}) {
+  readonly #later: ((work: () => void) => void) | undefined;
+
+  /**
+   * With a `latency` each operation takes so many turns, which mixes their order; with `later` it happens
+   * when that calls back, as on a virtual clock.
+   */
+  constructor(options: MemoryDiskOptions = {}) {
     this.capacityBytes = options.capacityBytes ?? Number.MAX_SAFE_INTEGER;
     this.latency = options.latency ?? ((): number => 1);
+    this.#later = options.later;
+  }
+
+  /** Calls back when an operation that begins now is done. */
+  later(work: () => void): void {
+    if (this.#later !== undefined) {
+      this.#later(work);
+      return;
+    }
+    let left = this.latency();
+    const pass = (): void => {
+      left--;
+      if (left > 0) setImmediate(pass);
+      else work();
+    };
+    setImmediate(pass);
   }
 
   get usedBytes(): number {
@@ -249,14 +276,9 @@ export class MountedDisk {
   /** Resolves in a later turn, unless the process is gone by then. */
   turn(): Promise<void> {
     return new Promise((resolve) => {
-      let left = this.#disk.latency();
-      const pass = (): void => {
-        if (!this.isAlive) return;
-        left--;
-        if (left > 0) setImmediate(pass);
-        else resolve();
-      };
-      setImmediate(pass);
+      this.#disk.later(() => {
+        if (this.isAlive) resolve();
+      });
     });
   }
 }

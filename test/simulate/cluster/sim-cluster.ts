@@ -1,0 +1,200 @@
+import { toOperatingError } from '@robustmq/core';
+import { PlacementClient } from '@robustmq/placement-client';
+import { SimNetwork } from '../network/sim-network.ts';
+import { BrokerProducer } from '../workload/broker-producer.ts';
+import { IdempotentProducer, type Producer } from '../workload/producer.ts';
+import { ShardHistory } from '../workload/shard-history.ts';
+import type { Plan } from '../world/plan.ts';
+import { SimProcess } from '../world/sim-process.ts';
+import { whenSettled } from '../world/when-settled.ts';
+import type { World } from '../world/world.ts';
+import { SimBroker } from './sim-client.ts';
+import { SimJournal } from './sim-journal.ts';
+import { SimPlacement } from './sim-placement.ts';
+
+const topic = 'topic';
+
+/** All machines of a run, what writes to them, and what is known of it. */
+export class SimCluster {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly network: SimNetwork;
+  readonly placement: SimPlacement;
+  readonly journals: readonly SimJournal[];
+  readonly operator: SimProcess;
+  readonly histories: ShardHistory[] = [];
+  brokers: readonly SimBroker[] = [];
+  producers: readonly Producer[] = [];
+  #client: PlacementClient | undefined;
+  #isQuiet = false;
+
+  constructor(world: World, plan: Plan) {
+    this.world = world;
+    this.plan = plan;
+    const { latency, lost, twice } = plan;
+    this.network = new SimNetwork(world, { latency, lost, twice });
+    this.placement = new SimPlacement('placement', this.network);
+    this.operator = new SimProcess('operator', world);
+    this.journals = Array.from(
+      { length: plan.journals },
+      (_, at) =>
+        new SimJournal({
+          name: `j${at + 1}`,
+          network: this.network,
+          placement: [this.placement.address],
+          diskMs: plan.diskMs,
+          diskLies: at < plan.faultyDisks,
+        }),
+    );
+  }
+
+  get acknowledged(): number {
+    return this.histories.reduce((sum, history) => sum + history.acknowledged, 0);
+  }
+
+  /** Batches whose producers still want to know. */
+  get waiting(): number {
+    return this.producers.reduce((sum, producer) => sum + producer.waiting, 0);
+  }
+
+  machines(): string[] {
+    return [this.placement.process.name, ...[...this.journals, ...this.brokers].map(nameOf)];
+  }
+
+  /** Starts placement and journals, and makes the topic. */
+  async start(): Promise<void> {
+    this.placement.start();
+    for (const journal of this.journals) journal.start();
+    this.operator.begin();
+    const { clock } = this.operator;
+    this.#client = new PlacementClient({
+      placement: [this.placement.address],
+      transport: this.network.transportOf(this.operator),
+      clock,
+      random: this.operator.newRandom(),
+      nodeId: 'operator',
+    });
+    this.#client.start();
+    let created = false;
+    this.#create(this.#client, () => {
+      created = true;
+    });
+    await this.world.run({ ms: 60_000, steps: 100_000, isOver: () => created });
+    if (!created) this.world.violate('the topic cannot be created');
+    this.#startWork();
+  }
+
+  later(inMs: number, work: () => void): void {
+    this.world.schedule(inMs, 'nemesis', () => {
+      if (!this.#isQuiet) work();
+    });
+  }
+
+  revive(journal: SimJournal): void {
+    if (!journal.process.isAlive) journal.start();
+  }
+
+  revivePlacement(): void {
+    if (!this.placement.process.isAlive) this.placement.start();
+  }
+
+  killBroker(broker: SimBroker): void {
+    if (!broker.process.isAlive) return;
+    broker.kill();
+    for (const producer of this.producers) producer.brokerDied(broker);
+  }
+
+  reviveBrokers(): void {
+    for (const broker of this.brokers) if (!broker.process.isAlive) broker.start();
+  }
+
+  /** Lets go of the first half of a shard. */
+  trim(): void {
+    const history = this.world.pick(this.histories);
+    if (history === undefined || history.endAcknowledged < 10) return;
+    const offset = Math.floor(history.endAcknowledged * this.world.between(0, 0.7));
+    history.trimming(offset);
+    this.world.note(`trim shard ${history.shardId} to ${offset}`);
+    const trims = [{ shardId: history.shardId, offset }];
+    this.#client?.trimShards(trims).catch((thrown: unknown) => {
+      this.world.note(`trim fails: ${toOperatingError(thrown).code}`);
+    });
+  }
+
+  /** Everything is repaired and runs again. */
+  heal(): void {
+    this.#isQuiet = true;
+    this.world.note('-- heal');
+    this.network.links.heal();
+    const all = [this.placement.process, ...this.journals.map((one) => one.process)];
+    for (const process of [...all, ...this.brokers.map((one) => one.process)]) process.resume();
+    for (const journal of this.journals) {
+      journal.disk.faults.failingSyncs = 0;
+      journal.disk.faults.failingWrites = 0;
+      journal.disk.capacityBytes = Number.MAX_SAFE_INTEGER;
+      journal.diskMs = this.plan.diskMs;
+      this.revive(journal);
+    }
+    this.revivePlacement();
+    this.reviveBrokers();
+  }
+
+  newReader(): SimBroker {
+    const placement = [this.placement.address];
+    return new SimBroker('reader', this.network, placement, this.histories);
+  }
+
+  #create(client: PlacementClient, done: () => void): void {
+    const { replicas, minInSync, segmentMs } = this.plan;
+    const config = {
+      'replication.factor': String(replicas),
+      'min.insync.replicas': String(minInSync),
+      'segment.bytes': '65536',
+      'segment.ms': String(segmentMs),
+      'retention.ms': '-1',
+    };
+    const again = (): void => {
+      this.operator.schedule(500, 'timer', () => this.#create(client, done));
+    };
+    whenSettled(this.#createNow(client, config), done, again);
+  }
+
+  async #createNow(client: PlacementClient, config: Record<string, string>): Promise<void> {
+    const [made] = await client.createTopics([
+      { name: topic, partitions: this.plan.shards, config },
+    ]);
+    const known = made instanceof Error ? (await client.describeCluster(topic)).topics[0] : made;
+    if (known === undefined) throw made ?? new Error('no topic');
+    for (const shardId of known.shardIds)
+      this.histories.push(new ShardHistory(shardId, this.world));
+  }
+
+  #startWork(): void {
+    const { world, plan, network } = this;
+    const placement = [this.placement.address];
+    this.brokers = Array.from({ length: plan.clients }, (_, at) => {
+      const broker = new SimBroker(`b${at + 1}`, network, placement, this.histories);
+      broker.start();
+      return broker;
+    });
+    this.producers = this.histories.flatMap((history, at) => [
+      new IdempotentProducer(`i${at}`, world, history, this.brokers),
+      ...this.brokers.map(
+        (broker) => new BrokerProducer(`${nameOf(broker)}-${at}`, world, history, broker),
+      ),
+    ]);
+    for (const producer of this.producers) this.#drive(producer);
+  }
+
+  #drive(producer: Producer): void {
+    const inMs = this.world.between(0.2, 1.8) * this.plan.appendEachMs;
+    this.world.schedule(inMs, 'append', () => {
+      producer.tick();
+      this.#drive(producer);
+    });
+  }
+}
+
+function nameOf({ process }: { readonly process: SimProcess }): string {
+  return process.name;
+}

@@ -1,0 +1,183 @@
+import { randomInteger } from '@robustmq/core';
+import { type JournalServer, startJournal } from '@robustmq/journal-server';
+import { Registry } from 'prom-client';
+import { MemoryDisk } from '../../../packages/testkit/src/memory-disk.ts';
+import type { SimNetwork } from '../network/sim-network.ts';
+import { whenSettled } from '../world/when-settled.ts';
+import { SimProcess } from '../world/sim-process.ts';
+import { worldLogger } from '../world/world-logger.ts';
+
+const KIB = 1024;
+
+/** So small that log files are emptied and used again within seconds. */
+const storageLimits = {
+  walFileBytes: 32 * KIB,
+  walBytesMax: 128 * KIB,
+  flushBytes: 8 * KIB,
+  unflushedBytesMax: 1024 * KIB,
+  recentBytesMax: 32 * KIB,
+  slabBytes: 8 * KIB,
+  reserveBytes: 0,
+};
+const limits = { sweepEachMs: 500, rollRetryMs: 1_000, snapshotEachBytes: 4 * KIB };
+const diskBytes = 16 * 1024 * KIB;
+
+export interface SimJournalOptions {
+  readonly name: string;
+  readonly network: SimNetwork;
+  readonly placement: readonly string[];
+  /** How long a disk takes for one operation at most, in ms. */
+  readonly diskMs: number;
+  /** Its disk may lie: what it cannot read any more is nobody's fault. */
+  readonly diskLies: boolean;
+}
+
+/** A journal: the shipped server on a machine of the world. */
+export class SimJournal {
+  readonly name: string;
+  readonly process: SimProcess;
+  readonly diskLies: boolean;
+  /** Longest time of one disk operation now, in ms. */
+  diskMs: number;
+  disk: MemoryDisk;
+  /** Its disk was made to fail, so that it may end by itself. */
+  mayEnd = false;
+  readonly #options: SimJournalOptions;
+  #server: JournalServer | undefined;
+
+  constructor(options: SimJournalOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.diskMs = options.diskMs;
+    this.diskLies = options.diskLies;
+    this.process = new SimProcess(options.name, options.network.world);
+    this.disk = this.#newDisk();
+  }
+
+  start(): void {
+    const { network, placement } = this.#options;
+    const { process, name } = this;
+    process.begin();
+    const { life } = process;
+    const isSameLife = (): boolean => process.isAlive && process.life === life;
+    const started = startJournal({
+      dataDir: '',
+      listen: `${name}:1`,
+      placement,
+      nodeId: name,
+      limits,
+      storageLimits,
+      transport: network.transportOf(process),
+      clock: process.clock,
+      random: process.newRandom(),
+      logger: worldLogger(process),
+      registry: new Registry(),
+      disk: this.disk.mount(),
+      loopLag: { takeMs: () => 0, [Symbol.dispose]: () => {} },
+      onFatal: (error) => {
+        if (isSameLife()) this.#ended(error);
+      },
+    });
+    whenSettled(
+      started,
+      (server) => {
+        if (isSameLife()) this.#server = server;
+      },
+      (thrown: unknown) => {
+        if (isSameLife()) this.#ended(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      },
+    );
+  }
+
+  /** SIGKILL: what was written and not synced stays in the kernel. */
+  kill(): void {
+    this.disk.kill();
+    this.#gone('is killed', false);
+  }
+
+  /** The machine loses power: what was not synced is lost in part, and nobody refuses connections. */
+  losePower(): void {
+    this.disk.crash(this.process.world.random);
+    this.#gone('loses power', true);
+  }
+
+  /** SIGTERM; it ends by itself, and may be killed before. */
+  terminate(): void {
+    const server = this.#server;
+    if (server === undefined || !this.process.isAlive) return;
+    const { process } = this;
+    const { life } = process;
+    process.world.note(`${this.name} is told to end`);
+    whenSettled(
+      Promise.resolve(server[Symbol.asyncDispose]()),
+      () => {
+        if (process.isAlive && process.life === life) this.kill();
+      },
+      (thrown: unknown) => {
+        if (!this.mayEnd) process.world.violate(`${this.name} cannot end: ${String(thrown)}`);
+      },
+    );
+  }
+
+  /** A disk without anything on it takes the place of the old one. */
+  replaceDisk(): void {
+    this.process.world.note(`${this.name} gets an empty disk`);
+    this.disk = this.#newDisk();
+  }
+
+  #newDisk(): MemoryDisk {
+    const { process } = this;
+    const { world } = process;
+    return new MemoryDisk({
+      capacityBytes: diskBytes,
+      later: (work) => process.schedule(world.between(0.05, this.diskMs), 'disk', work),
+    });
+  }
+
+  /** It has ended by itself. */
+  #ended(error: Error): void {
+    const { world } = this.process;
+    if (!this.mayEnd && !this.diskLies) world.violate(`${this.name} ended: ${error.message}`);
+    world.note(`${this.name} cannot go on: ${error.message}`);
+    this.disk.kill();
+    this.#gone('ends', false);
+    const isUnreadable =
+      this.disk.paths().length > 0 && /cannot be read|damaged/i.test(error.message);
+    if (this.diskLies && isUnreadable) this.replaceDisk();
+    this.mayEnd = false;
+  }
+
+  #gone(how: string, silently: boolean): void {
+    this.#server = undefined;
+    this.process.die(how);
+    this.#options.network.died(this.name, silently);
+  }
+
+  /** Some bit of the log or of a segment file turns. */
+  rot(): void {
+    const { random } = this.process.world;
+    const paths = this.disk.paths().filter((path) => /^(?:wal|seg)\//.test(path));
+    const path = paths[randomInteger(random, paths.length)];
+    if (path === undefined) return;
+    const bytes = this.disk.content(path).length;
+    if (bytes === 0) return;
+    this.process.world.note(`a bit of ${this.name}:${path} turns`);
+    this.disk.flipBit(path, randomInteger(random, bytes * 8));
+  }
+
+  /** A sector is written where another one belongs. */
+  misdirect(): void {
+    const { random } = this.process.world;
+    const paths = this.disk.paths().filter((path) => /^(?:wal|seg)\//.test(path));
+    const path = paths[randomInteger(random, paths.length)];
+    if (path === undefined) return;
+    const content = this.disk.content(path);
+    const sectors = Math.floor(content.length / 4096);
+    if (sectors < 2) return;
+    const from = randomInteger(random, sectors);
+    const to = randomInteger(random, sectors);
+    content.copy(content, to * 4096, from * 4096, (from + 1) * 4096);
+    this.process.world.note(`sector ${from} of ${this.name}:${path} is written over ${to}`);
+    this.disk.replace(path, content);
+  }
+}

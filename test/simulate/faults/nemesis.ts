@@ -1,0 +1,94 @@
+import { randomInteger } from '@robustmq/core';
+import type { SimCluster } from '../cluster/sim-cluster.ts';
+import type { SimJournal } from '../cluster/sim-journal.ts';
+import { faultKinds, type FaultKind } from '../world/plan.ts';
+import { brokenDisk, lyingDisk } from './disk-faults.ts';
+import { cutNetwork } from './network-faults.ts';
+import { endProcesses } from './process-faults.ts';
+
+/** How long something lasts, in ms. */
+const lastsMs = { from: 200, to: 8_000 };
+
+/** Lets things go wrong, each kind as often as the plan of the seed says. */
+export class Nemesis {
+  readonly #cluster: SimCluster;
+  readonly counts = new Map<FaultKind, number>();
+  #isOver = false;
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+  }
+
+  start(): void {
+    const { world, plan } = this.#cluster;
+    const inMs = -Math.log(1 - world.random.next()) * plan.faultEachMs;
+    world.schedule(inMs, 'fault', () => {
+      if (this.#isOver) return;
+      this.#strike();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#isOver = true;
+  }
+
+  #strike(): void {
+    const kind = this.#draw();
+    if (kind === undefined) return;
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    const { world } = this.#cluster;
+    world.note(`-- ${kind}`);
+    const forMs = world.between(lastsMs.from, lastsMs.to);
+    this.#do(kind, forMs, this.#victim());
+  }
+
+  #do(kind: FaultKind, forMs: number, victim: SimJournal): void {
+    const cluster = this.#cluster;
+    switch (kind) {
+      case 'kill':
+      case 'power':
+      case 'powerAll':
+      case 'pause':
+      case 'restart':
+      case 'placementKill':
+      case 'placementPause':
+      case 'clientKill':
+      case 'clockJump':
+        endProcesses(cluster, kind, victim, forMs);
+        return;
+      case 'partition':
+      case 'oneWay':
+      case 'clog':
+        cutNetwork(cluster, kind, forMs);
+        return;
+      case 'failingSync':
+      case 'failingWrite':
+      case 'slowDisk':
+      case 'fullDisk':
+        brokenDisk(cluster, kind, victim, forMs);
+        return;
+      case 'trim':
+        cluster.trim();
+        return;
+      case 'corrupt':
+      case 'diskLost':
+        lyingDisk(cluster, kind, forMs);
+    }
+  }
+
+  /** Leaders are worth more than others; who leads is not known here, so anybody. */
+  #victim(): SimJournal {
+    const { journals, world } = this.#cluster;
+    const victim = journals[randomInteger(world.random, journals.length)];
+    if (victim === undefined) throw new Error('a cluster has journals');
+    return victim;
+  }
+
+  #draw(): FaultKind | undefined {
+    const { plan, world } = this.#cluster;
+    const total = faultKinds.reduce((sum, kind) => sum + plan.weights[kind], 0);
+    let left = world.random.next() * total;
+    return faultKinds.find((kind) => (left -= plan.weights[kind]) < 0);
+  }
+}

@@ -1,0 +1,91 @@
+import { SimCluster } from './cluster/sim-cluster.ts';
+import { Nemesis } from './faults/nemesis.ts';
+import { planOf } from './world/plan.ts';
+import { World } from './world/world.ts';
+
+/** Steps that one phase may take before it counts as endless. */
+const stepsMax = 200_000;
+/** Virtual time after healing within which everything has to be answered. */
+const healedMs = 60_000;
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly acknowledged: number;
+  readonly failovers: number;
+  readonly virtualMs: number;
+  /** The same for each run of a seed. */
+  readonly hash: number;
+  readonly violations: readonly string[];
+  readonly faults: Readonly<Record<string, number>>;
+}
+
+/**
+ * Runs one seed: a cluster of the shipped servers on virtual time, network and disks; faults for a while,
+ * then none; then everything that was acknowledged is read back.
+ */
+export async function simulate(seed: number, trace?: (line: string) => void): Promise<SeedResult> {
+  const plan = planOf(seed);
+  const world = new World(seed, trace);
+  world.explain(() => JSON.stringify(plan));
+  const onBug = (thrown: unknown): void => {
+    const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    world.violate(`nothing caught: ${error}`);
+  };
+  process.on('uncaughtException', onBug);
+  process.on('unhandledRejection', onBug);
+  try {
+    const cluster = new SimCluster(world, plan);
+    await cluster.start();
+    const nemesis = new Nemesis(cluster);
+    const failing = (): boolean => world.violations.length > 0;
+    nemesis.start();
+    const untilMs = world.nowMs + plan.faultyMs;
+    await world.run({ ms: untilMs, steps: stepsMax, isOver: failing });
+    nemesis.stop();
+    cluster.heal();
+    for (const producer of cluster.producers) producer.stop();
+    if (!failing()) await conclude(cluster);
+    return {
+      seed,
+      steps: world.steps,
+      acknowledged: cluster.acknowledged,
+      failovers: cluster.network.failovers,
+      virtualMs: world.nowMs,
+      hash: world.hash,
+      violations: world.violations,
+      faults: Object.fromEntries(nemesis.counts),
+    };
+  } finally {
+    process.off('uncaughtException', onBug);
+    process.off('unhandledRejection', onBug);
+  }
+}
+
+/** After healing everything is answered, and everything that was acknowledged is there. */
+async function conclude(cluster: SimCluster): Promise<void> {
+  const { world, histories } = cluster;
+  const deadline = { ms: world.nowMs + healedMs, steps: world.steps + stepsMax };
+  const failing = (): boolean => world.violations.length > 0;
+  await world.run({ ...deadline, isOver: () => failing() || cluster.waiting === 0 });
+  if (failing()) return;
+  if (cluster.waiting > 0) {
+    const stuck = cluster.producers.filter(({ waiting }) => waiting > 0).map(({ name }) => name);
+    world.violate(
+      `STUCK: ${stuck.join(', ')} wait for answers ${healedMs} ms after all was healed`,
+    );
+    return;
+  }
+  const reader = cluster.newReader();
+  reader.start();
+  const isRead = (): boolean =>
+    histories.every(
+      ({ shardId, endAcknowledged }) => (reader.tailed.get(shardId) ?? 0) >= endAcknowledged,
+    );
+  const readBy = { ms: world.nowMs + healedMs, steps: world.steps + stepsMax };
+  await world.run({ ...readBy, isOver: () => failing() || isRead() });
+  for (const history of histories) {
+    const end = reader.tailed.get(history.shardId) ?? 0;
+    history.conclude(history.trimMax, end);
+  }
+}

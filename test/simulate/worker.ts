@@ -1,0 +1,17 @@
+/** A process that runs the seeds it is given, one after the other. */
+import { simulate } from './simulation.ts';
+import { takeTurns } from './world/turns.ts';
+
+takeTurns();
+process.on('message', (seeds: number[]) => {
+  void run(seeds);
+});
+process.send?.({ kind: 'ready' });
+
+async function run(seeds: readonly number[]): Promise<void> {
+  for (const seed of seeds) {
+    const result = await simulate(seed);
+    process.send?.({ kind: 'result', result });
+  }
+  process.send?.({ kind: 'ready' });
+}
