@@ -3,6 +3,7 @@ import {
   type Logger,
   OperatingError,
   type Random,
+  toOperatingError,
   expectOperatingError,
 } from '@robustmq/core';
 import {
@@ -302,7 +303,9 @@ export class Controller implements AsyncDisposable {
         await this.#activator.retry();
         await this.topics.finishDeletions();
       }),
-      pass('inventory', config.repairEachMs, () => this.#inventory.retry()),
+      pass('inventory', config.repairEachMs, async () => {
+        await Promise.all(this.#inventory.unchecked.map((nodeId) => this.#compare(nodeId)));
+      }),
       pass('balance', config.balanceEachMs, () => this.#coordinators.balance()),
       pass('retention', config.retentionEachMs, async () => {
         await this.retention.pass();

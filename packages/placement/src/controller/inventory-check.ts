@@ -38,13 +38,12 @@ export class InventoryCheck {
     this.#options = options;
   }
 
-  /** Compares what could not be compared when it was asked for. */
-  async retry(): Promise<void> {
-    const nodeIds = [...this.#unchecked];
-    await Promise.all(nodeIds.map((nodeId) => this.check(nodeId)));
+  /** Journals that are up and could not be asked: to be compared again. */
+  get unchecked(): readonly string[] {
+    return [...this.#unchecked];
   }
 
-  /** Rejects when the journal cannot be asked; {@link retry} asks again while it is up. */
+  /** Rejects when the journal cannot be asked; it is {@link unchecked} then. */
   async check(nodeId: string): Promise<void> {
     this.#unchecked.delete(nodeId);
     try {
