@@ -27,8 +27,11 @@ export class SimStore implements MetadataStore {
   readonly #process: SimProcess;
   readonly #seat: LeaderSeat;
 
+  readonly operationsMax: number;
+
   constructor(inner: MetadataStore, process: SimProcess, seat: LeaderSeat) {
     this.#inner = inner;
+    this.operationsMax = inner.operationsMax;
     this.#process = process;
     this.#seat = seat;
   }
@@ -61,6 +64,7 @@ export class SimStore implements MetadataStore {
     this.#seat.holder = holder;
     return {
       lost: new AbortController().signal,
+      transact: (conditions, operations) => this.transact(conditions, operations),
       [Symbol.asyncDispose]: async () => {
         if (this.#seat.holder === holder) this.#seat.holder = undefined;
       },
