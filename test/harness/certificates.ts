@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import { checkTlsFiles, ClusterTls, type TlsFiles } from '@robustmq/rpc';
 
 import { Authority } from '../../packages/cli/src/certificates/authority.ts';
@@ -23,6 +26,13 @@ export class TestAuthority {
 
   static async create(cluster = 'robustmq'): Promise<TestAuthority> {
     const made = await Authority.create(cluster, validity({ from: -100, until: 365 }));
+    return new TestAuthority(await Authority.load(made));
+  }
+
+  /** The one that `robustmq cluster certs` has made in a folder. */
+  static async load(folder: string): Promise<TestAuthority> {
+    const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
+    const made = { certificate: read('ca.crt'), privateKey: read('ca.key') };
     return new TestAuthority(await Authority.load(made));
   }
 

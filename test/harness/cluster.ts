@@ -12,6 +12,8 @@ export interface ClusterOptions {
   readonly journalArgs?: readonly string[];
   readonly brokerArgs?: readonly string[];
   readonly placementArgs?: readonly string[];
+  /** Folder with one of TLS files for each role, by its name; plaintext without. */
+  readonly tlsDir?: string;
 }
 
 /** A whole cluster of real processes on 127.0.0.1, each of which can be killed and started again. */
@@ -117,7 +119,9 @@ export class Cluster implements AsyncDisposable {
     if (this.#ownsData) rmSync(this.dataDir, { recursive: true, force: true });
   }
 
-  async #start(name: string, args: readonly string[]): Promise<RoleProcess> {
+  async #start(name: string, given: readonly string[]): Promise<RoleProcess> {
+    const { tlsDir } = this.#options;
+    const args = tlsDir === undefined ? given : [...given, '--cluster-tls-dir', join(tlsDir, name)];
     const role = await this.#run(name, [...args, '--http-listen', '127.0.0.1:0']);
     this.#args.set(name, withPorts(this.#args.get(name) ?? args, role));
     return role;

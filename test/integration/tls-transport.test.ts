@@ -216,6 +216,7 @@ const expected: Record<TierRole, string[]> = {
   operator: [
     ...topicCalls,
     'PlacementAdmin/SealShard',
+    'PlacementNode/ListSegments',
     ...logCalls,
     'JournalAdmin/DescribeReplicas',
   ],

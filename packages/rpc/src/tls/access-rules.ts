@@ -43,7 +43,8 @@ export const accessRules: AccessRules = new Map([
     watch: nodes,
     openSegments: ['broker'],
     resolveShards: nodes,
-    listSegments: nodes,
+    // Commands show whole chains.
+    listSegments: [...nodes, 'operator'],
     rollSegments: ['journal'],
     reportUnreachable: nodes,
     allocateProducerIds: ['broker'],
