@@ -46,6 +46,10 @@ export class FakeChains implements PlacementPort {
     },
   };
 
+  reportUnreachable(): Promise<void> {
+    return Promise.resolve();
+  }
+
   attach(storage: JournalStorage, client: RpcClient): void {
     this.#storage = storage;
     this.#client = client;

@@ -2,6 +2,7 @@ import { type Clock, type Logger, OperatingError, type SegmentId } from '@robust
 import {
   journalReplicaMethods,
   type MessageStream,
+  NodeState,
   type ReplicateEntry,
   type ReplicateRequest,
   type ReplicateResponse,
@@ -140,6 +141,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   closed(error: OperatingError | undefined): void {
     this.#stream = undefined;
     if (this.#isEnded) return;
+    if (error?.code === 'UNAVAILABLE') this.#report();
     if (!this.#isAway) {
       const fields = { nodeId: this.#nodeId, code: error?.code, segments: this.#followings.size };
       const message = 'a follower is away: it gets what it misses when it is back';
@@ -147,6 +149,14 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     }
     this.#isAway = true;
     this.#retryLater();
+  }
+
+  /** Placement asks the follower's address, and gives the others their replicas elsewhere if it is gone. */
+  #report(): void {
+    const { placement } = this.#options;
+    const node = placement.catalog.node(this.#nodeId);
+    if (node === undefined || node.state === NodeState.DOWN) return;
+    void placement.reportUnreachable(node.nodeId, node.incarnation);
   }
 
   #retryLater(): void {

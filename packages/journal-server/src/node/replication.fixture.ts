@@ -109,6 +109,8 @@ export class ReplicaSetFixture implements AsyncDisposable {
   readonly members: readonly [Member, Member, Member];
   readonly segmentId = segmentId('ab'.repeat(16));
   readonly placement: PlacementPort;
+  /** Journals that placement was told cannot be reached. */
+  readonly reported: string[] = [];
   #client: RpcClient | undefined;
 
   private constructor(limits: Partial<JournalLimits>) {
@@ -117,6 +119,10 @@ export class ReplicaSetFixture implements AsyncDisposable {
     this.placement = {
       // A drain then waits for nobody.
       connected: false,
+      reportUnreachable: (name) => {
+        this.reported.push(name);
+        return Promise.resolve();
+      },
       rollSegments: () => Promise.reject(new Error('nothing is rolled')),
       resolveShards: () => Promise.reject(new Error('nothing is resolved')),
       catalog: {

@@ -79,6 +79,7 @@ describe('replication', () => {
     await untilEqual(set, away);
     const said = set.leader.warnings.filter((message) => message.includes('a follower is away'));
     expect(said).toHaveLength(1);
+    expect(new Set(set.reported)).toEqual(new Set([away.name]));
   });
 
   it('commits nothing when both followers are away', async () => {

@@ -52,7 +52,7 @@ export class SealRepair {
     if (due.length === 0) return;
     for (const [shardId, error] of await this.#sealer.seal(due)) {
       if (error === undefined) this.#failed.delete(shardId);
-      else this.#noteFailure(shardId, nowMs);
+      else if (error.code !== 'RESOURCE_EXHAUSTED') this.#noteFailure(shardId, nowMs);
     }
   }
 

@@ -21,6 +21,7 @@ import {
   type SealDecision,
   type SealQuorum,
 } from '../core/seal-decision.ts';
+import { TokenBucket } from '../core/token-bucket.ts';
 import { decideUnsafeSeal } from '../core/unsafe-seal.ts';
 import { ByNode } from './by-node.ts';
 import { shardOf } from './image.ts';
@@ -37,6 +38,13 @@ export interface SealerOptions {
   /** Told of each segment that was sealed; `removed` when it was empty. */
   readonly onSealed: (segment: Segment, removed: boolean) => void;
 }
+
+/**
+ * Seals that begin at once, and then each second: far more than the failover of a journal takes, and an
+ * end to journals that come and go making work which makes them go.
+ */
+const sealsAtOnce = 20_000;
+const sealsPerSecond = 5_000;
 
 /** How one shard fared: undefined when it has no unsealed segment any more. */
 export type SealOutcome = OperatingError | undefined;
@@ -57,6 +65,7 @@ export class Sealer {
   readonly #attempts: SharedAttempts<SealOutcome>;
   /** Shards that an operator has sealed with whoever answers, and the end that has to be reached. */
   readonly #unsafe = new Map<number, number>();
+  readonly #budget = new TokenBucket(sealsAtOnce, sealsPerSecond);
 
   constructor(options: SealerOptions) {
     this.#options = options;
@@ -117,6 +126,8 @@ export class Sealer {
       outcomes.set(shardId, waitingFor(shard));
       return false;
     });
+    const granted = this.#budget.take(possible.length, this.#options.clock.monotonicMs());
+    for (const shardId of possible.splice(granted)) outcomes.set(shardId, tooMany(shardId));
     const { attempts, error: notBegun } = await this.#begin(possible);
     await this.#fence(attempts);
     await this.#copy(attempts);
@@ -305,6 +316,11 @@ function replyOf(nodeId: string, answer: FenceOutcome): FenceReply | undefined {
 
 function fencedHigher(code: number): boolean {
   return errorCodeOf(code) === 'FENCED';
+}
+
+function tooMany(shardId: number): OperatingError {
+  const message = `shard ${shardId}: too many segments are being sealed, its turn comes`;
+  return new OperatingError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 500 });
 }
 
 function waitingFor(shard: Shard): OperatingError {

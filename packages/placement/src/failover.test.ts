@@ -1,0 +1,62 @@
+import { turns } from '@robustmq/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chainOf, Cluster } from './cluster.fixture.ts';
+
+describe('failover', () => {
+  let cluster: Cluster;
+  beforeEach(async () => {
+    cluster = await Cluster.start();
+    for (const name of ['j1', 'j2', 'j3', 'j4']) await cluster.journal(name);
+  });
+  afterEach(() => cluster[Symbol.asyncDispose]());
+
+  async function opened(partitions: number): Promise<number[]> {
+    const shardIds = await cluster.topic('t', partitions);
+    await Promise.all(shardIds.map((shardId) => cluster.client.openSegments(shardId)));
+    // Each has one record, on all its replicas.
+    for (const { replicas } of cluster.journals) {
+      for (const replica of replicas.values()) replica.length = 1;
+    }
+    return shardIds;
+  }
+  const leaderOf = (shardId: number) => {
+    const segment = cluster.client.catalog.shard(shardId)?.segments.at(-1);
+    return cluster.journals.find(({ nodeId }) => nodeId === segment?.leaderNodeId);
+  };
+
+  it('seals at once what a journal led when somebody reports that it refuses, without any time going by', async () => {
+    const [shardId = 0] = await opened(1);
+    const leader = leaderOf(shardId);
+    await leader?.kill();
+    await cluster.client.reportUnreachable(leader?.nodeId ?? '', 1);
+    await turns(200);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+  });
+
+  it('seals at once what a journal led when it is back as a new incarnation', async () => {
+    const [shardId = 0] = await opened(1);
+    const leader = leaderOf(shardId);
+    await leader?.kill();
+    await leader?.start();
+    await turns(200);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+  });
+
+  it('fails over what a journal led in few orders and transactions', async () => {
+    const shardIds = await opened(2_000);
+    const victim = cluster.journals[0];
+    const led = new Set(shardIds.filter((shardId) => leaderOf(shardId) === victim));
+    expect(led.size).toBeGreaterThan(450);
+    const fences: number[] = [];
+    for (const journal of cluster.journals) {
+      journal.onOrder = (order, items) => {
+        if (order === 'fence') fences.push(items);
+      };
+    }
+    await victim?.kill();
+    await cluster.client.reportUnreachable('j1', 1);
+    await turns(2_000);
+    for (const shardId of led) expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+    expect(fences.length).toBeLessThanOrEqual(3);
+  });
+});
