@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly idleSeconds: number;
   readonly idleConnections: number;
   readonly restartShards: number;
+  /** Rounds of each fault in the scenario outage. */
+  readonly rounds: number;
   /** Threads of the load generator. */
   readonly threads: number;
   readonly systems: readonly SystemName[];
@@ -34,7 +36,8 @@ const numbers = {
   threads: { value: threadsDefault, help: 'threads of the load generator' },
   'idle-seconds': { value: 60, help: 'how long idle connections are held' },
   'idle-connections': { value: 10_000, help: 'how many of them' },
-  'restart-shards': { value: 5_000, help: 'shards of the journal that is restarted' },
+  'restart-shards': { value: 5_000, help: 'shards of the journal that is restarted or killed' },
+  rounds: { value: 20, help: 'rounds of each fault in the scenario outage' },
 } as const;
 
 type NumberName = keyof typeof numbers;
@@ -68,6 +71,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions | undef
     idleSeconds: number('idle-seconds'),
     idleConnections: number('idle-connections'),
     restartShards: number('restart-shards'),
+    rounds: number('rounds'),
     threads: number('threads'),
     systems: chosenSystems(values.only),
     dataDir: values['data-dir'] ?? tmpdir(),
@@ -78,7 +82,10 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions | undef
 export const usage = [
   'usage: pnpm bench mqtt [options]',
   '',
-  `  --scenario NAME[,...]  of ${scenarios.map(({ name }) => name).join(', ')}; default: all`,
+  `  --scenario NAME[,...]  of ${scenarios.map(({ name }) => name).join(', ')}; default: all but ${scenarios
+    .filter(({ isLong }) => isLong)
+    .map(({ name }) => name)
+    .join(', ')}`,
   '  --only NAME            ours or mosquitto',
   "  --data-dir DIR         a folder on a disk; default: the system's temporary folder",
   '  --json FILE            writes everything that was measured',
@@ -95,7 +102,7 @@ function positive(name: NumberName, text: string | undefined): number {
 }
 
 function chosenScenarios(lists: readonly string[] | undefined): readonly Scenario[] {
-  if (lists === undefined) return scenarios;
+  if (lists === undefined) return scenarios.filter(({ isLong }) => isLong !== true);
   return lists
     .flatMap((list) => list.split(','))
     .map((name) => {

@@ -9,6 +9,8 @@ import { runIdle } from './idle.ts';
 import { measureSync, refuseMemoryDisk } from './measure/data-disk.ts';
 import { machineLine } from './measure/machine.ts';
 import { runFailover } from './recovery/failover.ts';
+import { runManyShards } from './recovery/many-shards.ts';
+import { runOutage } from './recovery/outage.ts';
 import { runRestart } from './recovery/restart.ts';
 import { renderTable, type ReportedScenario } from './report.ts';
 import type { Scenario } from './scenario.ts';
@@ -72,7 +74,7 @@ async function report(
   scenario: Scenario,
   options: BenchOptions,
 ): Promise<ReportedScenario | undefined> {
-  const oursOnly = scenario.kind === 'restart' || scenario.kind === 'failover';
+  const oursOnly = scenario.kind !== 'load' && scenario.kind !== 'idle';
   if (oursOnly && !options.systems.includes('ours')) return undefined;
   console.log(`\n${scenario.name}: ${scenario.title}`);
   const dataDir = mkdtempSync(join(options.dataDir, 'robustmq-bench-'));
@@ -102,6 +104,10 @@ function outcomeOf(
       return runRestart(options, tools);
     case 'failover':
       return runFailover(options, tools);
+    case 'outage':
+      return runOutage(options, tools);
+    case 'many-shards':
+      return runManyShards(scenario, options, tools);
     default:
       return unreachable(scenario);
   }

@@ -11,6 +11,10 @@ export interface TargetFigures {
   readonly allWritableMs?: number;
   /** Segments that a second restart added. */
   readonly segmentsAdded?: number;
+  /** Longest write outage of a shard, 99th percentile, by what it has lost. */
+  readonly leaderKilledP99Ms?: number;
+  readonly followerKilledP99Ms?: number;
+  readonly leaderStoppedP99Ms?: number;
 }
 
 /** What has to be reached. */
@@ -25,6 +29,8 @@ interface ScenarioBase {
   /** For people, in a few words. */
   readonly title: string;
   readonly target?: Target;
+  /** It takes minutes: it runs only when it is named. */
+  readonly isLong?: true;
 }
 
 /** Messages as fast as the window lets them; ours against Mosquitto. */
@@ -48,7 +54,24 @@ export interface FailoverScenario extends ScenarioBase {
   readonly kind: 'failover';
 }
 
-export type Scenario = LoadScenario | IdleScenario | RestartScenario | FailoverScenario;
+/** Journals that are killed and stopped under writers; ours only. */
+export interface OutageScenario extends ScenarioBase {
+  readonly kind: 'outage';
+}
+
+/** A journal that leads thousands of shards with replicas is killed; ours only. */
+export interface ManyShardsScenario extends ScenarioBase {
+  readonly kind: 'many-shards';
+  readonly journals: number;
+}
+
+export type Scenario =
+  | LoadScenario
+  | IdleScenario
+  | RestartScenario
+  | FailoverScenario
+  | OutageScenario
+  | ManyShardsScenario;
 
 const pairs = { publishers: 4, subscribers: 4, topics: 4, payloadBytes: 128 } as const;
 
@@ -109,7 +132,30 @@ export const scenarios: readonly Scenario[] = [
     title: 'SIGKILL of one of two brokers, until its 50 sessions are served by the other',
     target: { text: 'p99 ≤ 2 s', atMost: { p99Ms: 2_000 } },
   },
+  {
+    kind: 'outage',
+    name: 'outage',
+    isLong: true,
+    title: 'SIGKILL and SIGSTOP of one of three journals: the longest write outage of each shard',
+    target: {
+      text: 'p99: leader killed ≤ 1 s, follower killed < 200 ms, leader stopped ≤ 4 s',
+      atMost: { leaderKilledP99Ms: 1_000, followerKilledP99Ms: 200, leaderStoppedP99Ms: 4_000 },
+    },
+  },
+  manyShards(3),
+  manyShards(4),
 ];
+
+function manyShards(journals: number): ManyShardsScenario {
+  return {
+    kind: 'many-shards',
+    name: `many-shards-${journals}`,
+    isLong: true,
+    title: `SIGKILL of one of ${journals} journals that leads 5,000 shards with 3 replicas, until a probe append to each is acknowledged`,
+    target: { text: '≤ 5 s', atMost: { allWritableMs: 5_000 } },
+    journals,
+  };
+}
 
 function atLeast(times: number): Target {
   return { text: `≥ ${times} ×`, atLeast: { ratio: times } };

@@ -6,7 +6,7 @@ import {
 } from '@robustmq/journal-client';
 import { PlacementClient } from '@robustmq/placement-client';
 import { noHeaders } from '@robustmq/record-batch';
-import { grpcTransport } from '@robustmq/rpc';
+import { grpcTransport, NodeState, type Segment, SegmentState } from '@robustmq/rpc';
 
 const noTokens = new Uint32Array();
 
@@ -57,6 +57,28 @@ export class ProbeClient implements AsyncDisposable {
         else batch.addListener({ batchSettled });
       }
     });
+  }
+
+  /** Who leads the open segment of a shard, as far as is known here. */
+  leaderOf(id: ShardId): string | undefined {
+    return this.#openSegment(id)?.leaderNodeId;
+  }
+
+  /** Replicas of the open segment of a shard whose journals are up, its leader in the incarnation that leads. */
+  liveReplicas(id: ShardId): number {
+    const { catalog } = this.#placement;
+    const segment = this.#openSegment(id);
+    if (segment === undefined) return 0;
+    const up = segment.replicaNodeIds.filter(
+      (nodeId) => catalog.node(nodeId)?.state === NodeState.UP,
+    );
+    const leader = catalog.node(segment.leaderNodeId);
+    return leader?.incarnation === segment.leaderIncarnation ? up.length : 0;
+  }
+
+  #openSegment(id: ShardId): Segment | undefined {
+    const last = this.#placement.catalog.shard(id)?.segments.at(-1);
+    return last?.state === SegmentState.OPEN ? last : undefined;
   }
 
   /** How many segments each shard has, by shard. */
