@@ -151,11 +151,18 @@ describe('a cluster with mutual TLS', () => {
     await expect.poll(log).toContain('CERT_HAS_EXPIRED');
   });
 
-  it('lets no role start with a certificate that is not its own kind, or half of one', async () => {
+  it('lets no role start with a certificate that is of another kind or host, or half of one', async () => {
     const start = (...args: string[]): Promise<Finished> =>
       robustmq('broker', '--mqtt-listen', 'off', '--http-listen', 'off', ...args);
     const asJournal = await start('--cluster-tls-dir', tiers.path('journal-1'));
     expect(asJournal.stderr).toMatch(/^robustmq: the certificate is journal .* the role broker/);
+    const other = await start(
+      '--cluster-tls-dir',
+      tiers.path('broker-1'),
+      '--listen',
+      '127.0.0.9:0',
+    );
+    expect(other.stderr).toMatch(/^robustmq: the certificate does not name 127\.0\.0\.9,/);
     const half = await start('--cluster-tls-ca', tiers.path('ca.crt'));
     expect(half.stderr).toMatch(/^robustmq: TLS needs --cluster-tls-ca, --cluster-tls-cert and/);
     const nothing = await start('--cluster-tls-dir', tiers.path('nobody'));

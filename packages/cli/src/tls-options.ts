@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { OperatingError } from '@robustmq/core';
@@ -33,6 +34,16 @@ export function readTlsFiles({ ca, cert, key }: TlsPaths): TlsFiles {
   return { authorities: read(ca), certificate: read(cert), privateKey: read(key) };
 }
 
+/** The same without waiting in the event loop: a file system that hangs hangs nothing else. */
+export async function loadTlsFiles({ ca, cert, key }: TlsPaths): Promise<TlsFiles> {
+  const [authorities, certificate, privateKey] = await Promise.all([
+    load(ca),
+    load(cert),
+    load(key),
+  ]);
+  return { authorities, certificate, privateKey };
+}
+
 /** Of a command that runs and ends; undefined when no files are given. */
 export function commandTls(options: Options, roles: readonly TierRole[]): ClusterTls | undefined {
   const paths = tlsPaths(options);
@@ -43,7 +54,19 @@ function read(name: string): TlsFiles['certificate'] {
   try {
     return { name, content: readFileSync(name, 'utf8') };
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new OperatingError('INVALID_ARGUMENT', `${name} cannot be read: ${reason}`);
+    throw unreadable(name, thrown);
   }
+}
+
+async function load(name: string): Promise<TlsFiles['certificate']> {
+  try {
+    return { name, content: await readFile(name, 'utf8') };
+  } catch (thrown) {
+    throw unreadable(name, thrown);
+  }
+}
+
+function unreadable(name: string, thrown: unknown): OperatingError {
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return new OperatingError('INVALID_ARGUMENT', `${name} cannot be read: ${reason}`);
 }

@@ -209,7 +209,7 @@ export { isConnectionRefused } from './connection-refused.ts';
 export { errorOfStatus, refusalOf, toStatus } from './status.ts';
 export { type AccessRules, accessRules } from './tls/access-rules.ts';
 export { ClusterTls } from './tls/cluster-tls.ts';
-export { checkTlsFiles, type TlsFiles } from './tls/tls-files.ts';
+export { type CheckedTls, checkTlsFiles, type TlsFiles } from './tls/tls-files.ts';
 export {
   describeIdentity,
   identityNamePattern,

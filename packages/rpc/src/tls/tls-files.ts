@@ -20,6 +20,7 @@ export interface TlsFiles {
 
 /** Files that belong together and can be used now. */
 export interface CheckedTls {
+  readonly certificate: X509Certificate;
   readonly identity: PeerIdentity;
   /** Ends of validity, in ms since 1970; of the authorities the first. */
   readonly certificateUntilMs: number;
@@ -59,6 +60,7 @@ export function checkTlsFiles(files: TlsFiles, nowMs: number): CheckedTls {
   } as const;
   tryContext(certificate, contextOptions);
   return {
+    certificate: own,
     identity: identityIn(certificate, own),
     certificateUntilMs: Date.parse(own.validTo),
     authorityUntilMs: Math.min(...trusted.map((each) => Date.parse(each.validTo))),
