@@ -50,6 +50,7 @@ export class ShardReader {
   async #readPersistently(task: ReadTask, position: number): Promise<ReadResponse | undefined> {
     const { clock, limits } = this.#context;
     const giveUpAtMs = task.waitUntilMs + limits.patienceMs;
+    let outOfRange = 0;
     for (let attempt = 1; ; attempt++) {
       task.signal.throwIfAborted();
       try {
@@ -57,7 +58,8 @@ export class ShardReader {
       } catch (thrown) {
         task.signal.throwIfAborted();
         const error = toOperatingError(thrown);
-        if (!isWorthAnother(error, attempt) || clock.monotonicMs() > giveUpAtMs) throw error;
+        if (error.code === 'OFFSET_OUT_OF_RANGE') outOfRange++;
+        if (!isWorthAnother(error, outOfRange) || clock.monotonicMs() > giveUpAtMs) throw error;
         this.#context.countRetry(error.code);
         await this.#resolveAgain(task, attempt);
       }
@@ -177,8 +179,9 @@ export class ShardReader {
 
   #unknownOffset(shardId: number, position: number): OperatingError {
     const shard = this.#context.catalog.shard(shardId);
-    if (shard === undefined) {
-      return new OperatingError('UNAVAILABLE', `shard ${shardId} is not in the catalog yet`);
+    // It may have come while placement was asked.
+    if (shard === undefined || this.#finder.findKnown(shardId, position).kind !== 'unknown') {
+      return new OperatingError('UNAVAILABLE', `shard ${shardId} was not in the catalog yet`);
     }
     return new OperatingError(
       'OFFSET_OUT_OF_RANGE',
@@ -211,8 +214,8 @@ function emptyResult(position: number): ReadResult {
 }
 
 /** An offset out of range is believed the second time, when placement was asked in between. */
-function isWorthAnother(error: OperatingError, attempt: number): boolean {
-  if (error.code === 'OFFSET_OUT_OF_RANGE') return attempt === 1;
+function isWorthAnother(error: OperatingError, outOfRange: number): boolean {
+  if (error.code === 'OFFSET_OUT_OF_RANGE') return outOfRange === 1;
   return error.retriable || error.code === 'FENCED' || error.code === 'CORRUPT_BATCH';
 }
 

@@ -44,6 +44,7 @@ export class SimCluster {
           placement: [this.placement.address],
           diskMs: plan.diskMs,
           diskLies: at < plan.faultyDisks,
+          onGone: (journal) => this.#gone(journal),
         }),
     );
   }
@@ -88,6 +89,12 @@ export class SimCluster {
     this.world.schedule(inMs, 'nemesis', () => {
       if (!this.#isQuiet) work();
     });
+  }
+
+  /** Once all is healed, a supervisor starts what ends. */
+  #gone(journal: SimJournal): void {
+    if (!this.#isQuiet) return;
+    this.world.schedule(100, 'supervisor', () => this.revive(journal));
   }
 
   revive(journal: SimJournal): void {

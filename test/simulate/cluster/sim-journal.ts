@@ -30,6 +30,8 @@ export interface SimJournalOptions {
   readonly diskMs: number;
   /** Its disk may lie: what it cannot read any more is nobody's fault. */
   readonly diskLies: boolean;
+  /** Told when its process has gone, however that came. */
+  readonly onGone: (journal: SimJournal) => void;
 }
 
 /** A journal: the shipped server on a machine of the world. */
@@ -137,7 +139,10 @@ export class SimJournal {
   /** It has ended by itself. */
   #ended(error: Error): void {
     const { world } = this.process;
-    if (!this.mayEnd && !this.diskLies) world.violate(`${this.name} ended: ${error.message}`);
+    // A start needs room for what it writes anew.
+    const hasNoRoom = this.#server === undefined && error.message.startsWith('ENOSPC');
+    if (!this.mayEnd && !this.diskLies && !hasNoRoom)
+      world.violate(`${this.name} ended: ${error.message}`);
     world.note(`${this.name} cannot go on: ${error.message}`);
     this.disk.kill();
     this.#gone('ends', false);
@@ -151,6 +156,7 @@ export class SimJournal {
     this.#server = undefined;
     this.process.die(how);
     this.#options.network.died(this.name, silently);
+    this.#options.onGone(this);
   }
 
   /** Some bit of the log or of a segment file turns. */
