@@ -50,6 +50,8 @@ export interface ReplicaState {
   commitLength: number;
   /** Final length, once sealed. */
   sealedLength: number | undefined;
+  /** The seal took records away that were here and never committed. */
+  isCut: boolean;
   /** What only a leader has. */
   leading: Leading | undefined;
 }
@@ -108,6 +110,7 @@ export function replicaState(
     match,
     commitLength: Math.min(stored.sealedLength ?? 0, stored.length),
     sealedLength: stored.sealedLength,
+    isCut: false,
     leading: undefined,
   };
 }

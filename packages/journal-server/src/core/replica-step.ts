@@ -209,6 +209,7 @@ function sealed(state: ReplicaState, length: number, effects: ReplicaEffect[]): 
   assert(length >= state.commitLength, 'a seal keeps everything that was committed (I1)');
   const wasLeader = state.role === 'leader';
   state.sealedLength = length;
+  state.isCut = length < state.length;
   state.length = Math.min(state.length, length);
   state.commitLength = state.length;
   const { match, identity } = state;

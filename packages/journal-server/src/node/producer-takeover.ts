@@ -74,6 +74,8 @@ export class ProducerTakeover {
   /** A segment is led no more: its producers wait in memory for the next leader, if none has them. */
   keep(replica: Replica): void {
     if (replica.aborted !== undefined) replica.state.leading = undefined;
+    // It has folded batches that were never committed and are gone: a retry of one is no duplicate.
+    if (replica.state.isCut) this.forget(replica);
     if (replica.state.leading === undefined) return;
     this.#closed.add(replica);
     for (const oldest of this.#closed) {

@@ -1,13 +1,14 @@
 import { OperatingError } from '@robustmq/core';
 import {
   AckLevel,
+  journalControlMethods,
   journalReplicaMethods,
   type ReplicateResult,
   segmentIdToBytes,
 } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
 import { batchOf, entry, producerBatch, until } from './node.fixture.ts';
-import { type Member, ReplicaSetFixture } from './replication.fixture.ts';
+import { authority, type Member, ReplicaSetFixture } from './replication.fixture.ts';
 import { codeOf } from './stream-clients.fixture.ts';
 
 /** Until both logs are the same, durably. */
@@ -256,5 +257,53 @@ describe('a copy for a seal', () => {
     for (const member of set.followers) await set.fence(member, 2);
     const order = { epoch: 2, length: 7 };
     expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 7 });
+  });
+});
+
+describe('a leader that was sealed without', () => {
+  /** A segment behind the first, on the old leader alone, and led by it. */
+  async function leadNext(set: ReplicaSetFixture, baseOffset: number): Promise<void> {
+    const { leader, segmentId: previous } = set;
+    const segmentId = Buffer.alloc(16, 0xcd);
+    const replicaNodeIds = [leader.name];
+    const replica = { segmentId, shardId: 1, epoch: 3, replicaNodeIds, ackQuorum: 1 };
+    const client = set.client(leader);
+    await client.call(journalControlMethods.prepare, { authority, replicas: [replica] });
+    const segment = {
+      segmentId,
+      epoch: 3,
+      baseOffset,
+      incarnation: leader.storage.incarnation,
+      previousSegmentId: segmentIdToBytes(previous),
+      previousFullNodes: [],
+      policy: undefined,
+    };
+    const order = { authority, segments: [segment] };
+    const { results } = await client.call(journalControlMethods.activate, order);
+    expect(results.map(({ code }) => code)).toEqual([0]);
+  }
+
+  it('knows nothing of batches that were cut: a retry is appended, not taken for a duplicate', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const appends = set.appends();
+    const kept = await appends.offset(entry(1, producerBatch(0)));
+    for (const follower of set.followers) await follower.crash();
+    const lost = entry(1, producerBatch(1));
+    appends.send(lost);
+    await until(() => set.replica(set.leader).stored.durableLength === 2);
+    const sealed = {
+      segmentId: segmentIdToBytes(set.segmentId),
+      length: 1,
+      baseOffset: 100,
+      epoch: 2,
+    };
+    const notice = { authority, segments: [sealed] };
+    await set.client(set.leader).call(journalControlMethods.sealNotify, notice);
+    expect(codeOf((await appends.answer(lost)).status)).toBe('INDETERMINATE');
+    await leadNext(set, kept + 1);
+    await appends.offset(entry(1, batchOf(['another']), { resume: true }));
+    const retry = entry(1, producerBatch(1));
+    expect(await appends.offset(retry)).toBe(kept + 2);
+    expect(appends.results.get(retry.appendId)?.duplicate).toBe(false);
   });
 });
