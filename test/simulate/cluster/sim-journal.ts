@@ -149,7 +149,6 @@ export class SimJournal {
     const isUnreadable =
       this.disk.paths().length > 0 && /cannot be read|damaged/i.test(error.message);
     if (this.diskLies && isUnreadable) this.replaceDisk();
-    this.mayEnd = false;
   }
 
   #gone(how: string, silently: boolean): void {

@@ -116,14 +116,17 @@ export class SimClient implements RpcClient {
         if (isFirst) back(() => answer.fail(error));
         return;
       }
-      world.explain(() => `${here} > ${there} ${method.path.slice(14)}${isFirst ? '' : ' again'}`);
+      world.explain(
+        () =>
+          `${here} > ${there} ${method.path.slice(14)}${isFirst ? '' : ' again'} ${inShort(method.requestDeserialize(bytes))}`,
+      );
       network.called(method.path);
       const copy = Buffer.from(bytes);
       whenSettled(
         server.call(method, copy, { peer: here, signal }),
         (response) => {
           const decoded = method.responseDeserialize(response);
-          world.explain(() => `${there} < ${here} ${refusalsIn(decoded)}`);
+          world.explain(() => `${there} < ${here} ${inShort(decoded)}`);
           if (isFirst) back(() => answer.resolve(method.responseDeserialize(response)));
         },
         (thrown) => {
@@ -166,17 +169,12 @@ export class SimClient implements RpcClient {
   }
 }
 
-/** What an answer refuses, for the readable trace. */
-function refusalsIn(response: unknown): string {
-  const codes = JSON.stringify(response, (key, value: unknown) =>
-    key === 'status' ||
-    key === 'results' ||
-    key === '' ||
-    /^\d+$/.test(key) ||
-    key === 'code' ||
-    key === 'message'
-      ? value
-      : undefined,
-  );
-  return codes.slice(0, 200);
+/** What was asked or answered, in short, for the readable trace. */
+function inShort(message: unknown): string {
+  const text = JSON.stringify(message, (key, value: unknown) => {
+    const bytes = value as { readonly type?: string; readonly data?: readonly number[] } | null;
+    if (bytes?.type === 'Buffer') return Buffer.from(bytes.data ?? []).toString('hex', 0, 3);
+    return key === 'authority' ? undefined : value;
+  });
+  return text.replaceAll('"', '').slice(0, 300);
 }

@@ -59,6 +59,7 @@ export class ShardHistory {
     const writer = this.#writer(mark.writer);
     if (!writer.acknowledged.has(mark.sequence)) this.acknowledged++;
     writer.acknowledged.add(mark.sequence);
+    this.#world.explain(() => `shard ${this.shardId}: ${nameOf(mark)} acknowledged at ${offset}`);
     this.#endAcknowledged = Math.max(this.#endAcknowledged, offset + 1);
     this.see(mark, offset, 'acknowledged');
   }

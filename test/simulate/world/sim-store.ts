@@ -62,9 +62,15 @@ export class SimStore implements MetadataStore {
     const holder = { process: this.#process, life: this.#process.life };
     while (this.#isTaken) await this.#turn(leadAgainMs);
     this.#seat.holder = holder;
+    // One after the other, in the order of the calls.
+    let last: Promise<unknown> = Promise.resolve();
     return {
       lost: new AbortController().signal,
-      transact: (conditions, operations) => this.transact(conditions, operations),
+      transact: (conditions, operations) => {
+        const done = last.then(() => this.transact(conditions, operations));
+        last = done.catch(() => {});
+        return done;
+      },
       [Symbol.asyncDispose]: async () => {
         if (this.#seat.holder === holder) this.#seat.holder = undefined;
       },
