@@ -60,7 +60,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions | undef
   });
   if (values.help || positionals[0] === undefined) return undefined;
   if (positionals.join(' ') !== 'mqtt') {
-    throw new Error(`bench ${positionals.join(' ')}: the only bench is "mqtt"`);
+    throw new Error(`bench ${positionals.join(' ')}: there are "mqtt" and "journal"`);
   }
   const number = (name: NumberName): number => positive(name, values[name]);
   return {
@@ -81,6 +81,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions | undef
 
 export const usage = [
   'usage: pnpm bench mqtt [options]',
+  '       pnpm bench journal [options], see pnpm bench journal --help',
   '',
   `  --scenario NAME[,...]  of ${scenarios.map(({ name }) => name).join(', ')}; default: all but ${scenarios
     .filter(({ isLong }) => isLong)

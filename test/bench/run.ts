@@ -1,4 +1,7 @@
-/** `pnpm bench mqtt`: the system as separate processes under load, beside Mosquitto in memory. */
+/**
+ * `pnpm bench mqtt`: the system as separate processes under load, beside Mosquitto in memory.
+ * `pnpm bench journal`: appends to one journal and to three, beside the disk.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -6,6 +9,7 @@ import { unreachable } from '@robustmq/core';
 
 import { type BenchOptions, parseBenchOptions, usage } from './bench-options.ts';
 import { runIdle } from './idle.ts';
+import { benchJournal } from './journal/journal-bench.ts';
 import { measureSync, refuseMemoryDisk } from './measure/data-disk.ts';
 import { machineLine } from './measure/machine.ts';
 import { runFailover } from './recovery/failover.ts';
@@ -20,8 +24,10 @@ import { mosquittoVersion } from './systems/mosquitto-system.ts';
 import { runThroughput } from './throughput.ts';
 
 try {
-  const options = parseBenchOptions(process.argv.slice(2));
-  if (options === undefined) console.log(usage);
+  const [name, ...rest] = process.argv.slice(2);
+  const options = name === 'journal' ? 'journal' : parseBenchOptions(process.argv.slice(2));
+  if (options === 'journal') await benchJournal(rest);
+  else if (options === undefined) console.log(usage);
   else process.exitCode = (await bench(options)) ? 0 : 1;
 } catch (error) {
   console.error(`bench: ${reasonOf(error)}`);
