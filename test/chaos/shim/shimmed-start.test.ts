@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 import { RoleProcess } from '../../harness/process.ts';
 import { connectMqtt, Inbox } from '../../integration/mqtt-client.ts';
+import { TortureClient } from '../torture/torture-client.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'robustmq-shim-'));
 const library = join(folder, 'shim.so');
@@ -85,7 +86,7 @@ describe.skipIf(reason !== undefined)(`what the machine does to a role${skipped}
       () => 'refused',
     );
     expect(await role.exited()).not.toBe(0);
-    expect(role.log.join('\n')).toMatch(/the journal cannot go on/);
+    expect(role.log.join('\n')).toMatch(/the journal cannot go on|the disk of .* fails/);
     publisher.end(true);
     expect(await late).toBe('refused');
 
@@ -98,6 +99,24 @@ describe.skipIf(reason !== undefined)(`what the machine does to a role${skipped}
     expect(inbox.payloads.slice(0, sent.length)).toEqual(sent);
     await client.endAsync();
     await again.kill();
+  });
+
+  it('a sync of placement that fails: the process ends, whoever asked', async () => {
+    const broken = join(folder, 'placement-broken');
+    const free = '127.0.0.1:0';
+    const ports = ['--listen', free, '--http-listen', free];
+    const args = ['placement', '--data-dir', join(folder, 'placement'), ...ports];
+    const shim = { LD_PRELOAD: library, SHIM_BROKEN: broken };
+    const role = await RoleProcess.start('placement', args, shim);
+    await using client = await TortureClient.connect('asker', role.address('grpc'), 1);
+    await client.journal.newProducerId();
+    writeFileSync(broken, '');
+    const trims = [{ shardId: 1, offset: 0 }];
+    await Promise.allSettled([
+      client.placement.allocateProducerIds(1),
+      client.placement.trimShards(trims),
+    ]);
+    expect(await role.exited()).toBe(70);
   });
 
   it('a flood that is faster than the disk: memory stays within what is allowed, others are served', async () => {

@@ -1,5 +1,5 @@
 /* Preloaded into a role: syncs take SHIM_SYNC_MS longer, the wall clock is ahead by the whole number of
- * seconds that stands in the file SHIM_CLOCK, and fdatasync fails once the file SHIM_BROKEN is there. */
+ * seconds that stands in the file SHIM_CLOCK, and syncs fail once the file SHIM_BROKEN is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -31,8 +31,8 @@ static int is_broken(void) {
   return path && access(path, F_OK) == 0;
 }
 
-int fdatasync(int file) {
-  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+static int sync_by(const char *name, int file) {
+  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
   wait_as_told();
   if (is_broken()) {
     errno = EIO;
@@ -41,11 +41,9 @@ int fdatasync(int file) {
   return real(file);
 }
 
-int fsync(int file) {
-  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-  wait_as_told();
-  return real(file);
-}
+int fdatasync(int file) { return sync_by("fdatasync", file); }
+
+int fsync(int file) { return sync_by("fsync", file); }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
   int (*real)(clockid_t, struct timespec *) =

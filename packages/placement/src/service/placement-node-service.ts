@@ -1,4 +1,4 @@
-import { OperatingError, toOperatingError } from '@robustmq/core';
+import { OperatingError, expectOperatingError } from '@robustmq/core';
 import {
   type HeartbeatResponse,
   type MessageStream,
@@ -57,7 +57,7 @@ export class PlacementNodeService {
         const first = await allocateProducerIds(controller.ledger, count);
         return { status: undefined, first, count };
       } catch (thrown) {
-        return { status: toStatus(toOperatingError(thrown)), first: 0, count: 0 };
+        return { status: toStatus(expectOperatingError(thrown)), first: 0, count: 0 };
       }
     });
     registry.unary(placementNodeMethods.holdShards, async (request) => {
@@ -65,7 +65,7 @@ export class PlacementNodeService {
         await holdShards(controller.ledger, request);
         return { status: undefined };
       } catch (thrown) {
-        return { status: toStatus(toOperatingError(thrown)) };
+        return { status: toStatus(expectOperatingError(thrown)) };
       }
     });
   }
@@ -115,7 +115,7 @@ export class PlacementNodeService {
       await this.#options.controller.retention.trim(shardId, offset);
       return this.#result(shardId, undefined);
     } catch (thrown) {
-      return this.#result(shardId, toOperatingError(thrown));
+      return this.#result(shardId, expectOperatingError(thrown));
     }
   }
 

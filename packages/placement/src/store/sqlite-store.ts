@@ -1,7 +1,7 @@
 // The thin shell around the file: better-sqlite3 opens it by itself, the folder has to be there.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { OperatingError } from '@robustmq/core';
+import { AssertionFailure, OperatingError } from '@robustmq/core';
 import type Database from 'better-sqlite3';
 import { CommitSignal } from './commit-signal.ts';
 import { LeadershipQueue } from './leadership-queue.ts';
@@ -68,6 +68,8 @@ export class SqliteStore implements MetadataStore {
   /** Changes at and below this revision may have been forgotten. */
   #compacted: number;
   #changes: number;
+  /** The disk failed: a sync is not repeated, since a second one that succeeds proves nothing. */
+  #broken: AssertionFailure | undefined;
 
   private constructor(db: Database.Database, changesKept: number) {
     this.#db = db;
@@ -156,8 +158,9 @@ export class SqliteStore implements MetadataStore {
   }
 
   #commit(conditions: readonly Condition[], operations: readonly Operation[]): TransactionResult {
-    this.#db.exec('BEGIN IMMEDIATE');
+    if (this.#broken !== undefined) throw this.#broken;
     try {
+      this.#db.exec('BEGIN IMMEDIATE');
       if (!conditions.every((condition) => this.#holds(condition))) {
         this.#db.exec('ROLLBACK');
         return { kind: 'conflict' };
@@ -168,9 +171,15 @@ export class SqliteStore implements MetadataStore {
       }
       return this.#apply(operations);
     } catch (error) {
-      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
-      throw explained(error, this.#db.name);
+      throw this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): unknown {
+    const failure = explained(error, this.#db.name);
+    if (failure instanceof AssertionFailure) this.#broken = failure;
+    else if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+    return failure;
   }
 
   #apply(operations: readonly Operation[]): TransactionResult {
