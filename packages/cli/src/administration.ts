@@ -16,7 +16,7 @@ export function commandTransport(options: Options): Transport {
   return grpcTransport({ tls: commandTls(options, ['operator']) });
 }
 
-/** Runs `work` with a connection to the first placement that answers. */
+/** Runs `work` with a connection to the first placement that answers and decides. */
 export async function withPlacement<T>(
   options: Options,
   work: (client: RpcClient) => Promise<T>,
@@ -28,9 +28,11 @@ export async function withPlacement<T>(
     try {
       return await work(client);
     } catch (thrown) {
-      const away = thrown instanceof OperatingError && thrown.code === 'UNAVAILABLE';
-      if (!away) throw thrown;
-      if (index === addresses.length - 1) throw unreachable(options, thrown.message);
+      if (!(thrown instanceof OperatingError)) throw thrown;
+      const isLast = index === addresses.length - 1;
+      if (thrown.code === 'NOT_LEADER' && !isLast) continue;
+      if (thrown.code !== 'UNAVAILABLE') throw thrown;
+      if (isLast) throw unreachable(options, thrown.message);
     }
   }
   throw new OperatingError('INVALID_ARGUMENT', '--placement names no address');

@@ -68,6 +68,8 @@ export function errorCodeOf(number: number): ErrorCode {
 /** Where a caller should go instead. Every field is a hint: it may be stale. */
 export interface ErrorHint {
   readonly nodeId?: string;
+  /** HOST:PORT to ask instead, with NOT_LEADER of a placement server. */
+  readonly address?: string;
   readonly epoch?: number;
   readonly retryAfterMs?: number;
   /** First offset that can be read, with OFFSET_OUT_OF_RANGE. */

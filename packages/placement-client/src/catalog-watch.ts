@@ -1,4 +1,10 @@
-import type { CancelTimer, Clock, Logger, OperatingError, Random } from '@robustmq/core';
+import {
+  type CancelTimer,
+  type Clock,
+  type Logger,
+  OperatingError,
+  type Random,
+} from '@robustmq/core';
 import {
   type MessageStream,
   placementNodeMethods,
@@ -22,6 +28,8 @@ export interface CatalogWatchOptions {
 
 /** While placement does not answer, the log says so once in this time. */
 const remindEachMs = 30_000;
+/** Placement answers a new watch at once; one that does not is left. */
+const silenceMaxMs = 3_000;
 
 /**
  * Keeps a catalog up to date: resumes from the catalog's revision, takes the full list when placement
@@ -32,6 +40,7 @@ export class CatalogWatch {
   readonly #backoff: Backoff;
   #stream: MessageStream<WatchRequest> | undefined;
   #cancelRetry: CancelTimer | undefined;
+  #cancelSilence: CancelTimer | undefined;
   #fullListWanted = false;
   #connected = false;
   #toldAwayMs: number | undefined;
@@ -55,6 +64,10 @@ export class CatalogWatch {
       closed: (error) => this.#onClosed(client, error),
     });
     this.#stream = stream;
+    // A process that is stopped still takes connections.
+    this.#cancelSilence = this.#options.clock.setTimer(silenceMaxMs, () =>
+      stream.cancel(new OperatingError('UNAVAILABLE', 'placement does not answer')),
+    );
     stream.send({ fromRevision: this.#fullListWanted ? 0 : catalog.revision, nodeId });
   }
 
@@ -62,6 +75,7 @@ export class CatalogWatch {
     this.#stopped = true;
     this.#connected = false;
     this.#cancelRetry?.();
+    this.#cancelSilence?.();
     this.#stream?.cancel();
   }
 
@@ -69,6 +83,8 @@ export class CatalogWatch {
     if (this.#stopped) return;
     this.#connected = true;
     this.#toldAwayMs = undefined;
+    this.#cancelSilence?.();
+    this.#options.servers.answered();
     this.#backoff.reset();
     this.#options.catalog.apply(step);
     if (step.revision > 0) this.#fullListWanted = false;
@@ -77,12 +93,15 @@ export class CatalogWatch {
   #onClosed(client: RpcClient, error: OperatingError | undefined): void {
     if (this.#stopped) return;
     const { servers, clock } = this.#options;
+    this.#cancelSilence?.();
     this.#tellAway(client.address, error);
     this.#connected = false;
     this.#stream = undefined;
+    let atOnce = false;
     if (error?.code === 'COMPACTED') this.#fullListWanted = true;
-    else servers.leave(client);
-    this.#cancelRetry = clock.setTimer(this.#backoff.next(), () => this.start());
+    else atOnce = servers.leave(client, error);
+    const delayMs = atOnce ? 0 : this.#backoff.after(error);
+    this.#cancelRetry = clock.setTimer(delayMs, () => this.start());
   }
 
   #tellAway(placement: string, error: OperatingError | undefined): void {

@@ -86,7 +86,7 @@ export class NodeRegistration implements AsyncDisposable {
   constructor(options: NodeRegistrationOptions) {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger();
-    this.#servers = new PlacementServers(options.transport, options.placement);
+    this.#servers = new PlacementServers(options.transport, options.placement, options.clock);
     this.#backoff = new Backoff(options.random);
     this.#clusterId = options.clusterId;
     this.#placementEpoch = options.placementEpoch;
@@ -180,6 +180,7 @@ export class NodeRegistration implements AsyncDisposable {
     this.#placementEpoch = answer.placementEpoch;
     if (this.#registered) return;
     this.#registered = true;
+    this.#servers.answered();
     this.#backoff.reset();
     const { clusterId, placementEpoch, leaseMs } = answer;
     this.#logger.info({ clusterId, placementEpoch, leaseMs }, 'registered with placement');
@@ -199,6 +200,11 @@ export class NodeRegistration implements AsyncDisposable {
   }
 
   #onRefusal(error: OperatingError): void {
+    if (error.code === 'UNAVAILABLE') {
+      // Its store takes nothing, or another server decides from now on.
+      this.#stream?.cancel(error);
+      return;
+    }
     const final = error.code === 'WRONG_CLUSTER' || error.code === 'FENCED';
     this.#registered = false;
     if (final) this.#end();
@@ -221,8 +227,9 @@ export class NodeRegistration implements AsyncDisposable {
     this.#stream = undefined;
     this.#client = undefined;
     this.#cancelTimer?.();
-    this.#servers.leave(client);
-    this.#cancelTimer = this.#options.clock.setTimer(this.#backoff.next(), () => this.start());
+    const atOnce = this.#servers.leave(client, error);
+    const delayMs = atOnce ? 0 : this.#backoff.after(error);
+    this.#cancelTimer = this.#options.clock.setTimer(delayMs, () => this.start());
   }
 
   #end(): void {

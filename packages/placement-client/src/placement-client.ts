@@ -58,8 +58,8 @@ export interface RollOrder {
 
 /**
  * Asks placement and keeps a {@link Catalog} of what it knows. Each call goes to the placement server
- * that answered last and, while one is UNAVAILABLE, to the next; it rejects with UNAVAILABLE when none
- * is there. Answers that tell the end of a chain are in the catalog before the promise resolves.
+ * that answered last and, while one is UNAVAILABLE or does not decide, to another; it rejects with
+ * UNAVAILABLE when none does. Answers that tell the end of a chain are in the catalog before the promise resolves.
  */
 export class PlacementClient implements AsyncDisposable {
   readonly catalog: Catalog;
@@ -71,7 +71,7 @@ export class PlacementClient implements AsyncDisposable {
   constructor(options: PlacementClientOptions) {
     const { transport, placement, clock, random, nodeId, logger = silentLogger() } = options;
     this.catalog = new Catalog(clock);
-    const servers = new PlacementServers(transport, placement);
+    const servers = new PlacementServers(transport, placement, clock);
     this.#servers = servers;
     this.#watch = new CatalogWatch({
       servers,

@@ -1,6 +1,6 @@
-import { NodeRole, NodeState, SegmentState } from '@robustmq/rpc';
+import { NodeRole, NodeState, SegmentState, type StoredNode } from '@robustmq/rpc';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { Image } from './controller/image.ts';
+import type { Image, Row } from './controller/image.ts';
 
 const roleNames: Record<NodeRole, string> = {
   [NodeRole.UNSPECIFIED]: 'unspecified',
@@ -13,6 +13,12 @@ const stateNames: Record<NodeState, string> = {
   [NodeState.DRAINING]: 'draining',
   [NodeState.DOWN]: 'down',
 };
+
+/** What the gauges are read from. */
+interface Seen {
+  readonly image: Image;
+  readonly stuckSeals: () => number;
+}
 
 /** What placement counts. Gauges are read from its picture of the store when they are asked for. */
 export class PlacementMetrics {
@@ -27,6 +33,8 @@ export class PlacementMetrics {
   readonly transactionOperations: Histogram;
   readonly unknownReplicas: Gauge<'node'>;
   readonly watches: Gauge;
+  /** What is seen now; undefined while another placement server decides. */
+  #seen: Seen | undefined;
   readonly #registry: Registry;
 
   constructor(registry: Registry) {
@@ -76,38 +84,48 @@ export class PlacementMetrics {
       help: 'Open watches of the catalog.',
       registers: [registry],
     });
+    this.#addGauges();
   }
 
-  /** Adds the gauges that are read from the picture of the store. */
-  observe(image: Image, stuckSeals: () => number): void {
-    this.#nodes(image);
-    this.#gauge('topics', 'Topics, internal ones included.', () => image.topics.size);
-    this.#gauge('shards', 'Shards.', () => image.shards.size);
-    this.#gauge('segments_open', 'Segments that take appends.', () => countOpen(image));
-    this.#gauge(
+  /** From now on the gauges tell this picture of the store; nothing while another server decides. */
+  observe(seen: Seen | undefined): void {
+    this.#seen = seen;
+    this.unknownReplicas.reset();
+  }
+
+  #addGauges(): void {
+    this.#addNodes();
+    const gauge = (name: string, help: string, read: (seen: Seen) => number): void =>
+      this.#gauge(name, help, () => (this.#seen === undefined ? 0 : read(this.#seen)));
+    gauge('leads', '1 while this placement server is the one that decides.', () => 1);
+    gauge('topics', 'Topics, internal ones included.', ({ image }) => image.topics.size);
+    gauge('shards', 'Shards.', ({ image }) => image.shards.size);
+    gauge('segments_open', 'Segments that take appends.', ({ image }) => countOpen(image));
+    gauge(
       'segments_sealing',
       'Segments whose end is being found.',
-      () => image.unsealed.size - countOpen(image),
+      ({ image }) => image.unsealed.size - countOpen(image),
     );
-    this.#gauge(
+    gauge(
       'segments_stuck',
       'Segments whose last attempt to find their end failed: their shards are unavailable.',
-      stuckSeals,
+      ({ stuckSeals }) => stuckSeals(),
     );
-    this.#gauge(
+    gauge(
       'segments_deleting',
       'Segments whose replicas are not gone from all their journals yet.',
-      () => image.deleting.size,
+      ({ image }) => image.deleting.size,
     );
-    this.#gauge('revision', 'Revision of the metadata store.', () => image.revision);
-    this.#gauge(
+    gauge('revision', 'Revision of the metadata store.', ({ image }) => image.revision);
+    gauge(
       'epoch',
-      'Grows with each start of placement.',
-      () => image.cluster?.value.placementEpoch ?? 0,
+      'Grows with each start of placement, and whenever another server takes over.',
+      ({ image }) => image.cluster?.value.placementEpoch ?? 0,
     );
   }
 
-  #nodes(image: Image): void {
+  #addNodes(): void {
+    const nodesSeen = (): Iterable<Row<StoredNode>> => this.#seen?.image.nodes.values() ?? [];
     const nodes = new Gauge({
       name: 'robustmq_placement_nodes',
       help: 'Nodes by role and state.',
@@ -115,7 +133,7 @@ export class PlacementMetrics {
       registers: [],
       collect() {
         this.reset();
-        for (const { value } of image.nodes.values()) {
+        for (const { value } of nodesSeen()) {
           if (value.node === undefined) continue;
           this.inc({ role: roleNames[value.node.role], state: stateNames[value.node.state] });
         }

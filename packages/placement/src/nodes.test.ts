@@ -211,7 +211,7 @@ describe('nodes', () => {
     const refusals: string[] = [];
     for (const known of [
       { clusterId: 'another', placementEpoch: 0 },
-      { clusterId: cluster.placement.clusterId, placementEpoch: 99 },
+      { clusterId: cluster.placement.clusterId ?? '', placementEpoch: 99 },
     ]) {
       await using registration = new NodeRegistration({
         placement: [placementAddress],

@@ -55,7 +55,8 @@ describe('placement server, on SQLite and gRPC', () => {
     expect(client.catalog.shard(shardId)).toBeDefined();
     placement = await start(address);
     expect(placement.clusterId).toBe(clusterId);
-    await client.catalog.waitFor(() => client.connected && journal.registered);
+    // Whether the journal has heard it is nothing that the catalog tells.
+    await expect.poll(() => client.connected && journal.registered, { timeout: 10_000 }).toBe(true);
     expect(chainOf(await client.openSegments(shardId))).toBe('0-open');
     await journal.kill();
     await journal.start();

@@ -12,6 +12,7 @@ import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
+import { etcdStoreOf } from '../etcd-options.ts';
 import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
 import { allowedListen } from '../exposure.ts';
@@ -59,7 +60,16 @@ export async function runPlacement(options: Options): Promise<void> {
   await serveUntilSignal({ ...shared, options }, async (running) => {
     running.use(tls);
     const dataDir = required(options, 'data-dir');
-    const placement = await startPlacement({ ...shared, dataDir, listen });
+    const store = etcdStoreOf(options, shared);
+    running.use(store);
+    const advertiseHost = options['advertise-host'];
+    const placement = await startPlacement({
+      ...shared,
+      dataDir,
+      listen,
+      advertiseHost,
+      ...(store && { store }),
+    });
     running.use(placement);
     const announce = (http: string | undefined): void =>
       readyLine('placement', { grpc: placement.address, http });

@@ -19,6 +19,7 @@ import {
   viewCluster,
 } from '../cluster-view.ts';
 import type { Options } from '../options.ts';
+import { type PlacementState, placementStates } from '../placement-states.ts';
 import { underReplicated } from '../replica-view.ts';
 import { nodeStateWords, roleWords, unknown } from '../words.ts';
 
@@ -29,14 +30,19 @@ interface Input {
 /** `robustmq status`: nodes, topics, chains, lag and coordinators, as tables or as JSON. */
 export async function runStatus(options: Options, input: Input): Promise<void> {
   const includeInternal = input.flags['internal'] === true;
-  const view = await viewCluster(options, { includeInternal });
-  const text = input.flags['json'] ? `${JSON.stringify(asJson(view), null, 2)}\n` : asTables(view);
+  const [view, placement] = await Promise.all([
+    viewCluster(options, { includeInternal }),
+    placementStates(options),
+  ]);
+  const text = input.flags['json']
+    ? `${JSON.stringify(asJson(view, placement), null, 2)}\n`
+    : asTables(view, placement);
   process.stdout.write(text);
 }
 
-function asTables(view: ClusterView): string {
+function asTables(view: ClusterView, placement: readonly PlacementState[]): string {
   const { cluster } = view;
-  const problems = problemsOf(cluster);
+  const problems = [...placementProblems(placement), ...problemsOf(cluster)];
   const tables = [
     table([['NODE', 'ROLE', 'STATE', 'ADDRESS', 'LISTENERS', 'JOURNAL'], ...nodeRows(cluster)]),
     table([['TOPIC', 'PARTITIONS', 'OPEN', 'RECORDS', 'LEADERS'], ...topicRows(view)]),
@@ -52,6 +58,7 @@ function asTables(view: ClusterView): string {
   if (lags.length > 0) tables.push(table([['HOLDER', 'TOPIC', 'PARTITIONS', 'LAG'], ...lags]));
   return [
     `cluster ${cluster.clusterId}, placement epoch ${cluster.placementEpoch}`,
+    ...(placement.length > 1 ? [`placement: ${placementText(placement)}`] : []),
     problems.length > 0 ? problems.join('\n') : 'everything is well',
     '',
     ...tables,
@@ -103,6 +110,16 @@ function journalText(health: JournalHealth | undefined): string {
 /** Age of a sync that is under way from which a disk is said to hang: placement takes it for that, too. */
 const hungSyncMs = 2_000;
 
+function placementText(placement: readonly PlacementState[]): string {
+  return placement.map(({ address, state }) => `${address} ${state}`).join(', ');
+}
+
+function placementProblems(placement: readonly PlacementState[]): string[] {
+  return placement
+    .filter(({ state }) => state === 'does not answer')
+    .map(({ address }) => `placement at ${address} does not answer`);
+}
+
 /** What is wrong, in words. */
 function problemsOf(cluster: DescribeClusterResponse): string[] {
   const down = cluster.nodes.filter(isShown).filter((node) => node.state === NodeState.DOWN);
@@ -133,12 +150,13 @@ function hasUp({ nodes }: DescribeClusterResponse, role: NodeRole): boolean {
   return nodes.some((node) => node.role === role && node.state === NodeState.UP);
 }
 
-function asJson(view: ClusterView): object {
+function asJson(view: ClusterView, placement: readonly PlacementState[]): object {
   const { cluster } = view;
   return {
     clusterId: cluster.clusterId,
     placementEpoch: cluster.placementEpoch,
-    problems: problemsOf(cluster),
+    placement,
+    problems: [...placementProblems(placement), ...problemsOf(cluster)],
     nodes: cluster.nodes.map((node) => ({
       nodeId: node.nodeId,
       role: roleWords[node.role],

@@ -100,9 +100,11 @@ export class Controller implements AsyncDisposable {
   #sealed: Segment[] = [];
   #disposed = false;
 
-  /** Loads the store, waits until no other placement decides, and raises the placement epoch. */
-  static async start(options: ControllerOptions): Promise<Controller> {
-    const leadership = await options.store.lead();
+  /**
+   * Loads the store and raises the placement epoch. The leadership is the controller's from now on, also
+   * when this throws.
+   */
+  static async start(options: ControllerOptions, leadership: Leadership): Promise<Controller> {
     try {
       return await Controller.#begin(options, leadership);
     } catch (error) {
@@ -248,7 +250,7 @@ export class Controller implements AsyncDisposable {
       abandon: (segmentId, nodeId) => this.#deleter.abandon(segmentId, [nodeId]),
       onUnknown: (node, count) => metrics.unknownReplicas.set({ node }, count),
     });
-    metrics.observe(image, () => this.#repair.stuck);
+    metrics.observe({ image, stuckSeals: () => this.#repair.stuck });
     this.#periodics = this.#startPasses();
   }
 
@@ -280,8 +282,11 @@ export class Controller implements AsyncDisposable {
     this.#background('delete topics', () => this.topics.finishDeletions());
   }
 
+  /** Ends what runs, in order; at once where it could not change anything any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
+    this.#options.metrics.observe(undefined);
+    if (this.#leadership.lost.aborted) await this.#clients[Symbol.asyncDispose]();
     await Promise.all(this.#periodics.map((periodic) => periodic.stop()));
     await this.#clients[Symbol.asyncDispose]();
     await this.#deleter.idle();

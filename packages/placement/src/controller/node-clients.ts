@@ -1,3 +1,4 @@
+import { OperatingError } from '@robustmq/core';
 import type { RpcClient, Transport } from '@robustmq/rpc';
 import type { Image } from './image.ts';
 
@@ -14,13 +15,16 @@ export class NodeClients implements AsyncDisposable {
   readonly #transport: Transport;
   readonly #image: Image;
   readonly #clients = new Map<string, Known>();
+  #disposed = false;
 
   constructor(transport: Transport, image: Image) {
     this.#transport = transport;
     this.#image = image;
   }
 
+  /** Throws CANCELLED once this is disposed. */
   at(address: string): RpcClient {
+    if (this.#disposed) throw new OperatingError('CANCELLED', 'this placement orders no more');
     const incarnation = this.#incarnationAt(address);
     const known = this.#clients.get(address);
     if (known !== undefined) {
@@ -52,6 +56,7 @@ export class NodeClients implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     const clients = [...this.#clients.values()].map(({ client }) => client);
     this.#clients.clear();
     await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));

@@ -22,15 +22,20 @@ const topicsMax = 100;
 
 /** What operators and protocols' administration call. */
 export class PlacementAdminService {
-  readonly #controller: Controller;
+  readonly #current: () => Controller;
 
-  constructor(controller: Controller) {
-    this.#controller = controller;
+  /** @param current throws NOT_LEADER while another placement server decides. */
+  constructor(current: () => Controller) {
+    this.#current = current;
+  }
+
+  get #controller(): Controller {
+    return this.#current();
   }
 
   register(registry: ServiceRegistry): void {
-    const { topics } = this.#controller;
     registry.unary(placementAdminMethods.createTopics, async (request) => {
+      const { topics } = this.#controller;
       checkCount(request.topics, 'topics', topicsMax);
       const results: TopicResult[] = [];
       for (const wanted of request.topics) {
@@ -41,6 +46,7 @@ export class PlacementAdminService {
       return { results };
     });
     registry.unary(placementAdminMethods.deleteTopics, async ({ names }) => {
+      const { topics } = this.#controller;
       checkCount(names, 'topics', topicsMax);
       const results: TopicResult[] = [];
       for (const name of names) results.push(await resultOf(name, () => topics.delete(name)));
@@ -48,6 +54,7 @@ export class PlacementAdminService {
       return { results };
     });
     registry.unary(placementAdminMethods.alterTopic, async (request) => {
+      const { topics } = this.#controller;
       const result = await resultOf(request.name, () => topics.alter(request));
       await this.#controller.copyCatalog();
       return { result };

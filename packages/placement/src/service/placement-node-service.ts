@@ -23,7 +23,8 @@ import { checkCallerIsNode } from './caller-check.ts';
 import { checkCount } from './request-limits.ts';
 
 export interface PlacementNodeServiceOptions {
-  readonly controller: Controller;
+  /** Throws NOT_LEADER while another placement server decides. */
+  readonly controller: () => Controller;
   readonly store: MetadataStore;
   readonly metrics: PlacementMetrics;
 }
@@ -41,20 +42,23 @@ export class PlacementNodeService {
     this.#options = options;
   }
 
+  get #controller(): Controller {
+    return this.#options.controller();
+  }
+
   register(registry: ServiceRegistry): void {
-    const { controller } = this.#options;
     registry.stream(placementNodeMethods.heartbeat, (stream, { caller }) =>
       this.#heartbeat(stream, caller),
     );
     registry.stream(placementNodeMethods.watch, (stream) => this.#watch(stream));
     this.#registerShardCalls(registry);
     registry.unary(placementNodeMethods.reportUnreachable, ({ nodeId, incarnation }) => {
-      controller.reportUnreachable(nodeId, incarnation);
+      this.#controller.reportUnreachable(nodeId, incarnation);
       return {};
     });
     registry.unary(placementNodeMethods.allocateProducerIds, async ({ count }) => {
       try {
-        const first = await allocateProducerIds(controller.ledger, count);
+        const first = await allocateProducerIds(this.#controller.ledger, count);
         return { status: undefined, first, count };
       } catch (thrown) {
         return { status: toStatus(expectOperatingError(thrown)), first: 0, count: 0 };
@@ -62,7 +66,7 @@ export class PlacementNodeService {
     });
     registry.unary(placementNodeMethods.holdShards, async (request) => {
       try {
-        await holdShards(controller.ledger, request);
+        await holdShards(this.#controller.ledger, request);
         return { status: undefined };
       } catch (thrown) {
         return { status: toStatus(expectOperatingError(thrown)) };
@@ -77,10 +81,9 @@ export class PlacementNodeService {
   }
 
   #registerShardCalls(registry: ServiceRegistry): void {
-    const { controller } = this.#options;
     registry.unary(placementNodeMethods.openSegments, async ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      const outcomes = await controller.opener.open(shardIds);
+      const outcomes = await this.#controller.opener.open(shardIds);
       return { results: shardIds.map((shardId) => this.#result(shardId, outcomes.get(shardId))) };
     });
     registry.unary(placementNodeMethods.resolveShards, ({ shardIds }) => {
@@ -96,7 +99,7 @@ export class PlacementNodeService {
     });
     registry.unary(placementNodeMethods.rollSegments, async (request) => {
       checkCount(request.segments, 'segments');
-      const outcomes = await controller.roller.roll(request);
+      const outcomes = await this.#controller.roller.roll(request);
       const results = request.segments.map(({ shardId }, at) =>
         this.#result(shardId, outcomes[at]),
       );
@@ -112,7 +115,7 @@ export class PlacementNodeService {
 
   async #trim(shardId: number, offset: number): Promise<ShardResult> {
     try {
-      await this.#options.controller.retention.trim(shardId, offset);
+      await this.#controller.retention.trim(shardId, offset);
       return this.#result(shardId, undefined);
     } catch (thrown) {
       return this.#result(shardId, expectOperatingError(thrown));
@@ -123,7 +126,7 @@ export class PlacementNodeService {
     stream: MessageStream<HeartbeatResponse>,
     caller: PeerIdentity | undefined,
   ): HeartbeatSession {
-    const { controller } = this.#options;
+    const controller = this.#controller;
     const session = new HeartbeatSession(
       {
         nodes: controller.nodes,
@@ -141,7 +144,8 @@ export class PlacementNodeService {
   }
 
   #watch(stream: MessageStream<WatchResponse>): WatchSession {
-    const { controller, store, metrics } = this.#options;
+    const { store, metrics } = this.#options;
+    const controller = this.#controller;
     const session = new WatchSession(
       {
         store,
@@ -160,20 +164,19 @@ export class PlacementNodeService {
   }
 
   async #segments(shardId: number, fromOffset: number, limit: number): Promise<Segment[]> {
-    const { store, controller } = this.#options;
-    const range = await store.range(segmentsPrefix(shardId), {
+    const range = await this.#options.store.range(segmentsPrefix(shardId), {
       after: beforeOffset(shardId, fromOffset),
       limit,
     });
     const segments = range.entries.map((entry) => Segment.decode(entry.value));
-    const shard = controller.image.shards.get(shardId)?.value.shard;
+    const shard = this.#controller.image.shards.get(shardId)?.value.shard;
     const last = shard && unsealedSegment(shard);
     if (last !== undefined && segments.length < limit) segments.push(last);
     return segments;
   }
 
   #result(shardId: number, error: OperatingError | undefined): ShardResult {
-    const shard = this.#options.controller.image.shards.get(shardId)?.value.shard;
+    const shard = this.#controller.image.shards.get(shardId)?.value.shard;
     if (error !== undefined) return { shardId, status: toStatus(error), shard };
     if (shard !== undefined) return { shardId, status: undefined, shard };
     const missing = new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);

@@ -4,8 +4,9 @@ import type { Leadership, LeadOptions } from './metadata-store.ts';
 export class LeadershipQueue {
   readonly #transact: Leadership['transact'];
   #last: Promise<void> = Promise.resolve();
-  /** Address of the one that leads. */
-  #leader = '';
+  /** Address of the one that led last; undefined before the first. */
+  #leader: string | undefined;
+  readonly #waiting = new Set<(leader: string) => void>();
 
   /** @param transact the store's own: what is in one process needs no guard. */
   constructor(transact: Leadership['transact']) {
@@ -16,14 +17,19 @@ export class LeadershipQueue {
     const previous = this.#last;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#last = previous.then(() => promise);
-    if (this.#leader !== '') onOther?.(this.#leader);
+    const hear = (leader: string): void => onOther?.(leader);
+    if (this.#leader !== undefined) hear(this.#leader);
+    this.#waiting.add(hear);
     try {
       await orAborted(previous, signal);
     } catch (reason) {
       resolve();
       throw reason;
+    } finally {
+      this.#waiting.delete(hear);
     }
     this.#leader = address;
+    for (const other of this.#waiting) other(address);
     return {
       lost: new AbortController().signal,
       transact: this.#transact,

@@ -80,6 +80,7 @@ function hintOf(error: ServiceError): ErrorHint {
   const fields = value as Record<string, unknown>;
   return {
     ...(typeof fields['nodeId'] === 'string' && { nodeId: fields['nodeId'] }),
+    ...(typeof fields['address'] === 'string' && { address: fields['address'] }),
     ...(typeof fields['epoch'] === 'number' && { epoch: fields['epoch'] }),
     ...(typeof fields['retryAfterMs'] === 'number' && { retryAfterMs: fields['retryAfterMs'] }),
     ...(typeof fields['earliestOffset'] === 'number' && {
