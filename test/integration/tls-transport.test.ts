@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
 import { connect as connectTls, type PeerCertificate } from 'node:tls';
 
 import { hostOf, type Logger, OperatingError, portOf, silentLogger } from '@robustmq/core';
@@ -114,6 +115,15 @@ describe('a server', () => {
     expect(await ask(expired)).toMatch(/^(UNAVAILABLE|INDETERMINATE)/);
     await expect.poll(() => told.join()).toContain('CERT_HAS_EXPIRED');
   });
+
+  it('does not wait for a caller that never begins its handshake when it shuts down', async () => {
+    const socket = connectTcp(portOf(server.address), hostOf(server.address)).resume();
+    await once(socket, 'connect');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {});
+    await server[Symbol.asyncDispose]();
+    await closed;
+  }, 5_000);
 
   it('refuses another cluster of the same authority', async () => {
     const elsewhere = await authority.tls('broker/broker-1');

@@ -1,5 +1,5 @@
 import { type Clock, OperatingError, toOperatingError } from '@robustmq/core';
-import { type ChannelCredentials, Client, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type {
   CallOptions,
   ChannelKind,
@@ -9,13 +9,14 @@ import type {
   StreamHandlers,
 } from '../transport.ts';
 import type { ClusterChannelCredentials } from '../tls/channel-credentials.ts';
+import type { ClosableCredentials } from './closable-credentials.ts';
 import { GrpcClientStream, type GrpcStreamOptions } from './grpc-client-stream.ts';
 import { operatingErrorOf } from './grpc-error.ts';
 import { clientOptions } from './grpc-options.ts';
 import { deserialize, raw, serialize } from './raw-message.ts';
 
 export interface GrpcClientOptions extends GrpcStreamOptions {
-  readonly credentials: ChannelCredentials;
+  readonly credentials: ClosableCredentials;
   /** The same, with TLS. */
   readonly secure: ClusterChannelCredentials | undefined;
   readonly clock: Clock;
@@ -110,6 +111,7 @@ export class GrpcClient implements RpcClient {
     this.#disposed = true;
     for (const open of this.#open) open.cancel(this.#closedError());
     this.#client.close();
+    this.#options.credentials.close();
   }
 
   #refusalOf(path: string): OperatingError | undefined {

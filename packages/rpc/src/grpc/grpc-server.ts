@@ -20,6 +20,7 @@ import type { PeerIdentity } from '../tls/peer-identity.ts';
 import type { GrpcStreamOptions } from './grpc-client-stream.ts';
 import { serviceErrorOf } from './grpc-error.ts';
 import { flowControlWindowBytes, serverOptions } from './grpc-options.ts';
+import { ServerConnections } from './server-connections.ts';
 import { GrpcServerStream } from './grpc-server-stream.ts';
 import { raiseServerWindow, raiseSessionWindows } from './grpc-server-window.ts';
 import { watchHandshakes } from './watch-handshakes.ts';
@@ -42,6 +43,7 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
   readonly #options: GrpcServerOptions;
   /** Ends each open call. */
   readonly #open = new Set<(error: OperatingError) => void>();
+  #connections: ServerConnections | undefined;
   #address = '';
   #closing: Promise<void> | undefined;
 
@@ -60,6 +62,7 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
       this.#server.bindAsync(address, this.#options.credentials, (error, port) => {
         if (error === null) {
           raiseSessionWindows(this.#server, flowControlWindowBytes);
+          this.#connections = new ServerConnections(this.#server);
           const { guard } = this.#options;
           if (guard !== undefined) watchHandshakes(this.#server, guard);
           this.#address = address.replace(/:\d+$/, `:${port}`);
@@ -154,6 +157,8 @@ export class GrpcServer implements RpcServer, ServiceRegistry {
     await Promise.race([over, pause(clock, graceMs, finished.signal)]);
     const error = new OperatingError('INDETERMINATE', `the server ${this.#address} has shut down`);
     for (const end of this.#open) end(error);
+    await Promise.race([over, pause(clock, 2 * farewellMs, finished.signal)]);
+    this.#connections?.destroy();
     await over;
     this.#server.forceShutdown();
   }

@@ -1,5 +1,5 @@
 import { type Clock, hostOf, type Logger, silentLogger, systemClock } from '@robustmq/core';
-import { credentials, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { type BugHandler, endProcess } from '../bug.ts';
 import { type AccessRules, accessRules } from '../tls/access-rules.ts';
 import { CallGuard } from '../tls/call-guard.ts';
@@ -7,6 +7,7 @@ import { ClusterChannelCredentials } from '../tls/channel-credentials.ts';
 import type { ClusterTls } from '../tls/cluster-tls.ts';
 import { ClusterServerCredentials } from '../tls/server-credentials.ts';
 import type { Transport } from '../transport.ts';
+import { PlainCredentials } from './closable-credentials.ts';
 import { GrpcClient } from './grpc-client.ts';
 import { GrpcServer } from './grpc-server.ts';
 
@@ -44,7 +45,6 @@ export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
   };
   const { tls, access = accessRules, logger = silentLogger() } = options;
   const clientOptions = { ...shared, callTimeoutMs: options.callTimeoutMs ?? 10_000 };
-  const insecure = credentials.createInsecure();
   const serverOptions = {
     ...shared,
     credentials: tls ? new ClusterServerCredentials(tls) : ServerCredentials.createInsecure(),
@@ -53,9 +53,9 @@ export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
   };
   return {
     connect(address, kind) {
-      const secure =
-        tls && new ClusterChannelCredentials({ tls, rules: access, host: hostOf(address) });
-      const own = { ...clientOptions, credentials: secure ?? insecure, secure };
+      const host = hostOf(address);
+      const secure = tls && new ClusterChannelCredentials({ tls, rules: access, host });
+      const own = { ...clientOptions, credentials: secure ?? new PlainCredentials(), secure };
       return new GrpcClient(address, kind, own);
     },
     async listen(address, register) {

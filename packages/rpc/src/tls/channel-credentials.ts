@@ -1,7 +1,8 @@
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect, createSecureContext, type PeerCertificate } from 'node:tls';
-import { CallCredentials, ChannelCredentials, type experimental } from '@grpc/grpc-js';
+import type { experimental } from '@grpc/grpc-js';
 import { OperatingError } from '@robustmq/core';
+import { ClosableCredentials } from '../grpc/closable-credentials.ts';
 import type { AccessRules } from './access-rules.ts';
 import type { ClusterTls } from './cluster-tls.ts';
 import { describeIdentity, identityOf, type PeerIdentity, type TierRole } from './peer-identity.ts';
@@ -17,7 +18,7 @@ export interface ChannelCredentialsOptions {
  * One client's: each new connection shows what `tls` has then, and the server has to be of this cluster and
  * have the role that serves what is called.
  */
-export class ClusterChannelCredentials extends ChannelCredentials {
+export class ClusterChannelCredentials extends ClosableCredentials {
   readonly #options: ChannelCredentialsOptions;
   readonly #serverRoles = new Set<TierRole>();
   #server: PeerIdentity | undefined;
@@ -35,28 +36,11 @@ export class ClusterChannelCredentials extends ChannelCredentials {
     if (this.#server !== undefined) this.#checkServer(this.#server);
   }
 
-  _isSecure(): boolean {
+  override _isSecure(): boolean {
     return true;
   }
 
-  _equals(other: ChannelCredentials): boolean {
-    return other === this;
-  }
-
-  _createSecureConnector(
-    _target: unknown,
-    _options: unknown,
-    callCredentials = CallCredentials.createEmpty(),
-  ): experimental.SecureConnector {
-    return {
-      connect: (socket) => this.#connect(socket),
-      waitForReady: () => Promise.resolve(),
-      getCallCredentials: () => callCredentials,
-      destroy() {},
-    };
-  }
-
-  #connect(socket: Socket): Promise<experimental.SecureConnectResult> {
+  protected override secure(socket: Socket): Promise<experimental.SecureConnectResult> {
     const { tls, host } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<experimental.SecureConnectResult>();
     const secured = connect({
@@ -69,13 +53,10 @@ export class ClusterChannelCredentials extends ChannelCredentials {
       checkServerIdentity: (name, certificate) => this.#checkCertificate(name, certificate),
     });
     const closed = (): void => reject(new Error('the connection was closed in the TLS handshake'));
-    secured.once('error', reject);
+    // They stay: an error may come before HTTP/2 listens.
+    secured.on('error', reject);
     secured.once('close', closed);
-    secured.once('secureConnect', () => {
-      secured.off('error', reject);
-      secured.off('close', closed);
-      resolve({ socket: secured, secure: true });
-    });
+    secured.once('secureConnect', () => resolve({ socket: secured, secure: true }));
     return promise;
   }
 
