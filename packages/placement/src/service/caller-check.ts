@@ -20,7 +20,19 @@ const certifiedAs: Readonly<Record<NodeRole, TierRole | undefined>> = {
 export function checkCallerIsNode(caller: PeerIdentity | undefined, node: Node | undefined): void {
   if (caller === undefined || node === undefined) return;
   const role = certifiedAs[node.role];
-  if (role === undefined || caller.roles.includes(role)) return;
+  if (role !== undefined && caller.roles.includes(role)) return;
   const who = describeIdentity(caller);
-  throw new OperatingError('NOT_AUTHORIZED', `${who} may not register as ${role} ${node.nodeId}`);
+  throw new OperatingError(
+    'NOT_AUTHORIZED',
+    `${who} may not register as ${role ?? 'node'} ${node.nodeId}`,
+  );
+}
+
+/** With TLS an order carries who gave it, besides whom it names. */
+export function signedBy<Order extends { readonly orderedBy: string }>(
+  caller: PeerIdentity | undefined,
+  order: Order,
+): Order {
+  if (caller === undefined) return order;
+  return { ...order, orderedBy: `${order.orderedBy} (${describeIdentity(caller)})` };
 }

@@ -15,6 +15,7 @@ import {
 import type { Controller } from '../controller/controller.ts';
 import { type Image, shardOf } from '../controller/image.ts';
 import { isInternal } from '../core/topic-name.ts';
+import { signedBy } from './caller-check.ts';
 import { checkCount } from './request-limits.ts';
 
 /** Topics of one request, as the contract says. */
@@ -60,7 +61,9 @@ export class PlacementAdminService {
       return { result };
     });
     registry.unary(placementAdminMethods.describeCluster, (request) => this.#describe(request));
-    registry.unary(placementAdminMethods.sealShard, (request) => this.#seal(request));
+    registry.unary(placementAdminMethods.sealShard, ({ shardId, unsafe }, { caller }) =>
+      this.#seal({ shardId, unsafe: unsafe && signedBy(caller, unsafe) }),
+    );
   }
 
   async #seal({ shardId, unsafe }: SealShardRequest): Promise<SealShardResponse> {
