@@ -12,6 +12,8 @@ export interface ClusterOptions {
   readonly journalArgs?: readonly string[];
   readonly brokerArgs?: readonly string[];
   readonly placementArgs?: readonly string[];
+  /** Several placement servers, `placement-1` and so on, on a store that `placementArgs` name; else one, `placement`. */
+  readonly placements?: number;
   /** Folder with one of TLS files for each role, by its name; plaintext without. */
   readonly tlsDir?: string;
 }
@@ -35,9 +37,7 @@ export class Cluster implements AsyncDisposable {
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
     const cluster = new Cluster(options);
     try {
-      await cluster.startPlacement();
-      const names = (role: string, count: number): string[] =>
-        Array.from({ length: count }, (_, index) => `${role}-${index + 1}`);
+      for (const name of cluster.#placementNames()) await cluster.startPlacement(name);
       await Promise.all(
         names('journal', options.journals ?? 1).map((name) => cluster.startJournal(name)),
       );
@@ -51,11 +51,11 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  startPlacement(): Promise<RoleProcess> {
-    return this.#start('placement', [
+  startPlacement(name = 'placement'): Promise<RoleProcess> {
+    return this.#start(name, [
       'placement',
       '--data-dir',
-      join(this.dataDir, 'placement'),
+      join(this.dataDir, name),
       '--listen',
       '127.0.0.1:0',
       ...(this.#options.placementArgs ?? []),
@@ -72,7 +72,7 @@ export class Cluster implements AsyncDisposable {
       '--listen',
       '127.0.0.1:0',
       '--placement',
-      this.role('placement').address('grpc'),
+      this.placement(),
       ...(this.#options.journalArgs ?? []),
     ]);
   }
@@ -87,7 +87,7 @@ export class Cluster implements AsyncDisposable {
       '--mqtt-listen',
       '127.0.0.1:0',
       '--placement',
-      this.role('placement').address('grpc'),
+      this.placement(),
       ...(this.#options.brokerArgs ?? []),
     ]);
   }
@@ -108,6 +108,13 @@ export class Cluster implements AsyncDisposable {
     return role;
   }
 
+  /** What `--placement` gets: HOST:PORT of each placement server. */
+  placement(): string {
+    return this.#placementNames()
+      .map((name) => this.role(name).address('grpc'))
+      .join(',');
+  }
+
   /** HOST:PORT of a broker's MQTT listener. */
   mqtt(broker = 'broker-1'): { host: string; port: number } {
     const [host = '', port] = this.role(broker).address('mqtt').split(':');
@@ -117,6 +124,11 @@ export class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#roles.values()].map((role) => role.kill()));
     if (this.#ownsData) rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  #placementNames(): string[] {
+    const { placements } = this.#options;
+    return placements === undefined ? ['placement'] : names('placement', placements);
   }
 
   async #start(name: string, given: readonly string[]): Promise<RoleProcess> {
@@ -132,6 +144,10 @@ export class Cluster implements AsyncDisposable {
     this.#roles.set(name, role);
     return role;
   }
+}
+
+function names(role: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${role}-${index + 1}`);
 }
 
 /** The arguments with the ports that the role really took, so that a restart is found again. */

@@ -1,41 +1,39 @@
-import {
-  errorOfStatus,
-  grpcTransport,
-  type RpcClient,
-  type Status,
-  type Transport,
-} from '@robustmq/rpc';
+import { errorOfStatus, type RpcClient, type Status } from '@robustmq/rpc';
 import { OperatingError } from '@robustmq/core';
 
 import type { Options } from './options.ts';
+import { commandTransport } from './command-transport.ts';
+import { placementStates } from './placement-states.ts';
 import { required } from './required.ts';
-import { commandTls, tlsPaths } from './tls-options.ts';
+import { tlsPaths } from './tls-options.ts';
 
-/** How commands reach the cluster: with TLS when its files are given. */
-export function commandTransport(options: Options): Transport {
-  return grpcTransport({ tls: commandTls(options, ['operator']) });
-}
-
-/** Runs `work` with a connection to the first placement that answers and decides. */
+/** Runs `work` with a connection to the placement that decides. */
 export async function withPlacement<T>(
   options: Options,
   work: (client: RpcClient) => Promise<T>,
 ): Promise<T> {
-  const addresses = required(options, 'placement');
-  const transport = commandTransport(options);
-  for (const [index, address] of addresses.entries()) {
-    await using client = transport.connect(address, 'control');
-    try {
-      return await work(client);
-    } catch (thrown) {
-      if (!(thrown instanceof OperatingError)) throw thrown;
-      const isLast = index === addresses.length - 1;
-      if (thrown.code === 'NOT_LEADER' && !isLast) continue;
-      if (thrown.code !== 'UNAVAILABLE') throw thrown;
-      if (isLast) throw unreachable(options, thrown.message);
-    }
+  const address = await decidingPlacement(options);
+  await using client = commandTransport(options).connect(address, 'control');
+  try {
+    return await work(client);
+  } catch (thrown) {
+    const isAway = thrown instanceof OperatingError && thrown.code === 'UNAVAILABLE';
+    throw isAway ? unreachable(options, thrown.message) : thrown;
   }
-  throw new OperatingError('INVALID_ARGUMENT', '--placement names no address');
+}
+
+/** All are asked at once: one that is stopped would hold the command for its whole timeout. */
+async function decidingPlacement(options: Options): Promise<string> {
+  const [first = '', ...others] = required(options, 'placement');
+  if (others.length === 0) return first;
+  const states = await placementStates(options);
+  const deciding = states.find(({ state }) => state === 'leads');
+  if (deciding !== undefined) return deciding.address;
+  const text = states.map(({ address, state }) => `${address} ${state}`).join(', ');
+  throw new OperatingError(
+    'UNAVAILABLE',
+    `no placement decides now: ${text}; is etcd there? Another one takes over within seconds`,
+  );
 }
 
 /** With what has failed, unless nobody listens there. */

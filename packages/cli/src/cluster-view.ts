@@ -8,7 +8,8 @@ import {
   type Topic,
 } from '@robustmq/rpc';
 
-import { commandTransport, withPlacement } from './administration.ts';
+import { withPlacement } from './administration.ts';
+import { commandTransport } from './command-transport.ts';
 import { type LiveEnds, liveEnds } from './live-ends.ts';
 import type { Options } from './options.ts';
 import { unknown } from './words.ts';

@@ -1,7 +1,7 @@
 import { toOperatingError } from '@robustmq/core';
 import { placementAdminMethods } from '@robustmq/rpc';
 
-import { commandTransport } from './administration.ts';
+import { commandTransport } from './command-transport.ts';
 import type { Options } from './options.ts';
 import { required } from './required.ts';
 

@@ -8,7 +8,8 @@ import {
   type Shard,
 } from '@robustmq/rpc';
 
-import { commandTransport, throwStatus, withPlacement } from './administration.ts';
+import { throwStatus, withPlacement } from './administration.ts';
+import { commandTransport } from './command-transport.ts';
 import type { Options } from './options.ts';
 import { type ReplicaReport, replicaReports } from './replica-reports.ts';
 import { type ShardName, shardsNamed } from './shard-name.ts';
