@@ -154,22 +154,35 @@ describe.skipIf(reason !== undefined)(title, () => {
     await expect(fill()).rejects.toMatchObject({ code: 'DISK_FULL' });
   });
 
-  it('logs in', async () => {
+  it('logs in, and needs no more than its prefix', async () => {
     await using guarded = await EtcdProcess.start();
     guarded.control('user', 'add', 'root:secret');
+    guarded.control('user', 'add', 'placement:word');
+    guarded.control('role', 'add', 'own');
+    guarded.control('role', 'grant-permission', 'own', '--prefix=true', 'readwrite', 'own/');
+    guarded.control('user', 'grant-role', 'placement', 'own');
     guarded.control('auth', 'enable');
     const endpoints = [guarded.endpoint];
     await using stranger = open({ endpoints });
     await expect(stranger.lead()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    await using wrong = open({ endpoints, user: { name: 'root', password: 'guess' } });
+    await using wrong = open({ endpoints, user: { name: 'placement', password: 'guess' } });
     await expect(wrong.lead()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    await using store = open({ endpoints, user: { name: 'root', password: 'secret' } });
+    const user = { name: 'placement', password: 'word' };
+    await using elsewhere = open({ endpoints, user });
+    await expect(elsewhere.lead()).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
+    await using store = open({ endpoints, user, prefix: 'own/', changesKept: 1 });
     const leadership = await store.lead();
-    await leadership.transact([], [put('a', '1')]);
+    const revisions: number[] = [];
+    for (const value of ['1', '2', '3', '4']) {
+      const result = await leadership.transact([], [put('a', value)]);
+      if (result.kind === 'committed') revisions.push(result.revision);
+    }
+    const watch = store.watch(revisions[0] ?? 0, new AbortController().signal);
+    await expect(watch[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'COMPACTED' });
     // Its tokens end with the process.
     await guarded.kill();
     await guarded.restart();
-    expect((await store.get('a'))?.value.toString()).toBe('1');
+    expect((await store.get('a'))?.value.toString()).toBe('4');
     await leadership[Symbol.asyncDispose]();
   });
 });
