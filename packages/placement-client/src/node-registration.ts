@@ -140,6 +140,7 @@ export class NodeRegistration implements AsyncDisposable {
   async #endInOrder(stream: MessageStream<HeartbeatRequest>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenClosed = resolve;
+    this.#send(undefined, true);
     stream.end();
     const cancelTimer = this.#options.clock.setTimer(endMaxMs, resolve);
     await promise;
@@ -156,7 +157,7 @@ export class NodeRegistration implements AsyncDisposable {
     this.#cancelTimer = clock.setTimer(renewEachMs, () => this.#beat(undefined));
   }
 
-  #send(node: Node | undefined): void {
+  #send(node: Node | undefined, leaving = false): void {
     const { coordinatorKinds = [] } = this.#options;
     this.#stream?.send({
       clusterId: this.#clusterId,
@@ -165,6 +166,7 @@ export class NodeRegistration implements AsyncDisposable {
       placementEpoch: this.#placementEpoch,
       journalHealth: this.#health,
       draining: this.#draining,
+      leaving,
     });
   }
 

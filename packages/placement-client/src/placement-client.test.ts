@@ -233,8 +233,8 @@ describe('placement client', () => {
     const listen = (address = 'p:1'): Promise<RpcServer> =>
       transport.listen(address, (registry) => {
         registry.stream(placementNodeMethods.heartbeat, (stream) => ({
-          message({ node, draining, journalHealth }) {
-            const kind = node === undefined ? 'renew' : 'register';
+          message({ node, draining, leaving, journalHealth }) {
+            const kind = leaving ? 'leave' : node === undefined ? 'renew' : 'register';
             heard.push(
               `${kind}${draining ? ' draining' : ''}${journalHealth?.readOnly ? ' full' : ''}`,
             );
@@ -280,7 +280,14 @@ describe('placement client', () => {
       registration.drain();
       await turns(5);
       await registration[Symbol.asyncDispose]();
-      expect(heard).toEqual(['register', 'renew', 'renew', 'renew draining full', 'left']);
+      expect(heard).toEqual([
+        'register',
+        'renew',
+        'renew',
+        'renew draining full',
+        'leave draining full',
+        'left',
+      ]);
       expect(told).toEqual(['1']);
     });
 

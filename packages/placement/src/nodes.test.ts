@@ -172,6 +172,17 @@ describe('nodes', () => {
     ]);
   });
 
+  it('asks the address of a node whose stream ends without its having said that it leaves', async () => {
+    const journal = await cluster.journal('j1');
+    const { transport } = cluster;
+    const stream = transport
+      .connect(placementAddress, 'control')
+      .open(placementNodeMethods.heartbeat, { message: () => stream.end(), closed() {} });
+    stream.send(HeartbeatRequest.create({ node: journal.node() }));
+    await cluster.settle();
+    expect(stateOf('j1')).toBe(NodeState.UP);
+  });
+
   it('does not believe that a node which answers is gone', async () => {
     await cluster.journal('j1');
     await cluster.client.reportUnreachable('j1', 1);

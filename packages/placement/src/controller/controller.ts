@@ -205,6 +205,8 @@ export class Controller implements AsyncDisposable {
       copies: this.#copies,
       activator: this.#activator,
       random,
+      clock,
+      logger,
       onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
       onOpened: (count) => metrics.segmentsOpened.inc(count),
     });

@@ -29,6 +29,8 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
   /** Messages are handled one after the other. */
   #last: Promise<void> = Promise.resolve();
   #refused = false;
+  /** It has said that it ends: whatever breaks a stream may look like an end in order. */
+  #isLeaving = false;
 
   constructor(options: HeartbeatSessionOptions, stream: MessageStream<HeartbeatResponse>) {
     this.#options = options;
@@ -46,9 +48,9 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
     this.#stream.cancel(error);
   }
 
-  closed(error: OperatingError | undefined): void {
+  closed(): void {
     this.#options.onClosed();
-    this.#last = this.#after(() => this.#end(error));
+    this.#last = this.#after(() => this.#end());
     this.#stream.end();
   }
 
@@ -57,11 +59,11 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
     await work();
   }
 
-  async #end(error: OperatingError | undefined): Promise<void> {
+  async #end(): Promise<void> {
     const node = this.#node;
     if (node === undefined) return;
     try {
-      if (error === undefined) await this.#options.nodes.left(node, this);
+      if (this.#isLeaving) await this.#options.nodes.left(node, this);
       else await this.#options.nodes.probe(node.nodeId, node.incarnation);
     } catch (thrown) {
       // What could not be stored now is seen again when the lease has run out.
@@ -71,6 +73,7 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
 
   async #handle(request: HeartbeatRequest): Promise<void> {
     if (this.#refused) return;
+    this.#isLeaving = request.leaving;
     try {
       this.#options.check(request);
       if (this.#node === undefined) this.#node = await this.#options.nodes.register(request, this);

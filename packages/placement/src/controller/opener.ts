@@ -1,4 +1,4 @@
-import { OperatingError, type Random } from '@robustmq/core';
+import { type Clock, type Logger, OperatingError, type Random } from '@robustmq/core';
 import { type PrepareReplica, SegmentState, type Shard } from '@robustmq/rpc';
 import { openNext, type ReplicaSet, unsealedSegment } from '../core/chain.ts';
 import { ReplicaChooser } from '../core/replica-choice.ts';
@@ -12,6 +12,7 @@ import type { Ledger } from './ledger.ts';
 import type { NodeRegistry } from './node-registry.ts';
 import type { Sealer } from './sealer.ts';
 import { SharedAttempts } from './shared-attempts.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface OpenerOptions {
   readonly ledger: Ledger;
@@ -21,6 +22,8 @@ export interface OpenerOptions {
   readonly copies: Pick<CatalogCopies, 'ensure'>;
   readonly activator: Activator;
   readonly random: Random;
+  readonly clock: Clock;
+  readonly logger: Logger;
   /** Told of replicas that were prepared for a segment that was not opened. */
   readonly onAbandoned: (segmentId: Buffer, replicas: readonly string[]) => void;
   /** Told how many segments were opened. */
@@ -40,6 +43,8 @@ export type OpenOutcome = OperatingError | undefined;
 
 /** Journals that did not take their replica, one after the other, until a shard is given up. */
 const substitutesMax = 3;
+/** Segments of one attempt from which the log tells how long it took. */
+const toldFrom = 100;
 
 /**
  * Opens segments on demand, in batches (docs/journal.md 2.5): prepare all replicas durably, record the
@@ -102,7 +107,7 @@ export class Opener {
   }
 
   async #open(shardIds: readonly number[]): Promise<Map<number, OpenOutcome>> {
-    const { sealer, activator, onOpened } = this.#options;
+    const { sealer, activator, onOpened, clock, logger } = this.#options;
     const outcomes = new Map<number, OpenOutcome>();
     const known = shardIds.filter((shardId) => this.#refuseUnknown(shardId, outcomes));
     const leaderless = known.filter((shardId) => sealer.needsSeal(this.#shard(shardId)));
@@ -113,10 +118,17 @@ export class Opener {
       (shardId) =>
         outcomes.get(shardId) === undefined && unsealedSegment(this.#shard(shardId)) === undefined,
     );
+    const watch = new Stopwatch(clock);
     const prepared = await this.prepare(closed, 1);
+    watch.lap('prepareMs');
     const opened = await this.#record(prepared, outcomes);
+    watch.lap('recordMs');
     onOpened(opened.size);
     await activator.activate(opened);
+    watch.lap('activateMs');
+    if (opened.size >= toldFrom) {
+      logger.info({ segments: opened.size, ...watch.laps }, 'many segments were opened');
+    }
     return outcomes;
   }
 

@@ -29,6 +29,7 @@ import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
 import { sealedChange } from './sealed-change.ts';
 import { SharedAttempts } from './shared-attempts.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface SealerOptions {
   readonly ledger: Ledger;
@@ -45,6 +46,8 @@ export interface SealerOptions {
  */
 const sealsAtOnce = 20_000;
 const sealsPerSecond = 5_000;
+/** Segments of one attempt from which the log tells how long it took. */
+const toldFrom = 100;
 
 /** How one shard fared: undefined when it has no unsealed segment any more. */
 export type SealOutcome = OperatingError | undefined;
@@ -128,11 +131,20 @@ export class Sealer {
     });
     const granted = this.#budget.take(possible.length, this.#options.clock.monotonicMs());
     for (const shardId of possible.splice(granted)) outcomes.set(shardId, tooMany(shardId));
+    const watch = new Stopwatch(this.#options.clock);
     const { attempts, error: notBegun } = await this.#begin(possible);
+    watch.lap('beginMs');
     await this.#fence(attempts);
+    watch.lap('fenceMs');
     await this.#copy(attempts);
+    watch.lap('copyMs');
     const ends = this.#decide(attempts, outcomes);
     const notRecorded = await this.#record(ends);
+    watch.lap('recordMs');
+    if (attempts.size >= toldFrom) {
+      const fields = { segments: attempts.size, sealed: ends.size, ...watch.laps };
+      this.#options.logger.info(fields, 'many segments were sealed');
+    }
     for (const shardId of possible) {
       if (outcomes.has(shardId) || !this.#isUnsealed(shardId)) continue;
       const overtaken = new OperatingError('CONFLICT', `another seal of shard ${shardId} runs`);

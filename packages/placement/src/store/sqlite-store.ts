@@ -35,7 +35,7 @@ const dropMax = 1_000;
 const stepMax = 1_000;
 const rangeDefault = 1_000;
 /** Operations of one transaction: it is done synchronously. */
-const operationsMax = 200;
+const operationsMax = 500;
 
 interface KvRow {
   readonly key: string;

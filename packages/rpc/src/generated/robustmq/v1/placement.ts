@@ -72,6 +72,8 @@ export interface HeartbeatRequest {
     | undefined;
   /** The node shuts down in order: it keeps its lease but gets nothing new. */
   draining: boolean;
+  /** The node ends: its lease ends with the stream. A stream that ends without this was broken. */
+  leaving: boolean;
 }
 
 /** Answers each heartbeat. */
@@ -682,6 +684,7 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     placementEpoch: 0,
     journalHealth: undefined,
     draining: false,
+    leaving: false,
   };
 }
 
@@ -704,6 +707,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.draining !== false) {
       writer.uint32(48).bool(message.draining);
+    }
+    if (message.leaving !== false) {
+      writer.uint32(56).bool(message.leaving);
     }
     return writer;
   },
@@ -769,6 +775,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.draining = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.leaving = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -794,6 +808,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
       ? JournalHealth.fromPartial(object.journalHealth)
       : undefined;
     message.draining = object.draining ?? false;
+    message.leaving = object.leaving ?? false;
     return message;
   },
 };
