@@ -36,7 +36,7 @@ function brokerArgs(): string[] {
 /** V8's memory flags that the running process has on its command line. */
 async function memoryFlagsOf(role: RunningRole): Promise<string[]> {
   const line = await readFile(`/proc/${role.child.pid}/cmdline`, 'utf8');
-  return line.split('\0').filter((part) => /^--(max.semi|heap.growing)/.test(part));
+  return line.split('\0').filter((part) => /^--(max.semi|heap.growing|external.memory)/.test(part));
 }
 
 // The process that was started is the one that serves: supervisors signal and watch its pid.
@@ -50,6 +50,7 @@ describe.skipIf(process.platform !== 'linux')("V8's memory flags", () => {
     expect(await memoryFlagsOf(journal)).toEqual([
       '--max-semi-space-size=4',
       '--heap-growing-percent=300',
+      '--external-memory-accounted-in-global-limit',
     ]);
   });
 

@@ -34,7 +34,7 @@ export const defaultClientLimits: ClientLimits = {
   shardBytesMax: 8 * MIB,
   clientBytesMax: 256 * MIB,
   appendsInFlightMax: limits.appendsInFlightMax,
-  requestBytesMax: 4 * MIB,
+  requestBytesMax: 512 * KIB,
   tailCreditBytes: 8 * MIB,
   tailReadBytes: MIB,
   patienceMs: 10_000,

@@ -43,6 +43,12 @@ const GIB = 1024 ** 3;
 const pollMs = 250;
 const fillWithinMs = 120_000;
 
+/** So that it does not mark its heap for each few batches: see packages/cli/bin/robustmq.mjs. */
+const generatorFlags = [
+  '--heap-growing-percent=300',
+  '--external-memory-accounted-in-global-limit',
+];
+
 /** When the log begins to use its files again, instead of making new ones. */
 const steadyLogBytes = 640 * 1024 ** 2;
 
@@ -83,7 +89,7 @@ async function withLoad<T>(
   const placement = cluster.role('placement').address('grpc');
   const plan: AppendPlan = { placement, topic, shards, window, recordBytes, batchBytes };
   const module = new URL('append-process.ts', import.meta.url);
-  await using generator = new GeneratorProcess<AppendReport>(module, plan);
+  await using generator = new GeneratorProcess<AppendReport>(module, plan, generatorFlags);
   const result = await work(generator);
   generator.send('stop');
   await generator.next();

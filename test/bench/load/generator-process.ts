@@ -10,9 +10,9 @@ export class GeneratorProcess<Report> implements AsyncDisposable {
   #arrived = Promise.withResolvers<void>();
   #ended = false;
 
-  /** Starts `module` and gives it `plan` as its first message. */
-  constructor(module: URL, plan: object) {
-    this.#child = fork(module, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], execArgv: [] });
+  /** Starts `module` with the flags `execArgv` and gives it `plan` as its first message. */
+  constructor(module: URL, plan: object, execArgv: string[] = []) {
+    this.#child = fork(module, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], execArgv });
     this.pid = this.#child.pid ?? 0;
     this.#child.stderr?.on('data', (text) => this.#errors.push(String(text)));
     this.#child.on('message', (report) => {

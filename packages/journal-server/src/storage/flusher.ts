@@ -219,13 +219,14 @@ function gather(replica: Replica, scratch: Buffer): Gathered {
     at++;
   }
   if (bytes > 0) return gathered(replica, at, scratch.subarray(0, bytes));
-  return gathered(replica, at + 1, memory.frame(at));
+  return gathered(replica, at + 1, memory.lentFrame(at));
 }
 
 function gathered(replica: Replica, endOrdinal: number, bytes: Buffer): Gathered {
   const { memory, written } = replica;
   const records = endOrdinal < memory.endOrdinal ? memory.indexOf(endOrdinal) : replica.length;
-  const chain = chainAt(memory.frame(endOrdinal - 1), 0);
+  const last = endOrdinal - 1;
+  const chain = chainAt(memory.bufferOf(last), memory.positionOf(last));
   return { bytes, endOrdinal, mark: { records, bytes: written.bytes + bytes.length, chain } };
 }
 

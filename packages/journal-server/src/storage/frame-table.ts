@@ -65,11 +65,17 @@ export class FrameTable {
     return buffer;
   }
 
-  /** A view on the frame; valid as long as it is held. */
+  /** A view on the frame for the current call: its memory may be used again in a later one. */
   frame(ordinal: number): Buffer {
     const buffer = this.bufferOf(ordinal);
     const position = this.positionOf(ordinal);
     return buffer.subarray(position, position + this.bytesOf(ordinal));
+  }
+
+  /** A view on the frame that is valid as long as it is held. */
+  lentFrame(ordinal: number): Buffer {
+    this.slabOf(ordinal).isLent = true;
+    return this.frame(ordinal);
   }
 
   /**

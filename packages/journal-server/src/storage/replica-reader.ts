@@ -33,7 +33,9 @@ export class ReplicaReader {
     const gathered = new Gathering({ ...range, limitIndex });
     if (range.fromIndex >= limitIndex) return gathered;
     const ordinal = replica.memory.find(range.fromIndex);
-    const isFull = ordinal !== undefined && fromMemory(replica, ordinal, gathered);
+    const { memory } = replica;
+    const frameAt = (at: number): Buffer => memory.frame(at);
+    const isFull = ordinal !== undefined && fromMemory(replica, ordinal, gathered, frameAt);
     if (isFull || gathered.hasBatch) return gathered;
     return this.#readFile(replica, { ...range, limitIndex });
   }
@@ -55,7 +57,11 @@ export class ReplicaReader {
     // The start lies within an index interval of the entry.
     const chunkBytes = Math.min(CHUNK_BYTES, range.bytesMax + 2 * INDEX_INTERVAL_BYTES);
     await this.#files.walk(replica, from, replica.written.bytes, take, chunkBytes);
-    if (!isFull && !gathered.hasBatch) isFull = fromMemory(replica, writtenOrdinal, gathered);
+    // Who awaits a promise looks at the frames in a later call.
+    const frameAt = (at: number): Buffer => replica.memory.lentFrame(at);
+    if (!isFull && !gathered.hasBatch) {
+      isFull = fromMemory(replica, writtenOrdinal, gathered, frameAt);
+    }
     // What stood behind the file may have been written to it and let go meanwhile.
     return isFull || gathered.hasBatch ? gathered : this.#readFile(replica, range);
   }
@@ -191,13 +197,18 @@ class Gathering implements StorageRead {
 }
 
 /** Takes frames from memory; true when one did not fit. */
-function fromMemory(replica: Replica, ordinal: number, gathered: Gathering): boolean {
+function fromMemory(
+  replica: Replica,
+  ordinal: number,
+  gathered: Gathering,
+  frameAt: (ordinal: number) => Buffer,
+): boolean {
   const { memory } = replica;
   for (let at = ordinal; at < memory.endOrdinal && memory.isInMemory(at); at++) {
     const index = memory.indexOf(at);
     const next = at + 1 < memory.endOrdinal ? memory.indexOf(at + 1) : replica.length;
     if (!gathered.fits(index, next - index, memory.bytesOf(at))) return true;
-    gathered.take(memory.frame(at), index, next - index);
+    gathered.take(frameAt(at), index, next - index);
   }
   return false;
 }

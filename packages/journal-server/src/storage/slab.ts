@@ -8,6 +8,8 @@ import type { Replica } from './replica.ts';
 export class Slab {
   /** Undefined once evicted; whoever still has a view keeps the memory until it lets go. */
   buffer: Buffer | undefined;
+  /** Somebody may have a view on it for longer than a call: its memory is never used again. */
+  isLent = false;
   readonly capacity: number;
   used = 0;
   /** Frames in it that are not yet in a segment file. */
@@ -20,9 +22,9 @@ export class Slab {
   readonly #groupStarts: number[] = [];
   readonly #groupLsns: number[] = [];
 
-  constructor(capacity: number) {
-    this.capacity = capacity;
-    this.buffer = Buffer.allocUnsafeSlow(capacity);
+  constructor(buffer: Buffer) {
+    this.capacity = buffer.length;
+    this.buffer = buffer;
   }
 
   get room(): number {
@@ -56,9 +58,16 @@ export interface SlabPoolOptions {
   readonly recentBytesMax: number;
 }
 
-/** All slabs in memory, oldest first. */
+/** Memory of evicted slabs that waits to be used again. */
+const IDLE_BUFFERS_MAX = 8;
+
+/**
+ * All slabs in memory, oldest first. The memory of an evicted one is used again unless it was lent: new
+ * memory costs a page fault every 4 KiB, and old memory that is let go costs a full collection sooner or later.
+ */
 export class SlabPool {
   readonly #options: SlabPoolOptions;
+  readonly #idle: Buffer[] = [];
   #slabs: Slab[] = [];
   #bytes = 0;
 
@@ -75,11 +84,17 @@ export class SlabPool {
   withRoom(count: number): Slab {
     const newest = this.#slabs.at(-1);
     if (newest !== undefined && newest.room >= count) return newest;
-    const slab = new Slab(Math.max(count, this.#options.slabBytes));
+    const capacity = Math.max(count, this.#options.slabBytes);
+    this.evict(capacity);
+    const slab = new Slab(this.#memory(capacity));
     this.#slabs.push(slab);
     this.#bytes += slab.capacity;
-    this.evict();
     return slab;
+  }
+
+  #memory(capacity: number): Buffer {
+    const used = capacity === this.#options.slabBytes ? this.#idle.pop() : undefined;
+    return used ?? Buffer.allocUnsafeSlow(capacity);
   }
 
   /** The oldest slab that has frames which only memory and the log hold. */
@@ -87,16 +102,16 @@ export class SlabPool {
     return this.#slabs.find((slab) => slab.unwrittenFrames > 0);
   }
 
-  /** Lets go of written slabs, oldest first, until the bound holds. */
-  evict(): void {
-    if (this.#bytes <= this.#options.recentBytesMax) return;
+  /** Lets go of written slabs, oldest first, until the bound holds with `wanted` bytes more. */
+  evict(wanted = 0): void {
+    const bytesMax = this.#options.recentBytesMax - wanted;
+    if (this.#bytes <= bytesMax) return;
     const newest = this.#slabs.at(-1);
     const evicted: Slab[] = [];
     for (const slab of this.#slabs) {
-      if (this.#bytes <= this.#options.recentBytesMax) break;
+      if (this.#bytes <= bytesMax) break;
       if (slab === newest || slab.unwrittenFrames > 0 || slab.groupsInFlight > 0) continue;
-      slab.buffer = undefined;
-      this.#bytes -= slab.capacity;
+      this.#letGo(slab);
       evicted.push(slab);
     }
     if (evicted.length === 0) return;
@@ -104,5 +119,14 @@ export class SlabPool {
     for (const slab of evicted) {
       for (const replica of slab.replicas) replica.memory.forgetEvicted();
     }
+  }
+
+  #letGo(slab: Slab): void {
+    const { buffer, capacity, isLent } = slab;
+    slab.buffer = undefined;
+    this.#bytes -= capacity;
+    const isUsable = !isLent && capacity === this.#options.slabBytes;
+    if (buffer === undefined || !isUsable || this.#idle.length >= IDLE_BUFFERS_MAX) return;
+    this.#idle.push(buffer);
   }
 }

@@ -120,7 +120,8 @@ export interface JournalStorage extends AsyncDisposable {
   /**
    * Frames from record index `fromIndex` (relative to the base) up to `limitIndex`, about
    * `bytesMax` bytes but at least one frame. Synchronous when everything is in memory, so that the
-   * tail of a shard costs no promise. Rejects or throws DAMAGED when a checksum fails.
+   * tail of a shard costs no promise; such frames are views for the current call: whoever keeps them
+   * copies them. Rejects or throws DAMAGED when a checksum fails.
    */
   read(
     replica: StoredReplica,
@@ -131,7 +132,8 @@ export interface JournalStorage extends AsyncDisposable {
   indexByTime(replica: StoredReplica, timestampMs: number): Promise<number | undefined>;
 
   /**
-   * Calls `visit` for every frame of a replica in order, headers only: to fold producer state.
+   * Calls `visit` for every frame of a replica in order, to fold producer state. A frame is a view for
+   * that call.
    * `fromLastSnapshot` begins at the last producer snapshot, if there is one.
    */
   scan(
