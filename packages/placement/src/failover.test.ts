@@ -1,4 +1,5 @@
-import { turns } from '@robustmq/testkit';
+import { RollSegment } from '@robustmq/rpc';
+import { type FakeJournal, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
 
@@ -59,4 +60,52 @@ describe('failover', () => {
     for (const shardId of led) expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
     expect(fences.length).toBeLessThanOrEqual(3);
   });
+});
+
+describe('a journal that is added', () => {
+  it('has its share of the new segments once the old ones have rolled, and nothing was moved', async () => {
+    await using cluster = await Cluster.start();
+    for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name);
+    const shardIds = await cluster.topic('t', 60);
+    await Promise.all(shardIds.map((shardId) => cluster.client.openSegments(shardId)));
+    const added = await cluster.journal('j4');
+    await cluster.settle(5_000);
+    // They have their replicas: nothing ends because another journal is there.
+    expect(added.replicas.size).toBe(0);
+
+    for (const leader of cluster.journals) {
+      const segments = shardIds.flatMap((shardId) => rollOf(cluster, leader, shardId));
+      const { nodeId, incarnation } = leader;
+      await cluster.client.rollSegments({ nodeId, incarnation, segments });
+    }
+    const open = shardIds.map((shardId) => cluster.client.catalog.shard(shardId)?.segments.at(-1));
+    const replicas = open.filter((segment) => segment?.replicaNodeIds.includes('j4')).length;
+    const led = open.filter((segment) => segment?.leaderNodeId === 'j4').length;
+    // A fair share is 45 of 180 replicas, and 15 of 60 leaders.
+    expect(replicas).toBeGreaterThanOrEqual(0.8 * 45);
+    expect(led).toBeGreaterThanOrEqual(0.8 * 15);
+    for (const journal of cluster.journals) {
+      expect([journal.obeyed.get('recover'), journal.obeyed.get('fence')]).toEqual([
+        undefined,
+        undefined,
+      ]);
+    }
+  });
+
+  /** What the leader asks when the segment has grown old; nothing when another leads. */
+  function rollOf(cluster: Cluster, leader: FakeJournal, shardId: number): RollSegment[] {
+    const segment = cluster.client.catalog.shard(shardId)?.segments.at(-1);
+    if (segment?.leaderNodeId !== leader.nodeId || segment.baseOffset > 0) return [];
+    const { segmentId, epoch, replicaNodeIds } = segment;
+    return [
+      RollSegment.create({
+        segmentId,
+        shardId,
+        epoch,
+        endOffset: 5,
+        fullNodeIds: replicaNodeIds,
+        openNext: true,
+      }),
+    ];
+  }
 });

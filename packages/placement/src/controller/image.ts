@@ -53,6 +53,8 @@ export class Image {
   readonly unsealed = new Set<number>();
   /** Unsealed segments by the journal that leads them. */
   readonly #led = new Map<string, Set<number>>();
+  /** Shards whose unsealed segment has a replica at a journal. */
+  readonly #replicated = new Map<string, Set<number>>();
   #revision = 0;
   #catalogRevision = 0;
 
@@ -114,6 +116,11 @@ export class Image {
     return this.#led.get(nodeId) ?? new Set();
   }
 
+  /** Shards whose unsealed segment has a replica at a journal, led by it or not. */
+  replicatedBy(nodeId: string): ReadonlySet<number> {
+    return this.#replicated.get(nodeId) ?? new Set();
+  }
+
   /** The smallest offset that anybody still needs; undefined when nobody has said so. */
   holdOffset(shardId: number): number | undefined {
     const holds = this.holds.get(shardId);
@@ -172,9 +179,8 @@ export class Image {
     const segment = shard === undefined ? undefined : unsealedSegment(shard);
     if (segment === undefined) return;
     this.unsealed.add(shardId);
-    const led = this.#led.get(segment.leaderNodeId);
-    if (led === undefined) this.#led.set(segment.leaderNodeId, new Set([shardId]));
-    else led.add(shardId);
+    addTo(this.#led, segment.leaderNodeId, shardId);
+    for (const nodeId of segment.replicaNodeIds) addTo(this.#replicated, nodeId, shardId);
   }
 
   #forgetUnsealed(shardId: number): void {
@@ -183,6 +189,7 @@ export class Image {
     if (segment === undefined) return;
     this.unsealed.delete(shardId);
     this.#led.get(segment.leaderNodeId)?.delete(shardId);
+    for (const nodeId of segment.replicaNodeIds) this.#replicated.get(nodeId)?.delete(shardId);
   }
 }
 
@@ -205,6 +212,12 @@ function applyRow<K, T>(
   const known = rows.get(key);
   if (known !== undefined && known.revision >= change.revision) return;
   rows.set(key, { value: codec.decode(change.value), revision: change.revision });
+}
+
+function addTo(sets: Map<string, Set<number>>, key: string, shardId: number): void {
+  const set = sets.get(key);
+  if (set === undefined) sets.set(key, new Set([shardId]));
+  else set.add(shardId);
 }
 
 function innerMap<K, K2, V>(outer: Map<K, Map<K2, V>>, key: K): Map<K2, V> {

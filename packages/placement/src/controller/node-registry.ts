@@ -202,7 +202,9 @@ export class NodeRegistry {
       const health = this.#health.get(nodeId);
       if (health?.readOnly === true) continue;
       const ledSegments = image.ledBy(nodeId).size;
-      candidates.push({ nodeId, incarnation, zone, freeBytes: health?.freeBytes, ledSegments });
+      const openReplicas = image.replicatedBy(nodeId).size;
+      const load = { ledSegments, openReplicas };
+      candidates.push({ nodeId, incarnation, zone, freeBytes: health?.freeBytes, ...load });
     }
     return candidates;
   }

@@ -110,6 +110,7 @@ describe('replica choice', () => {
     zone: '',
     freeBytes: 1_000,
     ledSegments: 0,
+    openReplicas: 0,
     ...change,
   });
   const choose = (journals: JournalCandidate[], wanted: number, times = 1) => {
@@ -168,8 +169,48 @@ describe('replica choice', () => {
   });
 
   it('prefers who leads less', () => {
-    const [set] = choose([journal('a', { ledSegments: 9 }), journal('b', { ledSegments: 2 })], 1);
+    const [set] = choose([journal('a', { ledSegments: 9 }), journal('b', { ledSegments: 2 })], 2);
     expect(set?.leaderNodeId).toBe('b');
+  });
+
+  it('prefers who has fewer open replicas, and fills up one that was added first', () => {
+    const old = ['a', 'b', 'c'].map((name) => journal(name, { openReplicas: 30, ledSegments: 10 }));
+    const sets = choose([...old, journal('new')], 3, 100);
+    expect(sets.slice(0, 80).every((set) => set?.replicaNodeIds.includes('new'))).toBe(true);
+    expect(sets.slice(0, 10).every((set) => set?.leaderNodeId === 'new')).toBe(true);
+    const counts = ['a', 'b', 'c', 'new'].map(
+      (name) =>
+        sets.filter((set) => set?.replicaNodeIds.includes(name)).length + (name === 'new' ? 0 : 30),
+    );
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+  });
+
+  it('has replicas in as many zones as there are, whatever the load', () => {
+    const zones = fc.array(fc.constantFrom('', 'a', 'b', 'c'), { minLength: 1, maxLength: 8 });
+    const loads = fc.array(fc.nat(50), { minLength: 8, maxLength: 8 });
+    fc.assert(
+      fc.property(zones, loads, fc.integer({ min: 1, max: 5 }), (inZones, load, wanted) => {
+        const journals = inZones.map((zone, at) =>
+          journal(`j${at}`, {
+            zone,
+            openReplicas: load[at] ?? 0,
+            freeBytes: 1 + (load[7 - at] ?? 0),
+          }),
+        );
+        for (const set of choose(journals, wanted, 3)) {
+          const chosen = journals.filter(({ nodeId }) => set?.replicaNodeIds.includes(nodeId));
+          const named = new Set(inZones.filter((zone) => zone !== ''));
+          const used = chosen.map(({ zone }) => zone).filter((zone) => zone !== '');
+          // Journals that do not tell their zone may be taken at any time; of the others no two share one
+          // while there is another zone.
+          const unnamed = chosen.length - used.length;
+          expect(new Set(used).size).toBeGreaterThanOrEqual(
+            Math.min(named.size, wanted - unnamed, used.length),
+          );
+          expect(chosen).toHaveLength(Math.min(wanted, journals.length));
+        }
+      }),
+    );
   });
 
   it('spreads over zones first', () => {

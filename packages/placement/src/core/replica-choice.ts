@@ -9,8 +9,10 @@ export interface JournalCandidate {
   readonly zone: string;
   /** Undefined while the journal has not told. */
   readonly freeBytes: number | undefined;
-  /** Segments that it leads now. */
+  /** Unsealed segments that it leads now. */
   readonly ledSegments: number;
+  /** Replicas of unsealed segments that it has now, those that it leads included. */
+  readonly openReplicas: number;
 }
 
 interface Load {
@@ -25,8 +27,10 @@ interface Load {
 const weightMin = 0.05;
 
 /**
- * Chooses replica sets for a batch of segments: spread over zones, by free space, and evenly by what
- * each journal leads. It counts what it has given, so that a batch is spread, too.
+ * Chooses replica sets for a batch of segments: first journals in zones that have none yet, among those
+ * the one with the fewest open replicas for its free space; of the chosen ones, the one that leads the
+ * fewest leads. So a journal that was added, which has nothing, is in every new segment until it has its
+ * share. It counts what it has given, so that a batch is spread, too.
  */
 export class ReplicaChooser {
   readonly #loads: Load[];
@@ -40,7 +44,7 @@ export class ReplicaChooser {
       journal,
       weight: Math.max(weightMin, (journal.freeBytes ?? largest) / largest),
       led: journal.ledSegments,
-      replicas: 0,
+      replicas: journal.openReplicas,
     }));
   }
 
@@ -53,7 +57,7 @@ export class ReplicaChooser {
     if (size < Math.max(1, atLeast)) return undefined;
     const chosen: Load[] = [];
     while (chosen.length < size) {
-      const next = this.#lightest(this.#eligible(chosen), (load) => load.led + load.replicas);
+      const next = this.#lightest(this.#eligible(chosen), (load) => load.replicas);
       chosen.push(next);
     }
     const leader = this.#lightest(chosen, (load) => load.led);
