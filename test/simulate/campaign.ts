@@ -15,6 +15,8 @@ export interface CampaignOptions {
   readonly log: (line: string) => void;
   /** Options of the worker processes' Node.js. */
   readonly execArgv?: readonly string[];
+  /** Added to their environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Ends with the first seed that fails. */
   readonly firstOnly?: boolean;
 }
@@ -48,7 +50,10 @@ export class Campaign {
   /** One worker process, until no seed is left. Rejects when it ends before. */
   #work(): Promise<void> {
     const path = join(import.meta.dirname, 'worker.ts');
-    const child = fork(path, { execArgv: [...(this.#options.execArgv ?? [])] });
+    const child = fork(path, {
+      execArgv: [...(this.#options.execArgv ?? [])],
+      env: { ...process.env, ...this.#options.env },
+    });
     this.#children.add(child);
     return new Promise((resolve, reject) => {
       child.on('message', (message: FromWorker) => {
@@ -103,11 +108,9 @@ export class Campaign {
 
   #progress(): void {
     const nowMs = performance.now();
-    if (nowMs - this.#saidMs < progressEachMs) return;
+    if (nowMs - this.#saidMs < progressEachMs || this.#options.firstOnly === true) return;
     this.#saidMs = nowMs;
     const { seeds } = this.#totals;
-    if (seeds > 0 && this.#options.firstOnly !== true) {
-      this.#options.log(`${seeds} of ${this.#options.seeds} seeds`);
-    }
+    if (seeds > 0) this.#options.log(`${seeds} of ${this.#options.seeds} seeds`);
   }
 }

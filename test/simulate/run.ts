@@ -1,10 +1,12 @@
 /**
  * `pnpm simulate`: the shipped servers on virtual time, network and disks, one seed after the other.
- * `--seed N` runs one and prints its trace.
+ * `--seed N` runs one and prints its trace; `--mutants` breaks one line of the code after the other, each of
+ * which has to be found.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Campaign } from './campaign.ts';
+import { findMutants } from './mutants/mutant-run.ts';
 import { simulate } from './simulation.ts';
 import { takeTurns } from './world/turns.ts';
 
@@ -13,11 +15,25 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '1' },
     seed: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
     workers: { type: 'string', default: String(availableParallelism()) },
   },
 });
 
-process.exitCode = (await (values.seed === undefined ? many() : one(Number(values.seed)))) ? 0 : 1;
+process.exitCode = (await run()) ? 0 : 1;
+
+function run(): Promise<boolean> {
+  if (values.seed !== undefined) return one(Number(values.seed));
+  if (!values.mutants) return many();
+  return findMutants({
+    from: Number(values.from),
+    seeds: Number(values.seeds),
+    workers: Number(values.workers),
+    only: values.only,
+    log: (line) => console.log(line),
+  });
+}
 
 async function one(seed: number): Promise<boolean> {
   takeTurns();

@@ -116,7 +116,9 @@ export class SimJournal {
         if (process.isAlive && process.life === life) this.kill();
       },
       (thrown: unknown) => {
+        if (!process.isAlive || process.life !== life) return;
         if (!this.mayEnd) process.world.violate(`${this.name} cannot end: ${String(thrown)}`);
+        this.kill();
       },
     );
   }
