@@ -1,5 +1,6 @@
 import { toOperatingError } from '@robustmq/core';
 import { PlacementClient } from '@robustmq/placement-client';
+import { SegmentState } from '@robustmq/rpc';
 import { SimNetwork } from '../network/sim-network.ts';
 import { BrokerProducer } from '../workload/broker-producer.ts';
 import { IdempotentProducer, type Producer } from '../workload/producer.ts';
@@ -56,6 +57,17 @@ export class SimCluster {
   /** Batches whose producers still want to know. */
   get waiting(): number {
     return this.producers.reduce((sum, producer) => sum + producer.waiting, 0);
+  }
+
+  /** Whether a broker takes it for the leader of an open segment. */
+  leads(journal: string): boolean {
+    const catalogs = this.brokers.flatMap(({ placement }) => placement?.catalog ?? []);
+    return catalogs.some((catalog) =>
+      this.histories.some(({ shardId }) => {
+        const last = catalog.shard(shardId)?.segments.at(-1);
+        return last?.state === SegmentState.OPEN && last.leaderNodeId === journal;
+      }),
+    );
   }
 
   machines(): string[] {

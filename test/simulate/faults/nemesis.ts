@@ -1,4 +1,3 @@
-import { randomInteger } from '@robustmq/core';
 import type { SimCluster } from '../cluster/sim-cluster.ts';
 import type { SimJournal } from '../cluster/sim-journal.ts';
 import { faultKinds, type FaultKind } from '../world/plan.ts';
@@ -19,13 +18,20 @@ export class Nemesis {
     this.#cluster = cluster;
   }
 
+  /** One leader dies early in each run; all else is drawn. */
   start(): void {
+    const { world, plan } = this.#cluster;
+    world.schedule(world.between(0.1, 0.4) * plan.faultyMs, 'fault', () => this.#begin('kill'));
+    this.#drawOn();
+  }
+
+  #drawOn(): void {
     const { world, plan } = this.#cluster;
     const inMs = -Math.log(1 - world.random.next()) * plan.faultEachMs;
     world.schedule(inMs, 'fault', () => {
       if (this.#isOver) return;
       this.#strike();
-      this.start();
+      this.#drawOn();
     });
   }
 
@@ -35,7 +41,11 @@ export class Nemesis {
 
   #strike(): void {
     const kind = this.#draw();
-    if (kind === undefined) return;
+    if (kind !== undefined) this.#begin(kind);
+  }
+
+  #begin(kind: FaultKind): void {
+    if (this.#isOver) return;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     const { world } = this.#cluster;
     world.note(`-- ${kind}`);
@@ -77,12 +87,14 @@ export class Nemesis {
     }
   }
 
-  /** Leaders are worth more than others; who leads is not known here, so anybody. */
+  /** More often a leader than anybody. */
   #victim(): SimJournal {
     const { journals, world } = this.#cluster;
-    const victim = journals[randomInteger(world.random, journals.length)];
-    if (victim === undefined) throw new Error('a cluster has journals');
-    return victim;
+    const leaders = journals.filter(({ name }) => this.#cluster.leads(name));
+    const victim = world.chance(0.6) ? world.pick(leaders) : undefined;
+    const anybody = victim ?? world.pick(journals);
+    if (anybody === undefined) throw new Error('a cluster has journals');
+    return anybody;
   }
 
   #draw(): FaultKind | undefined {
