@@ -8,7 +8,8 @@ registerHooks({
   load(url, context, nextLoad) {
     const loaded = nextLoad(url, context);
     if (!url.endsWith(`/${mutant.file}`)) return loaded;
-    const text = String(loaded.source);
+    const { source = '' } = loaded;
+    const text = typeof source === 'string' ? source : Buffer.from(source as Uint8Array).toString();
     if (text.split(mutant.find).length !== 2) {
       throw new Error(`${mutant.file} has not exactly one line "${mutant.find}"`);
     }
