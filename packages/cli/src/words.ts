@@ -14,6 +14,7 @@ export const nodeStateWords: Record<NodeState, string> = {
   [NodeState.UP]: 'up',
   [NodeState.DRAINING]: 'draining',
   [NodeState.DOWN]: 'down',
+  [NodeState.DRAINED]: 'drained',
 };
 
 export const segmentStateWords: Record<SegmentState, string> = {

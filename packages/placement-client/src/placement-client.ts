@@ -182,6 +182,17 @@ export class PlacementClient implements AsyncDisposable {
     return outcome;
   }
 
+  /** Takes a journal out of use, or takes that order back. */
+  async drainNode(nodeId: string, cancel = false): Promise<void> {
+    const request = { nodeId, cancel };
+    throwIfRefused((await this.#servers.call(placementAdminMethods.drainNode, request)).status);
+  }
+
+  /** Forgets a journal that is drained or down, and holds nothing that is only there. */
+  async removeNode(nodeId: string): Promise<void> {
+    throwIfRefused((await this.#servers.call(placementAdminMethods.removeNode, { nodeId })).status);
+  }
+
   /** What placement knows, from its store: of one topic, or of all when `topic` is empty. */
   describeCluster(topic = '', includeInternal = false): Promise<DescribeClusterResponse> {
     const request = { topic, includeInternal };

@@ -12,6 +12,7 @@ const stateNames: Record<NodeState, string> = {
   [NodeState.UP]: 'up',
   [NodeState.DRAINING]: 'draining',
   [NodeState.DOWN]: 'down',
+  [NodeState.DRAINED]: 'drained',
 };
 
 /** What the gauges are read from. */

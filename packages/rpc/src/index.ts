@@ -157,6 +157,7 @@ export {
   ListSegmentsRequest,
   ListSegmentsResponse,
   NewTopic,
+  NodeDrain,
   OpenSegmentsRequest,
   OpenSegmentsResponse,
   ReportUnreachableRequest,
@@ -183,6 +184,7 @@ export {
   StoredAudit,
   StoredCluster,
   StoredHold,
+  StoredDrain,
   StoredNode,
   StoredShard,
 } from './generated/robustmq/v1/storage.ts';

@@ -21,6 +21,7 @@ import { CatalogCopies } from './catalog-copies.ts';
 import { type ClusterIdentity, startEpoch } from './cluster.ts';
 import { Coordinators } from './coordinators.ts';
 import { Deleter } from './deleter.ts';
+import { Drains } from './drains.ts';
 import type { HeartbeatTerms } from './heartbeat-session.ts';
 import { Growth } from './growth.ts';
 import { Image } from './image.ts';
@@ -81,6 +82,7 @@ export class Controller implements AsyncDisposable {
   readonly opener: Opener;
   readonly roller: Roller;
   readonly shardSeals: ShardSeals;
+  readonly drains: Drains;
   readonly topics: Topics;
   readonly retention: Retention;
   readonly #options: ControllerOptions;
@@ -174,6 +176,14 @@ export class Controller implements AsyncDisposable {
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
     this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed });
     this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
+    this.drains = new Drains({
+      store,
+      ledger,
+      nodes: this.nodes,
+      sealer: this.#sealer,
+      clock,
+      logger,
+    });
     this.#repair = new SealRepair({ image, sealer: this.#sealer, clock });
     this.#growth = new Growth({
       image,
@@ -306,6 +316,7 @@ export class Controller implements AsyncDisposable {
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
         await this.#growth.pass();
+        await this.drains.pass();
         await this.#notices.retry();
         await this.#activator.retry();
         await this.topics.finishDeletions();

@@ -92,7 +92,8 @@ export class Deleter {
       revision = Math.max(revision, rowRevision);
       for (const nodeId of value.replicaNodeIds) {
         if (this.#obeyed.get(hex)?.has(nodeId) === true) continue;
-        if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, value.segmentId);
+        if (ledger.image.removedNodes.has(nodeId)) this.#noteObeyed(hex, nodeId);
+        else if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, value.segmentId);
       }
     }
     await byNode.forEach(async (nodeId, segmentIds) => {

@@ -39,6 +39,8 @@ export interface Row<T> {
 export class Image {
   cluster: Row<StoredCluster> | undefined;
   readonly nodes = new Map<string, Row<StoredNode>>();
+  /** Journals that an operator has removed, as they were. */
+  readonly removedNodes = new Map<string, Row<StoredNode>>();
   readonly topics = new Map<string, Row<Topic>>();
   readonly shards = new Map<number, Row<StoredShard>>();
   /** By kind, then by index. */
@@ -103,6 +105,12 @@ export class Image {
     return node === undefined || node.state === NodeState.DOWN ? undefined : node;
   }
 
+  /** Whether replicas should be on that journal: it is known and nobody has ordered to drain it. */
+  isWantedOn(nodeId: string): boolean {
+    const stored = this.nodes.get(nodeId)?.value;
+    return stored !== undefined && stored.drain === undefined;
+  }
+
   /** The topic of a shard, if the topic lives and has it. */
   topicOf(shardId: number): Topic | undefined {
     const shard = this.shards.get(shardId)?.value.shard;
@@ -146,6 +154,9 @@ export class Image {
     switch (kind) {
       case 'node':
         applyRow(this.nodes, nameOfKey(key), change, StoredNode);
+        return;
+      case 'removedNode':
+        applyRow(this.removedNodes, nameOfKey(key), change, StoredNode);
         return;
       case 'topic':
         applyRow(this.topics, nameOfKey(key), change, Topic);

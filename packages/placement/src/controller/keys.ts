@@ -9,6 +9,8 @@ export const prefixes = {
   deleting: 'deleting/',
   /** Topics whose shards are being deleted. */
   topicDeletion: 'topic-deletion/',
+  /** Journals that were removed: their ids are never used again. */
+  removedNode: 'removed-node/',
 } as const;
 
 export type KeyKind = keyof typeof prefixes;
@@ -18,6 +20,7 @@ const width = 20;
 
 export const clusterKey = 'cluster';
 export const nodeKey = (nodeId: string): string => `${prefixes.node}${nodeId}`;
+export const removedNodeKey = (nodeId: string): string => `${prefixes.removedNode}${nodeId}`;
 export const topicKey = (name: string): string => `${prefixes.topic}${name}`;
 export const shardKey = (shardId: number): string => `${prefixes.shard}${padded(shardId)}`;
 export const deletingKey = (segmentId: Buffer): string =>

@@ -9,6 +9,7 @@ import {
   type Node,
   NodeRole,
   NodeState,
+  type StoredDrain,
   StoredNode,
 } from '@robustmq/rpc';
 import { type DetectorTimes, FailureDetector, type GivenUp } from '../core/failure-detector.ts';
@@ -78,7 +79,8 @@ export class NodeRegistry {
     const isNew = before?.incarnation !== wanted.incarnation;
     // One that comes back with its disk still hanging stays down until it says that it does not.
     const isHung = !isNew && this.#detector.isHung(wanted.nodeId);
-    const state = isHung ? NodeState.DOWN : stateOf(request);
+    const drain = ledger.image.nodes.get(wanted.nodeId)?.value.drain;
+    const state = isHung ? NodeState.DOWN : stateOf(request, drain);
     const node: Node = { ...wanted, state };
     warnOfNewDisk(logger, before, node);
     await this.#store(node, request.coordinatorKinds);
@@ -102,7 +104,7 @@ export class NodeRegistry {
     this.#detector.registered(node.nodeId, node.role === NodeRole.JOURNAL, false, nowMs);
     this.#detector.heard(node.nodeId, nowMs, request.journalHealth);
     this.#noteHealth(node.nodeId, request);
-    const state = stateOf(request);
+    const state = stateOf(request, ledger.image.nodes.get(node.nodeId)?.value.drain);
     if (stored.state === state || this.#detector.isGivenUp(node.nodeId)) return;
     await this.#setState(stored, state);
     logger.info({ nodeId: node.nodeId, state }, 'node changed its state');
@@ -186,6 +188,13 @@ export class NodeRegistry {
     return undefined;
   }
 
+  /** A node was removed. */
+  forget(nodeId: string): void {
+    this.#detector.end(nodeId);
+    this.#health.delete(nodeId);
+    this.#sessions.delete(nodeId);
+  }
+
   /** Last health of each journal. */
   health(): ReadonlyMap<string, JournalHealth> {
     return this.#health;
@@ -227,7 +236,12 @@ export class NodeRegistry {
         const message = `node id ${node.nodeId} belongs to a node of another role: choose another --node-id`;
         throw new OperatingError('ALREADY_EXISTS', message);
       }
-      const stored: StoredNode = { node, coordinatorKinds: [...kinds] };
+      if (ledger.image.removedNodes.has(node.nodeId)) throw removed(node);
+      const stored: StoredNode = {
+        node,
+        coordinatorKinds: [...kinds],
+        drain: row?.value.drain,
+      };
       return {
         conditions: [{ key: nodeKey(node.nodeId), revision: row?.revision ?? 0 }],
         operations: [put(nodeKey(node.nodeId), StoredNode.encode(stored))],
@@ -271,8 +285,14 @@ export class NodeRegistry {
   }
 }
 
-function stateOf({ draining }: HeartbeatRequest): NodeState {
-  return draining ? NodeState.DRAINING : NodeState.UP;
+function stateOf({ draining }: HeartbeatRequest, drain: StoredDrain | undefined): NodeState {
+  if (drain?.done === true) return NodeState.DRAINED;
+  return draining || drain !== undefined ? NodeState.DRAINING : NodeState.UP;
+}
+
+function removed(node: Node): OperatingError {
+  const message = `node ${node.nodeId} was removed, and chains may still name it: start it with an empty --data-dir and another --node-id`;
+  return new OperatingError('FENCED', message);
 }
 
 function newer(node: Node): OperatingError {

@@ -159,12 +159,14 @@ export class Opener {
     return changed;
   }
 
-  /** Whether what was prepared still fits the chain, and its topic still has the shard. */
+  /** Whether what was prepared still fits the chain, its topic has the shard and its journals are known. */
   canOpen(shard: Shard, next: Prepared): boolean {
+    const { image } = this.#options.ledger;
     return (
+      next.replicas.replicaNodeIds.every((nodeId) => image.nodes.has(nodeId)) &&
       unsealedSegment(shard) === undefined &&
       shard.epoch + 1 === next.epoch &&
-      this.#options.ledger.image.topicOf(shard.shardId) !== undefined
+      image.topicOf(shard.shardId) !== undefined
     );
   }
 

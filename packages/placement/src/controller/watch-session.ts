@@ -164,6 +164,7 @@ function entryOf(key: string, value: Buffer): CatalogEntry['entry'] {
     case 'hold':
     case 'deleting':
     case 'topicDeletion':
+    case 'removedNode':
     case undefined:
       return undefined;
     default:
@@ -183,6 +184,7 @@ function removalOf(key: string): CatalogRemoval['removal'] {
     case 'hold':
     case 'deleting':
     case 'topicDeletion':
+    case 'removedNode':
     case undefined:
       return undefined;
     default:

@@ -8,6 +8,7 @@ import {
   type SealShardResponse,
   type ServiceRegistry,
   type Shard,
+  type Status,
   type Topic,
   type TopicResult,
   toStatus,
@@ -64,6 +65,13 @@ export class PlacementAdminService {
     registry.unary(placementAdminMethods.sealShard, ({ shardId, unsafe }, { caller }) =>
       this.#seal({ shardId, unsafe: unsafe && signedBy(caller, unsafe) }),
     );
+    registry.unary(placementAdminMethods.drainNode, ({ nodeId, cancel }) => {
+      const { drains } = this.#controller;
+      return statusOf(() => (cancel ? drains.cancel(nodeId) : drains.order(nodeId)));
+    });
+    registry.unary(placementAdminMethods.removeNode, ({ nodeId }) =>
+      statusOf(() => this.#controller.drains.remove(nodeId)),
+    );
   }
 
   async #seal({ shardId, unsafe }: SealShardRequest): Promise<SealShardResponse> {
@@ -78,7 +86,7 @@ export class PlacementAdminService {
   }
 
   #describe({ topic, includeInternal }: DescribeClusterRequest): DescribeClusterResponse {
-    const { image, identity, nodes } = this.#controller;
+    const { image, identity, nodes, drains } = this.#controller;
     const isWanted = (name: string): boolean =>
       topic === '' ? includeInternal || !isInternal(name) : name === topic;
     const shards = [...image.shards.values()]
@@ -97,6 +105,7 @@ export class PlacementAdminService {
       ),
       journalHealth: Object.fromEntries(nodes.health()),
       holds: shards.flatMap(({ shardId }) => holdsOf(image, shardId)),
+      drains: drains.status(),
     };
   }
 }
@@ -104,6 +113,15 @@ export class PlacementAdminService {
 function holdsOf(image: Image, shardId: number): Hold[] {
   const rows = [...(image.holds.get(shardId) ?? [])];
   return rows.map(([holder, { value }]) => ({ holder, shardId, offset: value.offset }));
+}
+
+async function statusOf(work: () => Promise<void>): Promise<{ status: Status | undefined }> {
+  try {
+    await work();
+    return { status: undefined };
+  } catch (thrown) {
+    return { status: toStatus(expectOperatingError(thrown)) };
+  }
 }
 
 async function resultOf(name: string, work: () => Promise<Topic>): Promise<TopicResult> {

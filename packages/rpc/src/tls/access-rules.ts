@@ -59,6 +59,8 @@ export const accessRules: AccessRules = new Map([
     describeCluster: administration,
     // May give up records: nobody but a person orders it.
     sealShard: ['operator'],
+    drainNode: ['operator'],
+    removeNode: ['operator'],
   }),
   ...service('journal', journalBrokerMethods, {
     append: clients,

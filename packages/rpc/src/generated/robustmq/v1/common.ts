@@ -63,6 +63,8 @@ export const NodeState = {
   DRAINING: 2,
   /** DOWN - Its lease has ended. */
   DOWN: 3,
+  /** DRAINED - An operator has ordered it to be drained, and nothing that is needed is only there any more. */
+  DRAINED: 4,
 } as const;
 
 export type NodeState = typeof NodeState[keyof typeof NodeState];
@@ -72,6 +74,7 @@ export namespace NodeState {
   export type UP = typeof NodeState.UP;
   export type DRAINING = typeof NodeState.DRAINING;
   export type DOWN = typeof NodeState.DOWN;
+  export type DRAINED = typeof NodeState.DRAINED;
 }
 
 /** An operating error as data. `code` 0 means that there is none. */

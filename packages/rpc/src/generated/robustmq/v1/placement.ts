@@ -419,6 +419,8 @@ export interface DescribeClusterResponse {
   journalHealth: { [key: string]: JournalHealth };
   /** What somebody still needs of the shards listed here. */
   holds: Hold[];
+  /** Journals that are being drained. */
+  drains: NodeDrain[];
 }
 
 export interface DescribeClusterResponse_JournalHealthEntry {
@@ -459,6 +461,48 @@ export interface SealShardResponse {
     | undefined;
   /** The end of the chain. */
   shard: Shard | undefined;
+}
+
+/** How far a journal is drained. */
+export interface NodeDrain {
+  /** Which journal. */
+  nodeId: string;
+  /** When it was ordered, in ms since 1970. */
+  orderedAtMs: number;
+  /** Unsealed segments that it leads or follows. */
+  openSegments: number;
+  /** Sealed segments that have too few full copies elsewhere; unknown until there are no open ones. */
+  uncopiedSegments: number;
+  /** Whether `uncopied_segments` is known. */
+  counted: boolean;
+  /** Nothing that is needed is only there any more: it may be removed. */
+  done: boolean;
+}
+
+/** Takes a journal out of use. */
+export interface DrainNodeRequest {
+  /** Which journal. */
+  nodeId: string;
+  /** Take the order back instead. */
+  cancel: boolean;
+}
+
+/** The order is stored. */
+export interface DrainNodeResponse {
+  /** Why not; absent when it worked. */
+  status: Status | undefined;
+}
+
+/** Forgets a journal. */
+export interface RemoveNodeRequest {
+  /** Which journal. */
+  nodeId: string;
+}
+
+/** It is forgotten. */
+export interface RemoveNodeResponse {
+  /** Why not; absent when it worked. */
+  status: Status | undefined;
 }
 
 function createBaseJournalHealth(): JournalHealth {
@@ -3474,6 +3518,7 @@ function createBaseDescribeClusterResponse(): DescribeClusterResponse {
     coordinators: [],
     journalHealth: {},
     holds: [],
+    drains: [],
   };
 }
 
@@ -3505,6 +3550,9 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
     });
     for (const v of message.holds) {
       Hold.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.drains) {
+      NodeDrain.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -3597,6 +3645,14 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
             message.holds.push(Hold.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.drains.push(NodeDrain.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3631,6 +3687,7 @@ export const DescribeClusterResponse: MessageFns<DescribeClusterResponse> = {
       {},
     );
     message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
+    message.drains = object.drains?.map((e) => NodeDrain.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3907,6 +3964,357 @@ export const SealShardResponse: MessageFns<SealShardResponse> = {
       ? Status.fromPartial(object.status)
       : undefined;
     message.shard = (object.shard !== undefined && object.shard !== null) ? Shard.fromPartial(object.shard) : undefined;
+    return message;
+  },
+};
+
+function createBaseNodeDrain(): NodeDrain {
+  return { nodeId: "", orderedAtMs: 0, openSegments: 0, uncopiedSegments: 0, counted: false, done: false };
+}
+
+export const NodeDrain: MessageFns<NodeDrain> = {
+  encode(message: NodeDrain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.orderedAtMs !== 0) {
+      writer.uint32(16).uint64(message.orderedAtMs);
+    }
+    if (message.openSegments !== 0) {
+      writer.uint32(24).uint32(message.openSegments);
+    }
+    if (message.uncopiedSegments !== 0) {
+      writer.uint32(32).uint32(message.uncopiedSegments);
+    }
+    if (message.counted !== false) {
+      writer.uint32(40).bool(message.counted);
+    }
+    if (message.done !== false) {
+      writer.uint32(48).bool(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeDrain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeDrain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.orderedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.openSegments = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.uncopiedSegments = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.counted = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodeDrain>): NodeDrain {
+    return NodeDrain.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeDrain>): NodeDrain {
+    const message = createBaseNodeDrain();
+    message.nodeId = object.nodeId ?? "";
+    message.orderedAtMs = object.orderedAtMs ?? 0;
+    message.openSegments = object.openSegments ?? 0;
+    message.uncopiedSegments = object.uncopiedSegments ?? 0;
+    message.counted = object.counted ?? false;
+    message.done = object.done ?? false;
+    return message;
+  },
+};
+
+function createBaseDrainNodeRequest(): DrainNodeRequest {
+  return { nodeId: "", cancel: false };
+}
+
+export const DrainNodeRequest: MessageFns<DrainNodeRequest> = {
+  encode(message: DrainNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.cancel !== false) {
+      writer.uint32(16).bool(message.cancel);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cancel = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    return DrainNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainNodeRequest>): DrainNodeRequest {
+    const message = createBaseDrainNodeRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.cancel = object.cancel ?? false;
+    return message;
+  },
+};
+
+function createBaseDrainNodeResponse(): DrainNodeResponse {
+  return { status: undefined };
+}
+
+export const DrainNodeResponse: MessageFns<DrainNodeResponse> = {
+  encode(message: DrainNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DrainNodeResponse>): DrainNodeResponse {
+    return DrainNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DrainNodeResponse>): DrainNodeResponse {
+    const message = createBaseDrainNodeResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveNodeRequest(): RemoveNodeRequest {
+  return { nodeId: "" };
+}
+
+export const RemoveNodeRequest: MessageFns<RemoveNodeRequest> = {
+  encode(message: RemoveNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveNodeRequest>): RemoveNodeRequest {
+    return RemoveNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveNodeRequest>): RemoveNodeRequest {
+    const message = createBaseRemoveNodeRequest();
+    message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseRemoveNodeResponse(): RemoveNodeResponse {
+  return { status: undefined };
+}
+
+export const RemoveNodeResponse: MessageFns<RemoveNodeResponse> = {
+  encode(message: RemoveNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.status !== undefined) {
+      Status.encode(message.status, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.status = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveNodeResponse>): RemoveNodeResponse {
+    return RemoveNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveNodeResponse>): RemoveNodeResponse {
+    const message = createBaseRemoveNodeResponse();
+    message.status = (object.status !== undefined && object.status !== null)
+      ? Status.fromPartial(object.status)
+      : undefined;
     return message;
   },
 };
@@ -4273,6 +4681,32 @@ export const PlacementAdminService = {
     responseSerialize: (value: SealShardResponse): Buffer => Buffer.from(SealShardResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SealShardResponse => SealShardResponse.decode(value),
   },
+  /**
+   * Takes a journal out of use, while it goes on answering: it gets no new segments, its open ones end,
+   * and its sealed ones are copied elsewhere. Or takes such an order back.
+   */
+  drainNode: {
+    path: "/robustmq.v1.PlacementAdmin/DrainNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DrainNodeRequest): Buffer => Buffer.from(DrainNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DrainNodeRequest => DrainNodeRequest.decode(value),
+    responseSerialize: (value: DrainNodeResponse): Buffer => Buffer.from(DrainNodeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DrainNodeResponse => DrainNodeResponse.decode(value),
+  },
+  /**
+   * Forgets a journal for good. Refused while it is up and not draining, and while it has anything that
+   * has no full copy on another journal that is up. Its id is never used again.
+   */
+  removeNode: {
+    path: "/robustmq.v1.PlacementAdmin/RemoveNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveNodeRequest): Buffer => Buffer.from(RemoveNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveNodeRequest => RemoveNodeRequest.decode(value),
+    responseSerialize: (value: RemoveNodeResponse): Buffer => Buffer.from(RemoveNodeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveNodeResponse => RemoveNodeResponse.decode(value),
+  },
 } as const;
 
 export interface PlacementAdminServer extends UntypedServiceImplementation {
@@ -4286,6 +4720,16 @@ export interface PlacementAdminServer extends UntypedServiceImplementation {
   describeCluster: handleUnaryCall<DescribeClusterRequest, DescribeClusterResponse>;
   /** Seals the unsealed segment of a shard now; the next append opens the next one. */
   sealShard: handleUnaryCall<SealShardRequest, SealShardResponse>;
+  /**
+   * Takes a journal out of use, while it goes on answering: it gets no new segments, its open ones end,
+   * and its sealed ones are copied elsewhere. Or takes such an order back.
+   */
+  drainNode: handleUnaryCall<DrainNodeRequest, DrainNodeResponse>;
+  /**
+   * Forgets a journal for good. Refused while it is up and not draining, and while it has anything that
+   * has no full copy on another journal that is up. Its id is never used again.
+   */
+  removeNode: handleUnaryCall<RemoveNodeRequest, RemoveNodeResponse>;
 }
 
 export interface PlacementAdminClient extends Client {
@@ -4368,6 +4812,44 @@ export interface PlacementAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SealShardResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a journal out of use, while it goes on answering: it gets no new segments, its open ones end,
+   * and its sealed ones are copied elsewhere. Or takes such an order back.
+   */
+  drainNode(
+    request: DrainNodeRequest,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
+  ): ClientUnaryCall;
+  drainNode(
+    request: DrainNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
+  ): ClientUnaryCall;
+  drainNode(
+    request: DrainNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DrainNodeResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Forgets a journal for good. Refused while it is up and not draining, and while it has anything that
+   * has no full copy on another journal that is up. Its id is never used again.
+   */
+  removeNode(
+    request: RemoveNodeRequest,
+    callback: (error: ServiceError | null, response: RemoveNodeResponse) => void,
+  ): ClientUnaryCall;
+  removeNode(
+    request: RemoveNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveNodeResponse) => void,
+  ): ClientUnaryCall;
+  removeNode(
+    request: RemoveNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveNodeResponse) => void,
   ): ClientUnaryCall;
 }
 

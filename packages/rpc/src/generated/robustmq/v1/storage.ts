@@ -33,6 +33,16 @@ export interface StoredNode {
     | undefined;
   /** Coordinators that a broker can run. */
   coordinatorKinds: CoordinatorKind[];
+  /** An operator has ordered it to be drained. */
+  drain: StoredDrain | undefined;
+}
+
+/** In the row of a node that is being drained. */
+export interface StoredDrain {
+  /** When it was ordered, in ms since 1970. */
+  orderedAtMs: number;
+  /** Nothing that is needed is only there any more. */
+  done: boolean;
 }
 
 /** Key `shard/{id}`: the end of the chain with the segment that is not sealed, if there is one. */
@@ -206,7 +216,7 @@ export const StoredCluster: MessageFns<StoredCluster> = {
 };
 
 function createBaseStoredNode(): StoredNode {
-  return { node: undefined, coordinatorKinds: [] };
+  return { node: undefined, coordinatorKinds: [], drain: undefined };
 }
 
 export const StoredNode: MessageFns<StoredNode> = {
@@ -216,6 +226,9 @@ export const StoredNode: MessageFns<StoredNode> = {
     }
     for (const v of message.coordinatorKinds) {
       CoordinatorKind.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.drain !== undefined) {
+      StoredDrain.encode(message.drain, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -249,6 +262,14 @@ export const StoredNode: MessageFns<StoredNode> = {
             message.coordinatorKinds.push(CoordinatorKind.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.drain = StoredDrain.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -268,6 +289,76 @@ export const StoredNode: MessageFns<StoredNode> = {
     const message = createBaseStoredNode();
     message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
     message.coordinatorKinds = object.coordinatorKinds?.map((e) => CoordinatorKind.fromPartial(e)) || [];
+    message.drain = (object.drain !== undefined && object.drain !== null)
+      ? StoredDrain.fromPartial(object.drain)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStoredDrain(): StoredDrain {
+  return { orderedAtMs: 0, done: false };
+}
+
+export const StoredDrain: MessageFns<StoredDrain> = {
+  encode(message: StoredDrain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.orderedAtMs !== 0) {
+      writer.uint32(8).uint64(message.orderedAtMs);
+    }
+    if (message.done !== false) {
+      writer.uint32(16).bool(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoredDrain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoredDrain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.orderedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StoredDrain>): StoredDrain {
+    return StoredDrain.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StoredDrain>): StoredDrain {
+    const message = createBaseStoredDrain();
+    message.orderedAtMs = object.orderedAtMs ?? 0;
+    message.done = object.done ?? false;
     return message;
   },
 };
