@@ -97,6 +97,14 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     this.#schedule();
   }
 
+  /** Whether the follower can be reached, takes frames of it, and does not have them all. */
+  isBehind(replica: Replica): boolean {
+    const following = this.#followings.get(replica.stored.manifest.segmentId);
+    if (following === undefined || this.#stream === undefined || this.#isAway) return false;
+    const { match, length } = replica.state;
+    return (match[following.replicaIndex] ?? 0) < length;
+  }
+
   async end(): Promise<void> {
     this.#isEnded = true;
     this.#cancelRetry?.();

@@ -72,6 +72,8 @@ export const journalLimits = {
   segmentMsDefault: 7 * 24 * 60 * MINUTE,
   /** How often led segments are looked at for their age, and producers for theirs. */
   sweepEachMs: 5_000,
+  /** A roll waits so long, once, for followers that are about to have everything. */
+  rollFollowersMs: 50,
   /** After a roll that failed, and while the outcome of one is unknown. */
   rollRetryMs: 5_000,
   rollUnknownRetryMs: 250,

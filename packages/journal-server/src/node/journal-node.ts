@@ -90,7 +90,16 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     });
     this.reader = new FrameReader(storage, this.#transactions);
     const { driver } = this;
-    this.#roller = new Roller({ storage, placement, driver, clock, limits, counters, logger });
+    this.#roller = new Roller({
+      storage,
+      placement,
+      driver,
+      clock,
+      limits,
+      counters,
+      logger,
+      isFollowerBehind: (led) => this.#replicator.isBehind(led),
+    });
     this.#replicator = new Replicator({
       storage,
       placement,
@@ -199,7 +208,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     this.#replicator.end(replica);
     if (replica.shard.led === replica) replica.shard.led = undefined;
     this.takeover.keep(replica);
-    this.#roller.closed();
+    this.#roller.closed(replica);
   }
 
   drained(replica: Replica): void {

@@ -40,6 +40,8 @@ export class Replica {
   isRolling = false;
   /** Placement was asked to roll it, and nobody knows whether that was done. */
   isRollUnknown = false;
+  /** Followers have had the time to get to the end that this roll gives them. */
+  hasAwaitedFollowers = false;
   /** Not before this time on the monotonic clock is another roll tried. */
   nextRollMs = 0;
   /** Append time of the last frame: it never goes back within a segment, whatever the clock does. */

@@ -1,4 +1,4 @@
-import { nodeId, seededRandom, segmentId, silentLogger } from '@robustmq/core';
+import { nodeId, OperatingError, seededRandom, segmentId, silentLogger } from '@robustmq/core';
 import {
   type ActivateSegment,
   type Authority,
@@ -8,6 +8,7 @@ import {
   NodeRole,
   NodeState,
   type RpcClient,
+  type RollSegment,
   type RpcServer,
   segmentIdToBytes,
   type Shard,
@@ -111,19 +112,23 @@ export class ReplicaSetFixture implements AsyncDisposable {
   readonly placement: PlacementPort;
   /** Journals that placement was told cannot be reached. */
   readonly reported: string[] = [];
+  /** What placement was asked to roll. */
+  readonly rolls: RollSegment[] = [];
   #client: RpcClient | undefined;
 
   private constructor(limits: Partial<JournalLimits>) {
     this.limits = { ...journalLimits, ...limits };
     this.members = [new Member('a', this), new Member('b', this), new Member('c', this)];
     this.placement = {
-      // A drain then waits for nobody.
       connected: false,
       reportUnreachable: (name) => {
         this.reported.push(name);
         return Promise.resolve();
       },
-      rollSegments: () => Promise.reject(new Error('nothing is rolled')),
+      rollSegments: ({ segments }) => {
+        this.rolls.push(...segments);
+        return Promise.reject(new OperatingError('UNAVAILABLE', 'no journal for the next segment'));
+      },
       resolveShards: () => Promise.reject(new Error('nothing is resolved')),
       catalog: {
         node: (name) => this.#describe(name),
@@ -230,6 +235,8 @@ export class ReplicaSetFixture implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A drain then waits for nobody.
+    Object.assign(this.placement, { connected: false });
     if (this.leader.isRunning) await this.leader.node.drain();
     for (const member of this.members) await member.stop();
   }

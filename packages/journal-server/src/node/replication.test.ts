@@ -122,6 +122,51 @@ describe('replication', () => {
     await later(set, () => set.replica(full).stored.durableLength === 1);
   });
 
+  describe('at a roll', () => {
+    /** Three records, of which the last follower has not synced the last one; then the roll begins. */
+    async function rolling(): Promise<{ set: ReplicaSetFixture; slow: Member }> {
+      const set = await ReplicaSetFixture.start({ segmentBytesDefault: 1_000 });
+      const [, slow] = set.followers;
+      await set.appends().offset(entry(1, batchOf(['x'])));
+      await untilEqual(set, slow);
+      slow.disk.faults.holdSyncs = true;
+      Object.assign(set.placement, { connected: true });
+      await set.appends().offset(entry(1, batchOf(['y'.repeat(1_000)])));
+      await until(() => set.replica(slow).stored.length === 2);
+      return { set, slow };
+    }
+
+    it('waits for a follower that is about to have everything: it is full', async () => {
+      const { set, slow } = await rolling();
+      await using _ = set;
+      expect(set.rolls).toHaveLength(0);
+      slow.disk.faults.holdSyncs = false;
+      slow.disk.releaseSyncs();
+      await until(() => set.rolls.length === 1);
+      expect(set.rolls[0]?.fullNodeIds).toEqual(['a', 'b', 'c']);
+    });
+
+    it('waits only shortly, and only once', async () => {
+      const { set } = await rolling();
+      await using _ = set;
+      await set.clock.advance(set.limits.rollFollowersMs);
+      await until(() => set.rolls.length === 1);
+      expect(set.rolls[0]?.fullNodeIds).toEqual(['a', 'b']);
+    });
+
+    it('does not wait for a follower that is away', async () => {
+      await using set = await ReplicaSetFixture.start({ segmentBytesDefault: 1_000 });
+      const [, away] = set.followers;
+      await set.appends().offset(entry(1, batchOf(['x'])));
+      await away.crash();
+      await until(() => set.leader.warnings.some((said) => said.includes('a follower is away')));
+      Object.assign(set.placement, { connected: true });
+      await set.appends().offset(entry(1, batchOf(['y'.repeat(1_000)])));
+      await until(() => set.rolls.length === 1);
+      expect(set.rolls[0]?.fullNodeIds).toEqual(['a', 'b']);
+    });
+  });
+
   it('serves readers of an open segment from its leader alone', async () => {
     await using set = await ReplicaSetFixture.start();
     const [follower] = set.followers;

@@ -27,6 +27,15 @@ export class Replicator {
     this.#forLinks(replica, (link) => link.remove(replica));
   }
 
+  /** Whether a follower that can be reached lacks records of the log. */
+  isBehind(replica: Replica): boolean {
+    let isBehind = false;
+    this.#forLinks(replica, (link) => {
+      if (link.isBehind(replica)) isBehind = true;
+    });
+    return isBehind;
+  }
+
   async close(): Promise<void> {
     const links = [...this.#links.values()];
     this.#links.clear();

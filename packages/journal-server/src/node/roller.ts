@@ -1,4 +1,5 @@
 import {
+  type CancelTimer,
   type Clock,
   type Logger,
   OperatingError,
@@ -22,6 +23,8 @@ export interface RollerOptions {
   readonly limits: JournalLimits;
   readonly counters: JournalCounters;
   readonly logger: Logger;
+  /** Whether a follower that can be reached lacks records of the log. */
+  readonly isFollowerBehind: (replica: Replica) => boolean;
 }
 
 /**
@@ -33,6 +36,8 @@ export class Roller {
   readonly #options: RollerOptions;
   /** Frozen, committed to the end, and to be asked for in the next call. */
   readonly #drained = new Set<Replica>();
+  /** Committed to the end, and followers that are about to have the end, too, are waited for. */
+  readonly #waiting = new Map<Replica, CancelTimer>();
   #isAsking = false;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
@@ -62,11 +67,29 @@ export class Roller {
   #freeze(replica: Replica): void {
     replica.isRolling = true;
     replica.isRollUnknown = false;
+    replica.hasAwaitedFollowers = false;
     this.#options.driver.run(replica, { kind: 'freeze' });
   }
 
-  /** A frozen segment is committed up to its end. */
+  /**
+   * A frozen segment is committed up to its end; told again with each follower that gets there. Who is not
+   * full when the end is recorded has to be completed by placement, so the last ones are waited for, once
+   * and shortly: a slow one does not hold the appends back that wait for the next segment.
+   */
   drained(replica: Replica): void {
+    const { clock, limits, isFollowerBehind } = this.#options;
+    if (!replica.hasAwaitedFollowers && isFollowerBehind(replica)) {
+      if (this.#waiting.has(replica)) return;
+      const end = (): void => this.#askFor(replica);
+      this.#waiting.set(replica, clock.setTimer(limits.rollFollowersMs, end));
+      return;
+    }
+    this.#askFor(replica);
+  }
+
+  #askFor(replica: Replica): void {
+    this.#stopWaiting(replica);
+    replica.hasAwaitedFollowers = true;
     this.#drained.add(replica);
     this.#task.schedule();
   }
@@ -86,8 +109,14 @@ export class Roller {
     await promise;
   }
 
+  #stopWaiting(replica: Replica): void {
+    this.#waiting.get(replica)?.();
+    this.#waiting.delete(replica);
+  }
+
   /** A segment is led no more, whoever ended it. */
-  closed(): void {
+  closed(replica: Replica): void {
+    this.#stopWaiting(replica);
     this.#onIdle?.();
   }
 
