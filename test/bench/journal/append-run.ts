@@ -45,7 +45,7 @@ const fillWithinMs = 120_000;
 
 /** So that it does not mark its heap for each few batches: see packages/cli/bin/robustmq.mjs. */
 const generatorFlags = [
-  '--heap-growing-percent=300',
+  '--heap-growing-percent=2000',
   '--external-memory-accounted-in-global-limit',
 ];
 

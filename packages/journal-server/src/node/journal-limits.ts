@@ -34,8 +34,8 @@ export const journalLimits = {
   /** Bytes of frames on one Replicate stream that the follower has not taken yet. */
   replicateWindowBytes: 16 * MIB,
   /** Bytes of frames of one segment, and in one message of a Replicate stream. */
-  replicateChunkBytesMax: MIB,
-  replicateMessageBytesMax: 2 * MIB,
+  replicateChunkBytesMax: 256 * KIB,
+  replicateMessageBytesMax: 512 * KIB,
   /** A follower that is away is tried again after so long, and one without room is sent more. */
   replicateRetryMs: 100,
   /** Segments whose frames are read from the disk for one follower at the same time. */

@@ -7,12 +7,14 @@ import { Gate } from './gate.ts';
 import { NOTHING, type Mark, type Replica } from './replica.ts';
 import type { SegmentReader } from './segment-reader.ts';
 import { segmentFolder, segmentPath } from './segment-file.ts';
-import type { SlabPool } from './slab.ts';
+import type { Slab, SlabPool } from './slab.ts';
 import type { SparseIndex } from './sparse-index.ts';
 import { appendTimestampBefore } from './wal/wal-record.ts';
 
 /** Gathered for one write to a segment file; a larger frame goes by itself. */
 const WRITE_BYTES_MAX = 1024 * 1024;
+/** A frame of so many bytes is written from where it lies: copying it costs more than one buffer more. */
+const FRAME_BYTES_AS_IT_IS = 16 * 1024;
 /** Files written or synced at once, so that the log's syncs find a free thread. */
 const FILES_AT_ONCE_MAX = 4;
 const NO_SPACE_RETRY_MS = 1_000;
@@ -120,8 +122,13 @@ export class Flusher {
       while (replica.written.bytes < replica.durableBytes && !replica.isDeleted) {
         const scratch = this.#scratch.pop() ?? Buffer.allocUnsafeSlow(WRITE_BYTES_MAX);
         const batch = gather(replica, scratch);
-        await writeAll(file, [batch.bytes], replica.written.bytes);
-        this.#scratch.push(scratch);
+        for (const slab of batch.slabs) slab.writesInFlight++;
+        try {
+          await writeAll(file, batch.pieces, replica.written.bytes);
+        } finally {
+          for (const slab of batch.slabs) slab.writesInFlight--;
+          this.#scratch.push(scratch);
+        }
         this.#noteWritten(replica, batch);
       }
     });
@@ -197,37 +204,54 @@ interface SyncedFile {
 }
 
 interface Gathered {
-  readonly bytes: Buffer;
+  readonly pieces: readonly Buffer[];
+  /** Pieces that were not copied lie in these; one may stand in the list more than once. */
+  readonly slabs: readonly Slab[];
   readonly endOrdinal: number;
   readonly mark: Mark;
 }
 
 /**
- * The next frames that are durable in the log and not in the file: as many as `scratch` holds, copied
- * to it since a write costs per buffer, or one that is larger, as it is.
+ * The next frames that are durable in the log and not in the file, up to the size of `scratch` or one that
+ * is larger. Small ones are copied to it, since a write costs per buffer.
  */
 function gather(replica: Replica, scratch: Buffer): Gathered {
-  const { memory, written } = replica;
+  const { memory, written, durableBytes } = replica;
+  const pieces: Buffer[] = [];
+  const slabs: Slab[] = [];
   let at = memory.writtenOrdinal;
   let bytes = 0;
-  while (at < memory.endOrdinal && written.bytes + bytes < replica.durableBytes) {
+  let copied = 0;
+  let firstCopied = 0;
+  const endCopied = (): void => {
+    if (copied > firstCopied) pieces.push(scratch.subarray(firstCopied, copied));
+    firstCopied = copied;
+  };
+  while (at < memory.endOrdinal && written.bytes + bytes < durableBytes) {
     const frameBytes = memory.bytesOf(at);
-    if (bytes + frameBytes > scratch.length) break;
-    const position = memory.positionOf(at);
-    memory.bufferOf(at).copy(scratch, bytes, position, position + frameBytes);
+    if (bytes > 0 && bytes + frameBytes > scratch.length) break;
+    if (frameBytes >= FRAME_BYTES_AS_IT_IS) {
+      endCopied();
+      pieces.push(memory.frame(at));
+      slabs.push(memory.slabOf(at));
+    } else {
+      const position = memory.positionOf(at);
+      copied += memory.bufferOf(at).copy(scratch, copied, position, position + frameBytes);
+    }
     bytes += frameBytes;
     at++;
   }
-  if (bytes > 0) return gathered(replica, at, scratch.subarray(0, bytes));
-  return gathered(replica, at + 1, memory.lentFrame(at));
+  endCopied();
+  return { pieces, slabs, endOrdinal: at, mark: markAt(replica, at, bytes) };
 }
 
-function gathered(replica: Replica, endOrdinal: number, bytes: Buffer): Gathered {
-  const { memory, written } = replica;
-  const records = endOrdinal < memory.endOrdinal ? memory.indexOf(endOrdinal) : replica.length;
+/** `bytes` behind what is written, and before frame `endOrdinal`. */
+function markAt(replica: Replica, endOrdinal: number, bytes: number): Mark {
+  const { memory, written, length } = replica;
+  const records = endOrdinal < memory.endOrdinal ? memory.indexOf(endOrdinal) : length;
   const last = endOrdinal - 1;
   const chain = chainAt(memory.bufferOf(last), memory.positionOf(last));
-  return { bytes, endOrdinal, mark: { records, bytes: written.bytes + bytes.length, chain } };
+  return { records, bytes: written.bytes + bytes, chain };
 }
 
 /**

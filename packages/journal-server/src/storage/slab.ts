@@ -16,6 +16,8 @@ export class Slab {
   unwrittenFrames = 0;
   /** Groups whose write reads from it and has not ended. */
   groupsInFlight = 0;
+  /** Writes to segment files that read from it and have not ended. */
+  writesInFlight = 0;
   /** Replicas with frames in it; one may stand in the list more than once. */
   readonly replicas: Replica[] = [];
   /** Where groups begin in it, and their sequence numbers. */
@@ -29,6 +31,11 @@ export class Slab {
 
   get room(): number {
     return this.capacity - this.used;
+  }
+
+  /** Whether nothing is lost when it goes, and nobody is reading from it. */
+  get isEvictable(): boolean {
+    return this.unwrittenFrames === 0 && this.groupsInFlight === 0 && this.writesInFlight === 0;
   }
 
   /** From the bytes that are taken next on, this slab holds records of group `lsn`. */
@@ -110,7 +117,7 @@ export class SlabPool {
     const evicted: Slab[] = [];
     for (const slab of this.#slabs) {
       if (this.#bytes <= bytesMax) break;
-      if (slab === newest || slab.unwrittenFrames > 0 || slab.groupsInFlight > 0) continue;
+      if (slab === newest || !slab.isEvictable) continue;
       this.#letGo(slab);
       evicted.push(slab);
     }
