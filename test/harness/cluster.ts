@@ -4,6 +4,16 @@ import { join } from 'node:path';
 
 import { RoleProcess } from './process.ts';
 
+/** Where a role runs; what is not given is as everywhere. */
+export interface Place {
+  /** Address that it listens on; 127.0.0.1 by default. */
+  readonly host?: string;
+  readonly dataDir?: string;
+  /** What stands before the program, and becomes it. */
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export interface ClusterOptions {
   readonly journals?: number;
   readonly brokers?: number;
@@ -14,6 +24,8 @@ export interface ClusterOptions {
   readonly placementArgs?: readonly string[];
   /** Several placement servers, `placement-1` and so on, on a store that `placementArgs` name; else one, `placement`. */
   readonly placements?: number;
+  /** Where the role of that name runs. */
+  readonly place?: (name: string) => Place;
   /** Folder with one of TLS files for each role, by its name; plaintext without. */
   readonly tlsDir?: string;
 }
@@ -55,9 +67,8 @@ export class Cluster implements AsyncDisposable {
     return this.#start(name, [
       'placement',
       '--data-dir',
-      join(this.dataDir, name),
-      '--listen',
-      '127.0.0.1:0',
+      this.#dataDir(name),
+      ...this.#listen(name),
       ...(this.#options.placementArgs ?? []),
     ]);
   }
@@ -68,9 +79,8 @@ export class Cluster implements AsyncDisposable {
       '--node-id',
       name,
       '--data-dir',
-      join(this.dataDir, name),
-      '--listen',
-      '127.0.0.1:0',
+      this.#dataDir(name),
+      ...this.#listen(name),
       '--placement',
       this.placement(),
       ...(this.#options.journalArgs ?? []),
@@ -82,10 +92,9 @@ export class Cluster implements AsyncDisposable {
       'broker',
       '--node-id',
       name,
-      '--listen',
-      '127.0.0.1:0',
+      ...this.#listen(name),
       '--mqtt-listen',
-      '127.0.0.1:0',
+      this.#free(name),
       '--placement',
       this.placement(),
       ...(this.#options.brokerArgs ?? []),
@@ -134,13 +143,35 @@ export class Cluster implements AsyncDisposable {
   async #start(name: string, given: readonly string[]): Promise<RoleProcess> {
     const { tlsDir } = this.#options;
     const args = tlsDir === undefined ? given : [...given, '--cluster-tls-dir', join(tlsDir, name)];
-    const role = await this.#run(name, [...args, '--http-listen', '127.0.0.1:0']);
-    this.#args.set(name, withPorts(this.#args.get(name) ?? args, role));
+    const role = await this.#run(name, [...args, '--http-listen', this.#free(name)]);
+    const again = [...(this.#args.get(name) ?? args), '--http-listen', this.#free(name)];
+    this.#args.set(name, withPorts(again, role));
     return role;
   }
 
+  #place(name: string): Place {
+    return this.#options.place?.(name) ?? {};
+  }
+
+  #dataDir(name: string): string {
+    return this.#place(name).dataDir ?? join(this.dataDir, name);
+  }
+
+  /** Any port where the role runs. */
+  #free(name: string): string {
+    return `${this.#place(name).host ?? '127.0.0.1'}:0`;
+  }
+
+  #listen(name: string): string[] {
+    const listen = ['--listen', this.#free(name)];
+    // Off loopback the tiers want certificates or this; what is listened on is ours alone.
+    return this.#place(name).host === undefined ? listen : [...listen, '--insecure-cluster'];
+  }
+
   async #run(name: string, args: readonly string[], killed?: AbortSignal): Promise<RoleProcess> {
-    const role = await RoleProcess.start(name, args, {}, killed);
+    const { environment = {}, command = [] } = this.#place(name);
+    const launch = { command, ...(killed !== undefined && { killed }) };
+    const role = await RoleProcess.start(name, args, environment, launch);
     this.#roles.set(name, role);
     return role;
   }
@@ -153,7 +184,7 @@ function names(role: string, count: number): string[] {
 /** The arguments with the ports that the role really took, so that a restart is found again. */
 function withPorts(args: readonly string[], role: RoleProcess): string[] {
   const fixed: Readonly<Record<string, string>> = { '--listen': 'grpc', '--mqtt-listen': 'mqtt' };
-  const result = [...args, '--http-listen', '127.0.0.1:0'];
+  const result = [...args];
   for (const [flag, listener] of Object.entries(fixed)) {
     const at = result.indexOf(flag);
     if (at >= 0) result[at + 1] = role.address(listener);

@@ -34,15 +34,17 @@ export class RoleProcess {
 
   /**
    * Starts `robustmq ARGS` and resolves once it has printed its `ready` line; rejects when it ends
-   * before, by SIGKILL when `killed` is aborted.
+   * before, by SIGKILL when `killed` is aborted. `command` stands before the program and has to become
+   * it, as `ip netns exec NAME` does.
    */
   static async start(
     name: string,
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
-    killed?: AbortSignal,
+    { killed, command = [] }: { killed?: AbortSignal; command?: readonly string[] } = {},
   ): Promise<RoleProcess> {
-    const child = spawn(process.execPath, [entry, ...args], {
+    const [program = '', ...rest] = [...command, process.execPath, entry, ...args];
+    const child = spawn(program, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });

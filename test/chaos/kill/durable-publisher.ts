@@ -8,6 +8,8 @@ export interface DurablePublisherOptions extends DurableClientOptions {
   readonly topics: readonly string[];
   /** Messages without PUBACK or PUBCOMP, at most. */
   readonly window: number;
+  /** Pause between new messages, ms; none by default. */
+  readonly everyMs?: number;
 }
 
 interface Outstanding extends MessageName {
@@ -26,6 +28,7 @@ export class DurablePublisher extends DurableClient {
   #turn = 0;
   #packetId = 0;
   #finishing: (() => void) | undefined;
+  #pause: NodeJS.Timeout | undefined;
 
   constructor(options: DurablePublisherOptions) {
     super(options);
@@ -89,7 +92,18 @@ export class DurablePublisher extends DurableClient {
       if (this.#outstanding.size === 0) this.#finishing();
       return;
     }
-    while (this.#outstanding.size < this.#options.window && !this.stopped) this.#sendNew();
+    const { window, everyMs } = this.#options;
+    while (this.#outstanding.size < window && !this.stopped && this.#pause === undefined) {
+      this.#sendNew();
+      if (everyMs !== undefined) this.#pauseFor(everyMs);
+    }
+  }
+
+  #pauseFor(ms: number): void {
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#fill();
+    }, ms);
   }
 
   #sendNew(): void {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { runKills } from './kill-run.ts';
 
-/** `pnpm chaos --rounds N --journals N --seed S` does the same for longer. */
+/** `pnpm chaos` does more than that, for longer. */
 describe('SIGKILL under QoS 1 and QoS 2 load', () => {
   it.each([
     { seed: 1, victims: ['journal'] as const },

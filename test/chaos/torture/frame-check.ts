@@ -1,6 +1,6 @@
 import { FrameCursor, recordsOf } from '@robustmq/record-batch';
 
-import type { ShardHistory } from './shard-history.ts';
+import type { ShardHistory } from '../history/shard-history.ts';
 import { parseValue } from './torture-value.ts';
 
 /**

@@ -3,7 +3,7 @@ import type { ReadResult, Tail } from '@robustmq/journal-client';
 
 import type { SeededRandom } from '../kill/seeded-random.ts';
 import { seeFrames } from './frame-check.ts';
-import type { ShardHistory } from './shard-history.ts';
+import type { ShardHistory } from '../history/shard-history.ts';
 import type { TortureClient } from './torture-client.ts';
 
 /** Follows a shard from an offset on, and goes on at the earliest one where trimming was faster. */

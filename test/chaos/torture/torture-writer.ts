@@ -3,7 +3,7 @@ import type { BatchListener, PendingBatch } from '@robustmq/journal-client';
 import { noHeaders, RecordBatchWriter } from '@robustmq/record-batch';
 
 import type { SeededRandom } from '../kill/seeded-random.ts';
-import type { ShardHistory } from './shard-history.ts';
+import type { ShardHistory } from '../history/shard-history.ts';
 import type { TortureClient } from './torture-client.ts';
 import { valueOf } from './torture-value.ts';
 

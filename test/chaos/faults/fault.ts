@@ -1,0 +1,55 @@
+import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
+import type { SeededRandom } from '../kill/seeded-random.ts';
+
+/** What is counted in the ledger. */
+export type CountedKind =
+  | 'sigkill'
+  | 'sigstop'
+  | 'partition'
+  | 'powerLoss'
+  | 'corruption'
+  | 'fullDisk'
+  | 'slowSync'
+  | 'failedSync'
+  | 'rollingRestart'
+  | 'journalAdded';
+
+/** One thing that is done to the cluster, and undone. */
+export interface Fault {
+  /** What outages are gathered by. */
+  readonly kind: string;
+  /** In words, for the plan. */
+  readonly what: string;
+  /** Final after the end. */
+  readonly counts: Partial<Record<CountedKind, number>>;
+  /** The roles that it harms: no other fault touches them meanwhile. */
+  readonly victims: readonly string[];
+  /** How long it lasts, ms. */
+  readonly holdMs: number;
+  begin(): Promise<void>;
+  /** Everything runs and reaches everything else afterwards. */
+  end(): Promise<void>;
+}
+
+export interface Scene {
+  readonly chaos: ChaosCluster;
+  readonly random: SeededRandom;
+  /** The one journal whose files may be damaged: no record loses more than one copy to that. */
+  readonly corruptible: string;
+  /** Says what was done, where that shows only then. */
+  readonly log: (line: string) => void;
+}
+
+/** A kind of fault. */
+export interface FaultKind {
+  readonly name: string;
+  /** How often it is drawn, against the others. */
+  readonly weight: number;
+  /** Why it cannot be done in this cluster. */
+  missing(chaos: ChaosCluster): string | undefined;
+  draw(scene: Scene): Fault;
+}
+
+export function nothingMissing(): undefined {
+  return undefined;
+}

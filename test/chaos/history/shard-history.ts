@@ -1,0 +1,199 @@
+import { NumberColumn } from './number-column.ts';
+import type { Violations } from './violations.ts';
+
+interface WriterHistory {
+  readonly name: string;
+  readonly number: number;
+  sent: number;
+  acknowledged: number;
+  /** Where each record was seen or acknowledged, by sequence. */
+  readonly offsets: NumberColumn;
+  /** The end that was acknowledged when the append began, of those that have no answer yet. */
+  readonly floors: Map<number, number>;
+  /** Sequences that were refused for good: nobody may ever read them. */
+  readonly refused: Set<number>;
+}
+
+export interface Place {
+  readonly writer: string;
+  readonly sequence: number;
+}
+
+/**
+ * What writers and readers know about one shard. Every acknowledgement, read and tail has to agree on what
+ * stands at an offset, for ever; a record stands at one offset at most; what a writer wrote stands in the
+ * order of its writing; an append that began after another was acknowledged stands behind it; whatever was
+ * acknowledged or read and not trimmed is there in the end, and nothing that was refused ever is.
+ *
+ * Takes the events as they happen, each in constant time; 12 bytes for each record, at most 16 Mi of them.
+ */
+export class ShardHistory {
+  readonly shardId: number;
+  readonly #violations: Violations;
+  readonly #writers = new Map<string, WriterHistory>();
+  readonly #byNumber: WriterHistory[] = [];
+  /** What stands at each offset. */
+  readonly #writerAt = new NumberColumn();
+  readonly #sequenceAt = new NumberColumn();
+  #acknowledged = 0;
+  #endAcknowledged = 0;
+  #trimMax = 0;
+
+  constructor(shardId: number, violations: Violations) {
+    this.shardId = shardId;
+    this.#violations = violations;
+  }
+
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Behind the last acknowledged record. */
+  get endAcknowledged(): number {
+    return this.#endAcknowledged;
+  }
+
+  /** The highest offset that trimming was asked for: nothing from it on may be missing. */
+  get trimMax(): number {
+    return this.#trimMax;
+  }
+
+  /** Told before a trim is asked for. */
+  trimming(offset: number): void {
+    this.#trimMax = Math.max(this.#trimMax, offset);
+  }
+
+  /** Told before a record is given to the client; its sequence. */
+  sending(writer: string): number {
+    const history = this.#writer(writer);
+    history.floors.set(history.sent, this.#endAcknowledged);
+    return history.sent++;
+  }
+
+  acknowledge(place: Place, offset: number): void {
+    const writer = this.#writer(place.writer);
+    if (!writer.floors.has(place.sequence)) {
+      const sent = place.sequence < writer.sent;
+      this.#wrong(`${nameOf(place)} was acknowledged ${sent ? 'twice' : 'and never sent'}`);
+    }
+    this.see(place, offset, 'acknowledged');
+    writer.floors.delete(place.sequence);
+    writer.acknowledged++;
+    this.#acknowledged++;
+    this.#endAcknowledged = Math.max(this.#endAcknowledged, offset + 1);
+  }
+
+  /** The journal said for sure that it did not take the record. */
+  refuse(place: Place): void {
+    const writer = this.#writer(place.writer);
+    const offset = writer.offsets.get(place.sequence);
+    if (offset !== undefined) this.#wrong(`${nameOf(place)} was refused and stands at ${offset}`);
+    writer.floors.delete(place.sequence);
+    writer.refused.add(place.sequence);
+  }
+
+  /** A record was read, or acknowledged, at an offset. */
+  see(place: Place, offset: number, how: string): void {
+    const writer = this.#writer(place.writer);
+    const { sequence } = place;
+    if (sequence >= writer.sent) {
+      this.#wrong(`${how}: ${nameOf(place)} was never sent`);
+      return;
+    }
+    if (writer.refused.has(sequence)) this.#wrong(`${how}: ${nameOf(place)} was refused`);
+    const floor = writer.floors.get(sequence) ?? 0;
+    if (offset < floor) {
+      const before = `${floor - 1} was acknowledged before its append began`;
+      this.#wrong(`${how}: ${nameOf(place)} stands at ${offset}, but ${before}`);
+    }
+    const there = this.#at(offset);
+    if (there === undefined) {
+      this.#writerAt.set(offset, writer.number);
+      this.#sequenceAt.set(offset, sequence);
+    } else if (there.writer !== place.writer || there.sequence !== sequence) {
+      this.#wrong(`${how}: offset ${offset} is ${nameOf(place)} and was ${nameOf(there)}`);
+    }
+    const known = writer.offsets.get(sequence);
+    if (known === undefined) writer.offsets.set(sequence, offset);
+    else if (known !== offset) {
+      this.#wrong(`${how}: ${nameOf(place)} stands at ${known} and at ${offset}`);
+    }
+  }
+
+  /** Something else that is wrong with this shard. */
+  report(violation: string): void {
+    this.#wrong(violation);
+  }
+
+  /** After everything from `earliest` to `end` was read by {@link see}: whether it is all that has to be there. */
+  conclude(earliest: number, end: number): void {
+    if (earliest > this.#trimMax) {
+      this.#wrong(`it begins at ${earliest}, but was trimmed to ${this.#trimMax} at most`);
+    }
+    if (end < this.#endAcknowledged) {
+      this.#wrong(`it ends at ${end}, but ${this.#endAcknowledged - 1} was acknowledged`);
+    }
+    const seen = this.#sequenceAt.length;
+    if (end < seen)
+      this.#wrong(`it ends at ${end}, but ${seen - 1} was read: it was not committed`);
+    this.#checkOrder(earliest, end);
+    for (const writer of this.#byNumber) {
+      const answers = writer.acknowledged + writer.refused.size;
+      if (answers === writer.sent) continue;
+      this.#wrong(`${writer.sent - answers} appends of ${writer.name} have no answer`);
+    }
+  }
+
+  #checkOrder(earliest: number, end: number): void {
+    const last = this.#byNumber.map(() => -1);
+    let unread = 0;
+    for (let offset = 0; offset < this.#sequenceAt.length; offset++) {
+      const number = this.#writerAt.get(offset);
+      const sequence = this.#sequenceAt.get(offset);
+      if (number === undefined || sequence === undefined) {
+        if (offset >= earliest && offset < end) unread++;
+        continue;
+      }
+      const before = last[number] ?? -1;
+      if (sequence <= before) {
+        const place = { writer: this.#byNumber[number]?.name ?? '', sequence };
+        this.#wrong(`offset ${offset}: ${nameOf(place)} stands behind ${before} of that writer`);
+      }
+      last[number] = sequence;
+    }
+    if (unread > 0) this.#wrong(`${unread} offsets before the end were never read`);
+  }
+
+  #at(offset: number): Place | undefined {
+    const writer = this.#writerAt.get(offset);
+    const sequence = this.#sequenceAt.get(offset);
+    if (writer === undefined || sequence === undefined) return undefined;
+    return { writer: this.#byNumber[writer]?.name ?? '', sequence };
+  }
+
+  #writer(name: string): WriterHistory {
+    let writer = this.#writers.get(name);
+    if (writer === undefined) {
+      writer = {
+        name,
+        number: this.#byNumber.length,
+        sent: 0,
+        acknowledged: 0,
+        offsets: new NumberColumn(),
+        floors: new Map(),
+        refused: new Set(),
+      };
+      this.#writers.set(name, writer);
+      this.#byNumber.push(writer);
+    }
+    return writer;
+  }
+
+  #wrong(violation: string): void {
+    this.#violations.add(`shard ${this.shardId}: ${violation}`);
+  }
+}
+
+function nameOf({ writer, sequence }: Place): string {
+  return `${writer}/${sequence}`;
+}
