@@ -14,6 +14,7 @@ import {
 } from '@robustmq/rpc';
 import { Backoff } from './backoff.ts';
 import type { Catalog } from './catalog.ts';
+import { oldPlacement } from './old-placement.ts';
 import type { PlacementServers } from './placement-servers.ts';
 
 export interface CatalogWatchOptions {
@@ -42,6 +43,8 @@ export class CatalogWatch {
   #cancelRetry: CancelTimer | undefined;
   #cancelSilence: CancelTimer | undefined;
   #fullListWanted = false;
+  /** Highest placement epoch that was heard of. */
+  #placementEpoch = 0;
   #connected = false;
   #toldAwayMs: number | undefined;
   #stopped = false;
@@ -81,6 +84,12 @@ export class CatalogWatch {
 
   #onStep(step: WatchResponse): void {
     if (this.#stopped) return;
+    const problem = this.#problemWith(step);
+    if (problem !== undefined) {
+      this.#stream?.cancel(problem);
+      return;
+    }
+    this.#placementEpoch = step.placementEpoch;
     this.#connected = true;
     this.#toldAwayMs = undefined;
     this.#cancelSilence?.();
@@ -88,6 +97,21 @@ export class CatalogWatch {
     this.#backoff.reset();
     this.#options.catalog.apply(step);
     if (step.revision > 0) this.#fullListWanted = false;
+  }
+
+  /** The catalog never goes back: one that knows less is not listened to. */
+  #problemWith({ placementEpoch, revision }: WatchResponse): OperatingError | undefined {
+    if (placementEpoch < this.#placementEpoch) {
+      const seen = `this node has seen ${this.#placementEpoch}`;
+      return oldPlacement(`placement has epoch ${placementEpoch}, ${seen}`);
+    }
+    const { catalog } = this.#options;
+    const isOlder = revision > 0 && revision < catalog.revision;
+    // A newer placement may have been built anew, and counts from the beginning.
+    if (!isOlder || placementEpoch > this.#placementEpoch) return undefined;
+    return oldPlacement(
+      `placement's store is at revision ${revision}, this node has seen ${catalog.revision}`,
+    );
   }
 
   #onClosed(client: RpcClient, error: OperatingError | undefined): void {

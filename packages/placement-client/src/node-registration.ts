@@ -19,6 +19,7 @@ import {
   type Transport,
 } from '@robustmq/rpc';
 import { Backoff } from './backoff.ts';
+import { oldPlacement } from './old-placement.ts';
 import { PlacementServers } from './placement-servers.ts';
 
 /** What placement answers to a registration. */
@@ -197,8 +198,9 @@ export class NodeRegistration implements AsyncDisposable {
       return new OperatingError('WRONG_CLUSTER', message);
     }
     if (answer.placementEpoch >= this.#placementEpoch) return undefined;
-    const message = `placement has epoch ${answer.placementEpoch}, this node has seen ${this.#placementEpoch}: its data folder is an old copy`;
-    return new OperatingError('CONFLICT', message);
+    return oldPlacement(
+      `placement has epoch ${answer.placementEpoch}, this node has seen ${this.#placementEpoch}`,
+    );
   }
 
   #onRefusal(error: OperatingError): void {

@@ -123,7 +123,7 @@ describe('placement client', () => {
         registry.stream(placementNodeMethods.watch, (stream) => ({
           message(request) {
             requests.push(request);
-            const answer = answers.shift()?.(request) ?? 1;
+            const answer = answers.shift()?.(request) ?? Math.max(1, request.fromRevision);
             if (answer instanceof OperatingError) stream.cancel(answer);
             else {
               stream.send({
@@ -166,6 +166,34 @@ describe('placement client', () => {
       await clock.advance(2_000);
       expect(requests.map(({ fromRevision }) => fromRevision)).toEqual([0, 7, 0]);
       expect(client.catalog.revision).toBe(20);
+    });
+
+    it('does not listen to a placement that is older than what it has heard', async () => {
+      const steps = [
+        { revision: 7, placementEpoch: 3 },
+        { revision: 5, placementEpoch: 3 },
+        { revision: 9, placementEpoch: 2 },
+        { revision: 2, placementEpoch: 4 },
+      ];
+      await using _server = await transport.listen('p:1', (registry) =>
+        registry.stream(placementNodeMethods.watch, (stream) => ({
+          message() {
+            const step = steps.shift();
+            if (step === undefined) return;
+            stream.send({ ...step, fullListBegins: true, entries: [], removals: [] });
+            if (step.revision === 7) stream.cancel(new OperatingError('COMPACTED', 'too old'));
+          },
+          closed: () => stream.end(),
+        })),
+      );
+      await using client = newClient(['p:1']);
+      client.start();
+      await client.catalog.ready();
+      expect(client.catalog.revision).toBe(7);
+      await clock.advance(10_000);
+      expect(steps).toEqual([]);
+      // One with a higher epoch was built anew.
+      expect(client.catalog.revision).toBe(2);
     });
 
     it('tries the other servers', async () => {

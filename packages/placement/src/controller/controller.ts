@@ -280,7 +280,7 @@ export class Controller implements AsyncDisposable {
       throw new OperatingError('WRONG_CLUSTER', message);
     }
     if (placementEpoch <= identity.placementEpoch) return;
-    const message = `the node has seen placement epoch ${placementEpoch}, this placement has ${identity.placementEpoch}: its data folder is an old copy`;
+    const message = `the node has seen placement epoch ${placementEpoch}, this placement has ${identity.placementEpoch}: its data folder is an old copy; stop it, and start the newer one or run "robustmq placement rebuild"`;
     throw new OperatingError('CONFLICT', message);
   }
 
