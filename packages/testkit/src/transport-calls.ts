@@ -86,13 +86,16 @@ export function unaryCalls(tested: TransportConformance): void {
   it('fails with INDETERMINATE when there is no answer in time, and the server learns it', async () => {
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     await using fixture = await Fixture.make(tested, {
-      ask: async (_request, context) => {
+      ask: async (request, context) => {
+        if (request.id === 1) return request;
         await aborted(context.signal);
         resolve();
         return parcel(0);
       },
     });
-    expect((await failure(fixture.ask(parcel(1), 50))).code).toBe('INDETERMINATE');
+    // Connected: the time is the server's alone.
+    await fixture.ask(parcel(1));
+    expect((await failure(fixture.ask(parcel(2), 50))).code).toBe('INDETERMINATE');
     await gone;
   });
 
