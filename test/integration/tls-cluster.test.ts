@@ -18,6 +18,9 @@ import { type Finished, robustmq } from './command.ts';
 import { connectMqtt, Inbox } from './mqtt-client.ts';
 import { TlsCluster } from './tls-cluster.ts';
 
+/** As long as a test may take. */
+const patiently = { timeout: 50_000 };
+
 let tiers: TlsCluster;
 beforeAll(async () => {
   tiers = await TlsCluster.start();
@@ -112,7 +115,7 @@ describe('a cluster with mutual TLS', () => {
       tiers.cluster
         .role('journal-1')
         .log.filter((line) => line.includes('broker broker-1 of cluster'));
-    await expect.poll(told).toHaveLength(2);
+    await expect.poll(told, patiently).toHaveLength(2);
     // What it is for, it may.
     await client.call(journalBrokerMethods.listOffsets, { queries: [] });
   });
@@ -144,11 +147,11 @@ describe('a cluster with mutual TLS', () => {
       await expired.tls('placement/placement', { from: -10, until: -1 }),
     ]) {
       await using client = grpcTransport({ tls }).connect(tiers.grpcOf('journal-1'), 'control');
-      const probe = client.call(journalControlMethods.probe, {}, { timeoutMs: 2_000 });
+      const probe = client.call(journalControlMethods.probe, {}, { timeoutMs: 20_000 });
       expect((await failure(probe)).code).toMatch(/^(UNAVAILABLE|INDETERMINATE)$/);
     }
     const log = (): string => tiers.cluster.role('journal-1').log.join('\n');
-    await expect.poll(log).toContain('CERT_HAS_EXPIRED');
+    await expect.poll(log, patiently).toContain('CERT_HAS_EXPIRED');
   });
 
   it('lets no role start with a certificate that is of another kind or host, or half of one', async () => {

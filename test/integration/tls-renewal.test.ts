@@ -7,6 +7,9 @@ import { robustmq } from './command.ts';
 import { connectMqtt, Inbox } from './mqtt-client.ts';
 import { roles, TlsCluster } from './tls-cluster.ts';
 
+/** As long as a test may take. */
+const patiently = { timeout: 50_000 };
+
 let tiers: TlsCluster;
 beforeAll(async () => {
   tiers = await TlsCluster.start();
@@ -39,7 +42,7 @@ describe('renewal', () => {
     expect(renewed).toMatchObject({ code: 0, stderr: '' });
     for (const [index, name] of roles.entries()) {
       const shown = (): Promise<string> => tiers.shownBy(name);
-      await expect.poll(shown, { timeout: 30_000 }).not.toBe(before[index]);
+      await expect.poll(shown, patiently).not.toBe(before[index]);
     }
 
     const journal = tiers.cluster.role('journal-1');
@@ -50,7 +53,7 @@ describe('renewal', () => {
     journal.signal('SIGHUP');
     const failed = (): Promise<number> =>
       tiers.metric('journal-1', 'robustmq_tls_renewals_failed_total');
-    await expect.poll(failed).toBeGreaterThan(0);
+    await expect.poll(failed, patiently).toBeGreaterThan(0);
     expect(journal.log.join('\n')).toMatch(/tls\.key has no private key.*old ones stay in use/);
     expect(await tiers.shownBy('journal-1')).toBe(inUse);
     cpSync(good, key);
@@ -74,7 +77,7 @@ describe('renewal', () => {
     const role = await RoleProcess.start('short', ['placement', ...data, ...free]);
     try {
       const log = (): string => role.log.join('\n');
-      await expect.poll(log).toMatch(/short\/p\/tls\.crt.*expires soon: renew it/);
+      await expect.poll(log, patiently).toMatch(/short\/p\/tls\.crt.*expires soon: renew it/);
       const page = await fetch(`http://${role.address('http')}/metrics`);
       const family = /^robustmq_tls_certificate_expiry_timestamp_seconds.*"own".* (\d+)$/m;
       const untilSeconds = Number(family.exec(await page.text())?.[1]);
