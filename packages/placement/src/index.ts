@@ -5,6 +5,7 @@ export {
   type PlacementServer,
   startPlacement,
 } from './placement-server.ts';
+export { type RebuildReport, rebuildPlacement } from './rebuild/rebuild-placement.ts';
 export { CommitSignal } from './store/commit-signal.ts';
 export { EtcdStore, type EtcdStoreOptions } from './store/etcd/etcd-store.ts';
 export { LeadershipQueue } from './store/leadership-queue.ts';

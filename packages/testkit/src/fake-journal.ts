@@ -81,6 +81,8 @@ export class FakeJournal implements AsyncDisposable {
   incarnation = 0;
   onOrder: FakeJournalOptions['onOrder'];
   readonly #options: FakeJournalOptions;
+  /** Placement that gave the copy. */
+  #catalogOf: Buffer = Buffer.alloc(0);
   #clusterId = '';
   #placementEpoch = 0;
   #address: string;
@@ -208,12 +210,23 @@ export class FakeJournal implements AsyncDisposable {
       await this.#begin('recover', authority, segments.length);
       return { status: undefined, results: segments.map((order) => this.#recover(order)) };
     });
-    registry.unary(journalControlMethods.storeCatalog, async ({ authority, revision, copy }) => {
-      await this.#begin('storeCatalog', authority, 1);
-      if (revision < this.catalog.revision) return { status: statusOf('CONFLICT') };
-      this.catalog = { revision, copy: Buffer.from(copy) };
+    registry.unary(journalControlMethods.storeCatalog, async (given) => {
+      await this.#begin('storeCatalog', given.authority, 1);
+      const { revision, startRevision, placementInstance } = given;
+      const isOwn = placementInstance.equals(this.#catalogOf);
+      const known = isOwn ? revision : startRevision;
+      if (known < this.catalog.revision) return { status: statusOf('CONFLICT') };
+      this.catalog = { revision, copy: Buffer.from(given.copy) };
+      this.#catalogOf = placementInstance;
       return { status: undefined };
     });
+    registry.unary(journalControlMethods.readCatalog, () => ({
+      ...this.catalog,
+      nodeId: this.nodeId,
+      clusterId: this.#clusterId,
+      placementEpoch: this.#placementEpoch,
+      copyEpoch: Number(this.catalog.revision > 0),
+    }));
     registry.unary(journalControlMethods.probe, () => ({
       nodeId: this.nodeId,
       incarnation: this.incarnation,

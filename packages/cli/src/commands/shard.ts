@@ -1,5 +1,3 @@
-import { hostname, userInfo } from 'node:os';
-
 import { OperatingError } from '@robustmq/core';
 import {
   placementAdminMethods,
@@ -12,6 +10,7 @@ import {
 import { table, throwStatus, withPlacement } from '../administration.ts';
 import { bytesText } from '../bytes-text.ts';
 import { confirm } from '../confirm.ts';
+import { operatorName } from '../operator.ts';
 import type { Options } from '../options.ts';
 import type { ReplicaReport } from '../replica-reports.ts';
 import { parseOneShardName, parseShardName } from '../shard-name.ts';
@@ -57,8 +56,8 @@ export async function sealShard(options: Options, input: Input): Promise<void> {
     throw new OperatingError('UNAVAILABLE', message);
   }
   await confirm(name, input.flags);
-  const orderedBy = `${userInfo().username}@${hostname()}`;
-  const answer = await order(options, shardId, { endOffsetMin: loss.endOffset, orderedBy });
+  const unsafe = { endOffsetMin: loss.endOffset, orderedBy: operatorName() };
+  const answer = await order(options, shardId, unsafe);
   throwStatus(answer.status);
   process.stdout.write(sealedText(name, answer));
 }

@@ -1,3 +1,4 @@
+import { OperatingError } from '@robustmq/core';
 import {
   type ReadCatalogResponse,
   type StoreCatalogRequest,
@@ -11,13 +12,18 @@ import { operatingErrorOf } from './operating-error.ts';
 /** Keeps a copy of the catalog for placement, durably before it answers. */
 export async function storeCatalog(
   storage: JournalStorage,
-  { authority, revision, copy }: StoreCatalogRequest,
+  { authority, revision, copy, placementInstance, startRevision }: StoreCatalogRequest,
 ): Promise<StoreCatalogResponse> {
   try {
     await checkAuthority(storage, authority);
     const placementEpoch = authority?.placementEpoch ?? 0;
+    if (placementInstance.length !== 16) {
+      throw new OperatingError('INVALID_ARGUMENT', 'a placement says who it is with 16 bytes');
+    }
     // The copy may be a view on what was received, and stays for long.
-    await storage.catalog.store({ placementEpoch, revision, bytes: Buffer.from(copy) });
+    const instance = Buffer.from(placementInstance);
+    const catalog = { placementEpoch, revision, instance, bytes: Buffer.from(copy) };
+    await storage.catalog.store(catalog, startRevision);
     return { status: undefined };
   } catch (thrown) {
     return { status: toStatus(operatingErrorOf(thrown)) };

@@ -257,26 +257,32 @@ describe('orders', () => {
   it('to keep a copy of the catalog are durable, and never go back to an older one', async () => {
     const journal = await NodeFixture.start();
     const { authority } = journal.chains;
-    const store = async (revision: number, text: string, placementEpoch = 1): Promise<string> => {
+    const store = async (instance: number, revision: number, start: number): Promise<string> => {
       const order = {
-        authority: { ...authority, placementEpoch },
+        authority: { ...authority, placementEpoch: instance },
         revision,
-        copy: Buffer.from(text),
+        copy: Buffer.from(`${instance}/${revision}`),
+        placementInstance: Buffer.alloc(16, instance),
+        startRevision: start,
       };
       return codeOf((await journal.client.call(storeCatalog, order)).status);
     };
-    expect(await store(7, 'seven')).toBe('OK');
-    expect(await store(6, 'late, of the same placement')).toBe('OK');
-    expect(await store(6, 'another placement with an old store', 2)).toBe('CONFLICT');
+    expect(await store(1, 7, 5)).toBe('OK');
+    // Overtaken by the one before.
+    expect(await store(1, 6, 5)).toBe('CONFLICT');
+    expect(await store(1, 9, 5)).toBe('OK');
+    // It has done more than it began with, and does not know what the first one did.
+    expect(await store(2, 20, 8)).toBe('CONFLICT');
+    expect(await store(3, 20, 9)).toBe('OK');
     await using again = await journal.restart();
     const kept = await again.client.call(readCatalog, {});
     expect({ ...kept, copy: kept.copy.toString() }).toEqual({
       nodeId: journal.storage.nodeId,
       clusterId: authority.clusterId,
-      placementEpoch: 2,
-      copyEpoch: 1,
-      revision: 7,
-      copy: 'seven',
+      placementEpoch: 3,
+      copyEpoch: 3,
+      revision: 20,
+      copy: '3/20',
     });
   });
 

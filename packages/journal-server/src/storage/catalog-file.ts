@@ -4,14 +4,18 @@ import { ByteReader, ByteWriter } from './bytes.ts';
 import { type Disk, isNoSpace, readWhole, replaceWhole } from './disk.ts';
 
 const FILE = 'catalog';
-const MAGIC = 0x4b514d52; // "RMQK"
-/** magic u32, crc of what follows u32, placement epoch u64, revision u64; then the copy. */
-const HEADER_BYTES = 24;
+const MAGIC = 0x4c514d52; // "RMQL"
+const INSTANCE_BYTES = 16;
+/** magic u32, crc of what follows u32, placement epoch u64, revision u64, instance 16; then the copy. */
+const HEADER_BYTES = 24 + INSTANCE_BYTES;
 
 /** What placement gave this journal to keep for it. The journal does not read `bytes`. */
 export interface StoredCatalog {
   readonly placementEpoch: number;
+  /** Revision of placement's store that it shows. */
   readonly revision: number;
+  /** Which placement gave it: 16 bytes of its own. */
+  readonly instance: Buffer;
   readonly bytes: Buffer;
 }
 
@@ -50,25 +54,32 @@ export class CatalogFile {
     return this.#current;
   }
 
-  /** Durable when it resolves. Rejects with CONFLICT for a lower revision, and with DISK_FULL. */
-  async store(catalog: StoredCatalog): Promise<void> {
+  /**
+   * Durable when it resolves. Rejects with CONFLICT when the copy that is kept shows more than the one who
+   * gives this can know, and with DISK_FULL.
+   *
+   * @param startRevision Revision of the giver's store when it began.
+   */
+  async store(catalog: StoredCatalog, startRevision: number): Promise<void> {
     const before = this.#work;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#work = promise;
     try {
       await before;
-      await this.#replace(catalog);
+      await this.#replace(catalog, startRevision);
     } finally {
       resolve();
     }
   }
 
-  async #replace(catalog: StoredCatalog): Promise<void> {
-    const current = this.#current;
-    if (current !== undefined && catalog.revision < current.revision) {
-      // Copies of one placement may overtake each other; another one begins above all before it.
-      if (catalog.placementEpoch === current.placementEpoch) return;
-      const message = `placement's store is at revision ${catalog.revision}, this journal has seen ${current.revision}: its data folder is an old copy`;
+  async #replace(catalog: StoredCatalog, startRevision: number): Promise<void> {
+    const kept = this.#current;
+    // Not even the epoch tells a placement from one that was started on an old copy of its store: each
+    // gives the next one. What other placements have given, this one has found in its store, or it is old.
+    const isOwn = kept?.instance.equals(catalog.instance) === true;
+    const known = isOwn ? catalog.revision : startRevision;
+    if (kept !== undefined && known < kept.revision) {
+      const message = `placement began with its store at revision ${startRevision}, and this journal has a copy of ${kept.revision}: its data folder is an old copy`;
       throw new OperatingError('CONFLICT', message);
     }
     try {
@@ -84,9 +95,9 @@ export class CatalogFile {
   }
 }
 
-function encode({ placementEpoch, revision, bytes }: StoredCatalog): Buffer {
+function encode({ placementEpoch, revision, instance, bytes }: StoredCatalog): Buffer {
   const writer = new ByteWriter(HEADER_BYTES + bytes.length);
-  writer.u32(MAGIC).u32(0).u64(placementEpoch).u64(revision).bytes(bytes);
+  writer.u32(MAGIC).u32(0).u64(placementEpoch).u64(revision).bytes(instance).bytes(bytes);
   const content = writer.view();
   content.writeUInt32LE(crc32c(content, 8, content.length), 4);
   return content;
@@ -99,5 +110,7 @@ function decode(content: Buffer): StoredCatalog | undefined {
     return undefined;
   }
   const placementEpoch = reader.u64();
-  return { placementEpoch, revision: reader.u64(), bytes: content.subarray(HEADER_BYTES) };
+  const revision = reader.u64();
+  const instance = reader.bytes(INSTANCE_BYTES);
+  return { placementEpoch, revision, instance, bytes: content.subarray(HEADER_BYTES) };
 }

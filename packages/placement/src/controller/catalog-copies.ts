@@ -9,6 +9,9 @@ export interface CatalogCopiesOptions {
   readonly orders: Pick<JournalOrders, 'storeCatalog'>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** 16 random bytes of this placement, and the revision of its store when it began to decide. */
+  readonly placementInstance: Buffer;
+  readonly startRevision: number;
   /** Told when a journal keeps a newer copy than this placement's store can make. */
   readonly onOldStore: (error: OperatingError) => void;
 }
@@ -86,7 +89,9 @@ export class CatalogCopies {
     const { orders, logger, onOldStore } = this.#options;
     const { revision, bytes } = this.#encode();
     try {
-      await orders.storeCatalog(nodeId, revision, bytes);
+      const { placementInstance, startRevision } = this.#options;
+      const copy = { revision, copy: bytes, placementInstance, startRevision };
+      await orders.storeCatalog(nodeId, copy);
       this.#kept.set(nodeId, Math.max(revision, this.#revisionAt(nodeId)));
     } catch (thrown) {
       const error = toOperatingError(thrown);

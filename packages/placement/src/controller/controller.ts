@@ -155,6 +155,8 @@ export class Controller implements AsyncDisposable {
       orders,
       clock,
       logger,
+      placementInstance: random.bytes(16),
+      startRevision: ledger.startRevision,
       onOldStore: (error) => this.#stopOldStore(error),
     });
     this.#notices = new SealNotices(image, orders);

@@ -13,6 +13,7 @@ import {
   type RpcClient,
   type SealedSegment,
   type Status,
+  type StoreCatalogRequest,
 } from '@robustmq/rpc';
 import type { Image } from './image.ts';
 import type { NodeClients } from './node-clients.ts';
@@ -95,10 +96,10 @@ export class JournalOrders {
   }
 
   /** Gives a journal a copy of the catalog to keep. Rejects with an OperatingError. */
-  async storeCatalog(nodeId: string, revision: number, copy: Buffer): Promise<void> {
+  async storeCatalog(nodeId: string, given: Omit<StoreCatalogRequest, 'authority'>): Promise<void> {
     const node = this.#image.liveNode(nodeId);
     if (node === undefined) throw away(nodeId);
-    const request = { authority: this.#authority(), revision, copy };
+    const request = { ...given, authority: this.#authority() };
     const answer = await this.#clients
       .at(node.address)
       .call(journalControlMethods.storeCatalog, request, { timeoutMs: copyTimeoutMs });

@@ -43,6 +43,8 @@ export type TransactionObserver = (result: TransactionResult['kind'], operations
 export class Ledger {
   /** Operations that fit in one transaction. */
   readonly operationsMax: number;
+  /** Revision of the store before the first change. */
+  readonly startRevision: number;
   readonly #leadership: Leadership;
   readonly #image: Image;
   readonly #observe: TransactionObserver;
@@ -56,6 +58,7 @@ export class Ledger {
     observe: TransactionObserver = () => {},
   ) {
     this.operationsMax = store.operationsMax;
+    this.startRevision = image.revision;
     this.#leadership = leadership;
     this.#image = image;
     this.#observe = observe;

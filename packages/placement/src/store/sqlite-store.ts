@@ -1,7 +1,7 @@
 // The thin shell around the file: better-sqlite3 opens it by itself, the folder has to be there.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AssertionFailure, OperatingError } from '@robustmq/core';
+import { assert, AssertionFailure, OperatingError } from '@robustmq/core';
 import type Database from 'better-sqlite3';
 import { CommitSignal } from './commit-signal.ts';
 import { LeadershipQueue } from './leadership-queue.ts';
@@ -27,6 +27,8 @@ export interface SqliteStoreOptions {
   readonly dataDir: string;
   /** Changes that a watch can resume behind; older ones are forgotten. Default 100,000. */
   readonly changesKept?: number;
+  /** A new store begins behind this revision, and tells whoever resumes below it to take the full list. */
+  readonly afterRevision?: number;
 }
 
 /** Rows of the changelog that are dropped at once, at most: it happens inside a transaction. */
@@ -87,7 +89,9 @@ export class SqliteStore implements MetadataStore {
   static open(options: SqliteStoreOptions): SqliteStore {
     mkdirSync(options.dataDir, { recursive: true });
     const db = openDatabase(join(options.dataDir, 'placement.db'));
-    return new SqliteStore(db, options.changesKept ?? 100_000);
+    const { afterRevision, changesKept = 100_000 } = options;
+    if (afterRevision !== undefined) beginAfter(db, afterRevision);
+    return new SqliteStore(db, changesKept);
   }
 
   /** Lets the file grow to so many pages of 4 KiB at most; beyond it, it is as if the disk were full. */
@@ -233,6 +237,15 @@ export class SqliteStore implements MetadataStore {
 function changeOf(row: ChangeRow): StoredChange {
   if (row.value === null || row.revision === null) return { kind: 'delete', key: row.key };
   return { kind: 'put', key: row.key, value: row.value, revision: row.revision };
+}
+
+function beginAfter(db: Database.Database, revision: number): void {
+  const { readMeta, writeMeta } = prepareStatements(db);
+  assert(readMeta.get('revision') === undefined, 'only a new store begins at a revision');
+  db.transaction(() => {
+    writeMeta.run('revision', revision);
+    writeMeta.run('compacted', revision);
+  })();
 }
 
 /** The smallest string greater than all that begin with `prefix`; keys are ASCII. */

@@ -560,18 +560,22 @@ export interface StoreCatalogRequest {
   authority:
     | Authority
     | undefined;
-  /**
-   * Revision of placement's store that the copy shows. It never falls, not even with a new placement: a
-   * lower one than is kept comes from an old copy of placement's data.
-   */
+  /** Revision of placement's store that the copy shows. */
   revision: number;
   /** A CatalogCopy, which the journal does not read. */
   copy: Buffer;
+  /** 16 random bytes of the placement that gives it, made when it began to decide. */
+  placementInstance: Buffer;
+  /**
+   * Revision of its store when it began. Whatever another one has given shows at most that, or this
+   * placement decides from an old copy of the store.
+   */
+  startRevision: number;
 }
 
 /** The copy is kept. */
 export interface StoreCatalogResponse {
-  /** Why not; absent when it is. CONFLICT: the revision is lower than that of the copy that is kept. */
+  /** Why not; absent when it is. CONFLICT: the copy that is kept shows what this placement does not know. */
   status: Status | undefined;
 }
 
@@ -4144,7 +4148,13 @@ export const InventoryResponse: MessageFns<InventoryResponse> = {
 };
 
 function createBaseStoreCatalogRequest(): StoreCatalogRequest {
-  return { authority: undefined, revision: 0, copy: Buffer.alloc(0) };
+  return {
+    authority: undefined,
+    revision: 0,
+    copy: Buffer.alloc(0),
+    placementInstance: Buffer.alloc(0),
+    startRevision: 0,
+  };
 }
 
 export const StoreCatalogRequest: MessageFns<StoreCatalogRequest> = {
@@ -4157,6 +4167,12 @@ export const StoreCatalogRequest: MessageFns<StoreCatalogRequest> = {
     }
     if (message.copy.length !== 0) {
       writer.uint32(26).bytes(message.copy);
+    }
+    if (message.placementInstance.length !== 0) {
+      writer.uint32(34).bytes(message.placementInstance);
+    }
+    if (message.startRevision !== 0) {
+      writer.uint32(40).uint64(message.startRevision);
     }
     return writer;
   },
@@ -4198,6 +4214,22 @@ export const StoreCatalogRequest: MessageFns<StoreCatalogRequest> = {
             message.copy = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.placementInstance = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.startRevision = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4220,6 +4252,8 @@ export const StoreCatalogRequest: MessageFns<StoreCatalogRequest> = {
       : undefined;
     message.revision = object.revision ?? 0;
     message.copy = object.copy ?? Buffer.alloc(0);
+    message.placementInstance = object.placementInstance ?? Buffer.alloc(0);
+    message.startRevision = object.startRevision ?? 0;
     return message;
   },
 };

@@ -1,0 +1,138 @@
+import { seededRandom } from '@robustmq/core';
+import { type Segment, SegmentState } from '@robustmq/rpc';
+import { describe, expect, it } from 'vitest';
+import { rebuildChain } from './rebuilt-chain.ts';
+import { ShardHistory, type TrueSegment } from './shard-history.fixture.ts';
+
+const seeds = Array.from({ length: 3_000 }, (_, seed) => seed);
+
+function historyOf(seed: number, steps: number): ShardHistory {
+  const history = new ShardHistory(seededRandom(seed));
+  for (let at = 0; at < steps; at++) history.step();
+  return history;
+}
+
+const ranges = (segments: readonly Segment[]): string[] =>
+  segments.map(({ segmentId, baseOffset, endOffset }) =>
+    [segmentId.toString('hex'), baseOffset, endOffset].join(),
+  );
+
+/** Whether a journal remembers that it led or followed the segment. */
+function isLed(segment: TrueSegment | undefined): boolean {
+  return [...(segment?.replicas.values() ?? [])].some(({ baseKnown }) => baseKnown);
+}
+
+/** Whether a journal remembers the segment's end. */
+function isSealKnown(segment: TrueSegment | undefined): boolean {
+  return [...(segment?.replicas.values() ?? [])].some(({ sealed }) => sealed);
+}
+
+describe('a rebuilt chain', () => {
+  it('is the chain that was, whatever notices and orders were lost', () => {
+    for (const seed of seeds) {
+      const history = historyOf(seed, 30);
+      const reported = history.toRebuild();
+      const rebuilt = rebuildChain(reported);
+      const note = `seed ${seed}`;
+      expect(rebuilt.findings, note).toEqual([]);
+      const { open } = history;
+      const isUsed = isLed(open);
+      // A seal that no replica, no segment behind it and no copy tells of is done once more.
+      const last = history.chain.findLast(({ end }) => end !== undefined);
+      const isFollowed = reported.segments.some(
+        ({ epoch, reports }) =>
+          epoch > (last?.epoch ?? 0) && reports.some(({ baseOffset }) => baseOffset !== undefined),
+      );
+      const isCopied = (last?.end ?? 0) <= history.copied.endOffset;
+      const isHeardOf = isFollowed || isSealKnown(last) || isCopied;
+      const sealed = history.chain.filter(
+        (one) => one.end !== undefined && (isHeardOf || one !== last),
+      );
+      // What was trimmed since the last copy is there once more.
+      const kept = rebuilt.sealed.filter(({ endOffset }) => endOffset > history.trimOffset);
+      expect(ranges(kept), note).toEqual(
+        sealed.map(({ id, base, end }) => [id.toString('hex'), base, end].join()),
+      );
+      const { shard } = rebuilt.stored;
+      const unsealed = shard?.segments.find(({ state }) => state === SegmentState.SEALING);
+      const wanted = isUsed ? open : isHeardOf ? undefined : last;
+      // What was sealed and has left the chain, empty or trimmed, and nobody had heard of it: once more.
+      const isGone =
+        unsealed !== undefined && !history.chain.some(({ id }) => id.equals(unsealed.segmentId));
+      if (isGone) expect(isUsed, note).toBe(false);
+      else {
+        expect(unsealed?.segmentId.toString('hex'), note).toBe(wanted?.id.toString('hex'));
+        expect(shard?.endOffset, note).toBe(isHeardOf ? history.endOffset : last?.base);
+      }
+      expect(shard?.epoch, note).toBeGreaterThan(history.epoch);
+      expect(shard?.trimOffset, note).toBeLessThanOrEqual(history.trimOffset);
+      for (const { fullNodeIds, segmentId, endOffset, baseOffset } of kept) {
+        const truth = sealed.find(({ id }) => id.equals(segmentId));
+        const intact = [...(truth?.replicas ?? [])].filter(
+          ([, { damaged, length }]) => !damaged && length >= endOffset - baseOffset,
+        );
+        expect(fullNodeIds.toSorted(), note).toEqual(intact.map(([nodeId]) => nodeId).toSorted());
+        expect(fullNodeIds.length, note).toBeGreaterThan(0);
+      }
+      if (open !== undefined && !isUsed) {
+        expect(
+          rebuilt.unused.some(({ segmentId }) => segmentId.equals(open.id)),
+          note,
+        ).toBe(true);
+      }
+    }
+  });
+
+  it('tells of every sealed segment that is gone, and begins behind it', () => {
+    let told = 0;
+    for (const seed of seeds) {
+      const history = historyOf(seed, 30);
+      const sealed = history.chain.filter(({ end }) => end !== undefined);
+      const victim = sealed[seed % Math.max(1, sealed.length)];
+      if (victim?.end === undefined) continue;
+      // The newest end is known from a copy, or from the segment behind.
+      const isKnown = history.copied.endOffset >= victim.end || history.chain.at(-1) !== victim;
+      const isExplained = history.chain
+        .slice(history.chain.indexOf(victim) + 1)
+        .some(({ replicas }) => [...replicas.values()].some(({ baseKnown }) => baseKnown));
+      if (!isKnown || !(isExplained || history.copied.endOffset >= victim.end)) continue;
+      history.lose(victim);
+      const rebuilt = rebuildChain(history.toRebuild());
+      const note = `seed ${seed}`;
+      expect(
+        rebuilt.findings.map(({ kind }) => kind),
+        note,
+      ).toContain('loss');
+      expect(
+        rebuilt.findings.map(({ kind }) => kind),
+        note,
+      ).not.toContain('conflict');
+      for (const { baseOffset } of rebuilt.sealed) {
+        expect(baseOffset, note).toBeGreaterThanOrEqual(victim.end);
+      }
+      told++;
+    }
+    expect(told).toBeGreaterThan(400);
+  });
+
+  it('without a journal is right or tells what may be missing; no record moves to another offset', () => {
+    let complete = 0;
+    for (const seed of seeds) {
+      const history = historyOf(seed, 30);
+      const rebuilt = rebuildChain(history.toRebuild(new Set([`n${1 + (seed % 4)}`])));
+      const note = `seed ${seed}`;
+      expect(
+        rebuilt.findings.map(({ kind }) => kind),
+        note,
+      ).not.toContain('conflict');
+      const truth = new Map(history.chain.map((one) => [one.id.toString('hex'), one]));
+      const kept = rebuilt.sealed.filter((one) => one.endOffset > history.trimOffset);
+      for (const { segmentId, baseOffset, endOffset } of kept) {
+        const one = truth.get(segmentId.toString('hex'));
+        expect([baseOffset, endOffset], note).toEqual([one?.base, one?.end]);
+      }
+      if (rebuilt.findings.length === 0) complete++;
+    }
+    expect(complete).toBeGreaterThan(500);
+  });
+});
