@@ -1,4 +1,4 @@
-import { type Clock, type Logger, OperatingError, toOperatingError } from '@robustmq/core';
+import { type Clock, delay, type Logger, OperatingError, toOperatingError } from '@robustmq/core';
 import {
   brokerPeerMethods,
   type CoordinatorKind,
@@ -37,6 +37,7 @@ export interface NodeRegistryOptions {
 const probeTimeoutMs = 1_000;
 /** A connection that broke under the question tells nothing: it is asked again, so often in all. */
 const probesMax = 4;
+const probeAgainMs = 25;
 /** Why a node is down that has ended its stream itself: nobody has to be warned. */
 const inOrder = 'it has left';
 const refused = 'its address refuses connections';
@@ -184,6 +185,7 @@ export class NodeRegistry {
         if (isConnectionRefused(toOperatingError(thrown))) return { nodeId: '', incarnation: 0 };
       }
       if (clock.monotonicMs() >= endMs) return undefined;
+      await delay(clock, probeAgainMs);
     }
     return undefined;
   }

@@ -86,7 +86,19 @@ export interface TopicConfig {
   readonly mqttPrefix: string;
 }
 
+/** What was read before: rows of the store are never changed in place, and passes look at each shard. */
+const known = new WeakMap<object, TopicConfig>();
+
+/** The settings in `config`, which must not be changed afterwards. */
 export function readTopicConfig(config: Readonly<Record<string, string>>): TopicConfig {
+  const before = known.get(config);
+  if (before !== undefined) return before;
+  const read = readAll(config);
+  known.set(config, read);
+  return read;
+}
+
+function readAll(config: Readonly<Record<string, string>>): TopicConfig {
   const bounded = (name: TopicSettingName): number | undefined => {
     const value = numberOf(config, name);
     return value === -1 ? undefined : value;
