@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { parse } from 'yaml';
 
 import { runDev } from './commands/dev.ts';
+import { drainJournal, removeJournal } from './commands/journal-removal.ts';
 import { listJournals } from './commands/journal.ts';
 import { runRebuild } from './commands/rebuild.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
@@ -78,9 +79,7 @@ function program(): Command {
   admin(topic, 'delete', 'delete topics with all their records')
     .argument('<name...>')
     .action(withOptions('admin', deleteTopics));
-  admin(roleCommand(root, 'journal'), 'list', 'journals, with what each says of itself')
-    .option('--json', 'as JSON')
-    .action(withOptions('admin', listJournals));
+  journalCommands(root);
   shardCommands(root);
   clusterCommands(root);
   rebuildCommand(root);
@@ -92,6 +91,22 @@ function roleCommand(root: Command, name: Role): Command {
   const command = root.commands.find((candidate) => candidate.name() === name);
   assert(command !== undefined, `${name} is a role`);
   return command.enablePositionalOptions();
+}
+
+function journalCommands(root: Command): void {
+  const journal = roleCommand(root, 'journal');
+  admin(journal, 'list', 'journals, with what each says of itself')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', listJournals));
+  admin(journal, 'drain', 'take a journal out of use, and show what is left until nothing is')
+    .argument('<node>')
+    .option('--cancel', 'take the order back')
+    .option('--no-wait', 'only give the order')
+    .action(withOptions('admin', drainJournal));
+  admin(journal, 'remove', 'forget a journal that is drained or gone, for good')
+    .argument('<node>')
+    .option('--yes', 'do not ask')
+    .action(withOptions('admin', removeJournal));
 }
 
 function rebuildCommand(root: Command): void {

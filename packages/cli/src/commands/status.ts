@@ -19,6 +19,7 @@ import {
   viewCluster,
 } from '../cluster-view.ts';
 import type { Options } from '../options.ts';
+import { drainText } from './journal-removal.ts';
 import { type PlacementState, placementStates } from '../placement-states.ts';
 import { underReplicated } from '../replica-view.ts';
 import { nodeStateWords, roleWords, unknown } from '../words.ts';
@@ -140,6 +141,7 @@ function problemsOf(cluster: DescribeClusterResponse): string[] {
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]
       : []),
+    ...cluster.drains.map(drainText),
     ...underReplicated(cluster),
     ...(hasUp(cluster, NodeRole.JOURNAL) ? [] : ['no journal is up: nothing can be written']),
     ...(hasUp(cluster, NodeRole.BROKER) ? [] : ['no broker is up: no client can connect']),

@@ -18,6 +18,7 @@ export function copyOf(image: Image): CatalogCopy {
     deleting: valuesOf(image.deleting),
     coordinators: [...image.coordinators.values()].flatMap(valuesOf),
     holds: holdsOf(image),
+    removedNodes: valuesOf(image.removedNodes),
   });
 }
 

@@ -23,7 +23,12 @@ import {
 } from './keys.ts';
 
 /** What seldom changes and what everything else refers to. */
-const catalogKinds: ReadonlySet<KeyKind> = new Set(['topic', 'topicDeletion', 'coordinator']);
+const catalogKinds: ReadonlySet<KeyKind> = new Set([
+  'topic',
+  'topicDeletion',
+  'coordinator',
+  'removedNode',
+]);
 
 /** A value as it is in the store, with the revision that a compare-and-swap needs. */
 export interface Row<T> {
@@ -74,7 +79,7 @@ export class Image {
     return this.#revision;
   }
 
-  /** Revision of the last change to a topic or a coordinator. */
+  /** Revision of the last change to a topic, a coordinator or a removed journal. */
   get catalogRevision(): number {
     return this.#catalogRevision;
   }

@@ -18,6 +18,7 @@ import {
   StoredAudit,
   StoredCluster,
   StoredHold,
+  StoredNode,
   StoredShard,
   Topic,
 } from '@robustmq/rpc';
@@ -28,6 +29,7 @@ import {
   deletingKey,
   holdKey,
   mqttPrefixKey,
+  removedNodeKey,
   segmentKey,
   shardKey,
   topicDeletionKey,
@@ -147,6 +149,9 @@ function* rowsOf(
   for (const coordinator of plan.coordinators) {
     const key = coordinatorKey(coordinator.kind, coordinator.index);
     yield put(key, Coordinator.encode(coordinator));
+  }
+  for (const stored of plan.removedNodes) {
+    yield put(removedNodeKey(stored.node?.nodeId ?? ''), StoredNode.encode(stored));
   }
   for (const { shardId, holder, offset } of plan.holds) {
     yield put(holdKey(shardId, holder), StoredHold.encode({ offset }));

@@ -6,6 +6,7 @@ import {
   type ReplicaSummary,
   type Segment,
   SegmentState,
+  type StoredNode,
   type StoredShard,
   type Topic,
 } from '@robustmq/rpc';
@@ -38,6 +39,7 @@ export interface RebuildPlan {
   readonly deleting: readonly Segment[];
   readonly coordinators: readonly Coordinator[];
   readonly holds: readonly Hold[];
+  readonly removedNodes: readonly StoredNode[];
   /** Above every shard that anybody knows. */
   readonly nextShardId: number;
   /** At least; see the ids that a rebuilt cluster gives. */
@@ -78,6 +80,7 @@ export function planRebuild(input: RebuildInput): RebuildPlan {
     ...plan.result(),
     topics: newest.copy.topics,
     topicDeletions: newest.copy.topicDeletions,
+    removedNodes: newest.copy.removedNodes,
     coordinators: newest.copy.coordinators.map((coordinator) => ({
       ...coordinator,
       ownerNodeId: '',

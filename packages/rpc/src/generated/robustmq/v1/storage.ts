@@ -122,6 +122,8 @@ export interface CatalogCopy {
   coordinators: Coordinator[];
   /** What somebody still needs. */
   holds: Hold[];
+  /** Journals that were removed: their ids are never used again. */
+  removedNodes: StoredNode[];
 }
 
 function createBaseStoredCluster(): StoredCluster {
@@ -774,6 +776,7 @@ function createBaseCatalogCopy(): CatalogCopy {
     deleting: [],
     coordinators: [],
     holds: [],
+    removedNodes: [],
   };
 }
 
@@ -805,6 +808,9 @@ export const CatalogCopy: MessageFns<CatalogCopy> = {
     }
     for (const v of message.holds) {
       Hold.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.removedNodes) {
+      StoredNode.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -894,6 +900,14 @@ export const CatalogCopy: MessageFns<CatalogCopy> = {
             message.holds.push(Hold.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.removedNodes.push(StoredNode.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -920,6 +934,7 @@ export const CatalogCopy: MessageFns<CatalogCopy> = {
     message.deleting = object.deleting?.map((e) => Segment.fromPartial(e)) || [];
     message.coordinators = object.coordinators?.map((e) => Coordinator.fromPartial(e)) || [];
     message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
+    message.removedNodes = object.removedNodes?.map((e) => StoredNode.fromPartial(e)) || [];
     return message;
   },
 };
