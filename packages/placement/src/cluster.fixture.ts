@@ -30,13 +30,16 @@ export interface ClusterOptions {
   readonly store?: MetadataStore;
   readonly config?: Partial<PlacementConfig>;
   readonly logger?: Logger;
+  /** Waits until nothing is under way, at least so many turns. */
+  readonly turns?: (count: number) => Promise<void>;
 }
 
 export class Cluster implements AsyncDisposable {
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly random: Random = seededRandom(7);
   readonly transport: Transport = inProcessTransport({ graceMs: 0 });
   readonly store: MetadataStore;
+  readonly turns: (count: number) => Promise<void>;
   readonly journals: FakeJournal[] = [];
   registry = new Registry();
   placement!: PlacementServer;
@@ -47,6 +50,8 @@ export class Cluster implements AsyncDisposable {
   private constructor(options: ClusterOptions) {
     this.#options = options;
     this.store = options.store ?? new MemoryMetadataStore();
+    this.turns = options.turns ?? turns;
+    this.clock = new VirtualClock(undefined, this.turns);
   }
 
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
@@ -103,7 +108,7 @@ export class Cluster implements AsyncDisposable {
     });
     this.journals.push(journal);
     await journal.start();
-    await turns(20);
+    await this.turns(20);
     return journal;
   }
 
@@ -115,7 +120,7 @@ export class Cluster implements AsyncDisposable {
     const broker = new FakeBroker(this, nodeId, kinds, incarnation);
     this.#owned.push(broker);
     await broker.start();
-    await turns(20);
+    await this.turns(20);
     return broker;
   }
 
@@ -140,7 +145,7 @@ export class Cluster implements AsyncDisposable {
   /** Lets time pass, so that passes run and clients come back. */
   async settle(ms = 0): Promise<void> {
     await this.clock.advance(ms);
-    await turns(30);
+    await this.turns(30);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -194,7 +199,7 @@ export class FakeBroker implements AsyncDisposable {
     await this.#server?.[Symbol.asyncDispose]();
     await this.registration[Symbol.asyncDispose]();
     this.#server = undefined;
-    await turns(20);
+    await this.#cluster.turns(20);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,15 +1,20 @@
 import { OperatingError } from '@robustmq/core';
 import { RollSegment } from '@robustmq/rpc';
-import { type MemoryMetadataStore, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
+import { describeOnStores, type TestStore } from './store-kinds.fixture.ts';
 
-describe('segments', () => {
+describeOnStores('segments', (stores) => {
+  let store: TestStore;
   let cluster: Cluster;
   beforeEach(async () => {
-    cluster = await Cluster.start();
+    store = stores.open();
+    cluster = await Cluster.start({ store, turns: (count) => store.turns(count) });
   });
-  afterEach(() => cluster[Symbol.asyncDispose]());
+  afterEach(async () => {
+    await cluster[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+  });
 
   it('begins with the topic mqtt of 16 partitions and no segment', async () => {
     expect(cluster.client.catalog.topic('mqtt')?.shardIds).toHaveLength(16);
@@ -249,6 +254,7 @@ describe('segments', () => {
 
     it('copies to the ack quorum before the end is recorded', async () => {
       const shardId = await unequal();
+      await cluster.settle();
       const shard = await cluster.client.openSegments(shardId);
       expect(chainOf(shard)).toBe('0-6 6-open');
       expect(shard.segments[0]?.fullNodeIds).toHaveLength(2);
@@ -381,11 +387,11 @@ describe('segments', () => {
     for (const shardId of shardIds) journal.append(shardId, 1);
     await journal.kill();
     await journal.start();
-    await turns(600);
+    await cluster.turns(600);
     const states = (await Promise.all(shardIds.map((id) => cluster.shard(id)))).map(chainOf);
     expect(new Set(states)).toEqual(new Set(['0-1']));
-    // 34 to make the shards, then per 5,000: 25 to open, 25 to begin the seal, 50 to end it.
-    expect((cluster.store as MemoryMetadataStore).transactions).toBeLessThan(150);
+    // 26 to make the shards, then per 5,000: 25 to open, 25 to begin the seal, 50 to end it.
+    expect(store.transactions).toBeLessThan((150 * 200) / store.operationsMax);
     expect(journal.obeyed.get('fence')).toBe(5_000);
   });
 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -19,7 +19,7 @@ export function etcdMissing(): string | undefined {
 export class EtcdProcess implements AsyncDisposable {
   /** HOST:PORT for clients. */
   readonly endpoint: string;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'robustmq-etcd-'));
+  readonly #folder = mkdtempSync(join(memoryFolder(), 'robustmq-etcd-'));
   readonly #host: string;
   readonly #more: readonly string[];
   #child: ChildProcess | undefined;
@@ -105,6 +105,11 @@ export class EtcdProcess implements AsyncDisposable {
       return false;
     }
   }
+}
+
+/** etcd syncs each write, for which a busy disk can take longer than leases last. */
+function memoryFolder(): string {
+  return existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 }
 
 function hasEnded(child: ChildProcess): boolean {

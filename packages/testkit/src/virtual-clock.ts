@@ -12,13 +12,18 @@ const turnsPerTimer = 8;
 /** A clock that stands still until {@link VirtualClock.advance} moves it. */
 export class VirtualClock implements Clock {
   readonly #timers = new Set<Timer>();
+  readonly #settle: (turns: number) => Promise<void>;
   #nowMs = 0;
   #order = 0;
   #wallOffsetMs: number;
 
-  /** @param wallMs Time since 1970 at which it begins. */
-  constructor(wallMs = 1_700_000_000_000) {
+  /**
+   * @param wallMs Time since 1970 at which it begins.
+   * @param settle Waits until what a timer has started is done or waits for the next, at least so many turns.
+   */
+  constructor(wallMs = 1_700_000_000_000, settle: (turns: number) => Promise<void> = turns) {
     this.#wallOffsetMs = wallMs;
+    this.#settle = settle;
   }
 
   wallMs(): number {
@@ -48,17 +53,17 @@ export class VirtualClock implements Clock {
   /** Lets `byMs` pass: fires the timers that become due, in order, each after some turns. */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;
-    await turns(turnsPerTimer);
+    await this.#settle(turnsPerTimer);
     for (;;) {
       const next = this.#next();
       if (next === undefined || next.dueMs > untilMs) break;
       this.#timers.delete(next);
       this.#nowMs = Math.max(this.#nowMs, next.dueMs);
       next.fire();
-      await turns(turnsPerTimer);
+      await this.#settle(turnsPerTimer);
     }
     this.#nowMs = untilMs;
-    await turns(turnsPerTimer);
+    await this.#settle(turnsPerTimer);
   }
 
   /** Lets `byMs` pass at once, as after a long pause: the timers that are due then fire late. */

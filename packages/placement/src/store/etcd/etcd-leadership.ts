@@ -1,10 +1,15 @@
 import { OperatingError, toOperatingError } from '@robustmq/core';
 import type { Condition, Leadership, Operation, TransactionResult } from '../metadata-store.ts';
-import type { EtcdLease } from './etcd-lease.ts';
 import type { GuardedResult } from './etcd-transaction.ts';
 
+/** What a leadership needs of its lease. */
+export interface HeldLease extends AsyncDisposable {
+  readonly lost: AbortSignal;
+  lose(reason: string): void;
+}
+
 export interface EtcdLeadershipOptions {
-  readonly lease: EtcdLease;
+  readonly lease: HeldLease;
   /** One transaction that is done only while this leadership's key is there. */
   readonly transact: (
     conditions: readonly Condition[],
