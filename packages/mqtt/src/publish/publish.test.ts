@@ -324,6 +324,24 @@ describe('QoS 2 publishes of a durable session', () => {
     expect(await client.expect('pubrec')).toMatchObject({ reasonCode: 0 });
   });
 
+  it('[MQTT5-4.4.0-1] a message that may be stored or not is not refused: the client sends it again', async () => {
+    const first = await connect(true);
+    rig.sessions.after = (call) => {
+      if (call === 'storeInbound') throw new OperatingError('UNAVAILABLE', 'no answer in time');
+    };
+    first.publish('t', 'm', { qos: 2, messageId: 1 });
+    expect(await first.expect('disconnect')).toMatchObject({ reasonCode: 0x83 });
+    await first.closed;
+    rig.sessions.after = () => {};
+    await until(() => !rig.sessions.session('c').isConnected);
+    const second = await connect(false);
+    second.publish('t', 'm', { qos: 2, messageId: 1, dup: true });
+    expect(await second.expect('pubrec')).toMatchObject({ messageId: 1, reasonCode: 0 });
+    second.send({ cmd: 'pubrel', messageId: 1 });
+    expect(await second.expect('pubcomp')).toMatchObject({ messageId: 1, reasonCode: 0 });
+    expect(await subscriber.payloads(1)).toEqual(['m']);
+  });
+
   it('a coordinator that does not answer stops the client at a bound of bytes', async () => {
     const client = await connect(true);
     const held = Promise.withResolvers<void>();

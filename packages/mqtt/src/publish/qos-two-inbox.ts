@@ -1,4 +1,4 @@
-import { type OperatingError, toOperatingError } from '@robustmq/core';
+import { type ErrorCode, type OperatingError, toOperatingError } from '@robustmq/core';
 
 import type { PublishPacket } from '../codec/packet.ts';
 import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
@@ -104,7 +104,9 @@ export class QosTwoInbox {
 
   #notStored(packetId: number, bytes: number, error: OperatingError): void {
     if (this.#isEnded) return;
-    if (!this.#client.mqtt5 || error.code === 'FENCED') {
+    // What may be stored yet is no refusal: the id would be free, and the client's next message under it
+    // be taken for this one. It comes back and sends this one again. [MQTT5-4.4.0-1]
+    if (!this.#client.mqtt5 || !isRefusal(error)) {
       this.#client.failed(error);
       return;
     }
@@ -153,3 +155,16 @@ export class QosTwoInbox {
     this.#entries.set(packetId, { state, counts });
   }
 }
+
+/** Whether the session said no, so that nothing was stored and nothing will be. */
+function isRefusal({ code }: OperatingError): boolean {
+  return refusals.has(code);
+}
+
+const refusals: ReadonlySet<ErrorCode> = new Set([
+  'INVALID_ARGUMENT',
+  'RESOURCE_EXHAUSTED',
+  'BATCH_TOO_LARGE',
+  'NOT_AUTHORIZED',
+  'UNSUPPORTED',
+]);
