@@ -113,7 +113,8 @@ class ChaosRun {
     this.#deck = new Deck(options.only);
     const { chaos } = parts;
     const corruptible = random.pick(chaos.journals);
-    this.#scene = { chaos, random: random.fork(), corruptible, log: options.log };
+    const { placement } = parts.load;
+    this.#scene = { chaos, placement, random: random.fork(), corruptible, log: options.log };
   }
 
   async run(): Promise<ChaosResult> {

@@ -23,6 +23,9 @@ const { values } = parseArgs({
   },
 });
 
+// Ends what was started, too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 if (values.totals) for (const line of totals()) console.log(line);
 else await runAll();
 

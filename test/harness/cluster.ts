@@ -111,6 +111,11 @@ export class Cluster implements AsyncDisposable {
     return this.#run(name, args, killed);
   }
 
+  /** The last process of each role that has run. */
+  get roles(): Iterable<RoleProcess> {
+    return this.#roles.values();
+  }
+
   role(name: string): RoleProcess {
     const role = this.#roles.get(name);
     if (role === undefined) throw new Error(`${name} has never run`);

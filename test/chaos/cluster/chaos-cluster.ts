@@ -16,7 +16,7 @@ export interface ChaosClusterOptions {
 
 const startWithinMs = 60_000;
 /** Journals that may be added. */
-const addedMax = 1;
+const addedMax = 3;
 const journalArgs = ['--wal-file-bytes', '4MiB', '--disk-reserve-bytes', '16MiB'];
 
 /** A cluster of real processes whose network and disks can be harmed. */
@@ -28,7 +28,14 @@ export class ChaosCluster implements AsyncDisposable {
   readonly missing: Readonly<Record<'network' | 'smallDisks' | 'shim', string | undefined>>;
   readonly #journals: string[];
   readonly #spare: string[];
+  /** How many journals there were at first. */
+  readonly #first: number;
   #cluster: Cluster | undefined;
+  /** Nobody else ends the processes when this one ends early. */
+  readonly #onExit = (): void => {
+    for (const role of this.#cluster?.roles ?? []) role.signal('SIGKILL');
+    this.disks[Symbol.dispose]();
+  };
 
   private constructor(
     options: ChaosClusterOptions,
@@ -37,6 +44,7 @@ export class ChaosCluster implements AsyncDisposable {
   ) {
     this.network = network;
     this.#journals = names.journals;
+    this.#first = names.journals.length;
     this.#spare = names.spare;
     this.brokers = names.brokers;
     const smallMissing = options.smallDisks ? NodeDisks.smallMissing() : 'this run has large disks';
@@ -60,6 +68,7 @@ export class ChaosCluster implements AsyncDisposable {
       ? await ClusterNetwork.create(['placement', ...journals, ...spare, ...brokers])
       : undefined;
     const chaos = new ChaosCluster(options, network, { journals, spare, brokers });
+    process.once('exit', chaos.#onExit);
     try {
       await chaos.#start(options);
       return chaos;
@@ -80,6 +89,17 @@ export class ChaosCluster implements AsyncDisposable {
 
   get names(): readonly string[] {
     return ['placement', ...this.#journals, ...this.brokers];
+  }
+
+  /** Journals that were added and are still there. */
+  get added(): readonly string[] {
+    return this.#journals.slice(this.#first);
+  }
+
+  /** A journal that was removed from the cluster: it ends for good. */
+  async forget(name: string): Promise<void> {
+    await this.cluster.role(name).kill();
+    this.#journals.splice(this.#journals.indexOf(name), 1);
   }
 
   get canAddJournal(): boolean {
@@ -124,6 +144,7 @@ export class ChaosCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    process.off('exit', this.#onExit);
     await this.#cluster?.[Symbol.asyncDispose]();
     await this.network?.[Symbol.asyncDispose]();
     this.disks[Symbol.dispose]();

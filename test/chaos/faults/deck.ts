@@ -1,10 +1,18 @@
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import { diskFaults } from './disk-faults.ts';
 import type { Fault, FaultKind, Scene } from './fault.ts';
+import { membershipFaults } from './membership-faults.ts';
+import { oldCopyFault } from './old-copy-fault.ts';
 import { partitionFaults } from './partition-faults.ts';
 import { processFaults } from './process-faults.ts';
 
-const kinds: readonly FaultKind[] = [...processFaults, ...partitionFaults, ...diskFaults];
+const kinds: readonly FaultKind[] = [
+  ...processFaults,
+  ...partitionFaults,
+  ...diskFaults,
+  ...membershipFaults,
+  oldCopyFault,
+];
 const drawsMax = 50;
 
 /** Draws faults as the seed says, of those that the machine allows. */

@@ -1,3 +1,5 @@
+import type { PlacementClient } from '@robustmq/placement-client';
+
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import type { SeededRandom } from '../kill/seeded-random.ts';
 
@@ -12,7 +14,10 @@ export type CountedKind =
   | 'slowSync'
   | 'failedSync'
   | 'rollingRestart'
-  | 'journalAdded';
+  | 'journalAdded'
+  | 'journalDrained'
+  | 'journalRemoved'
+  | 'oldPlacement';
 
 /** One thing that is done to the cluster, and undone. */
 export interface Fault {
@@ -33,6 +38,8 @@ export interface Fault {
 
 export interface Scene {
   readonly chaos: ChaosCluster;
+  /** For orders to placement, as an operator gives them. */
+  readonly placement: PlacementClient;
   readonly random: SeededRandom;
   /** The one journal whose files may be damaged: no record loses more than one copy to that. */
   readonly corruptible: string;

@@ -60,20 +60,6 @@ function rollingRestart({ chaos, log }: Scene): Fault {
   };
 }
 
-function journalAdded({ chaos }: Scene): Fault {
-  return {
-    kind: 'journal added',
-    what: 'one more journal',
-    counts: { journalAdded: 1 },
-    victims: [],
-    holdMs: 2_000,
-    begin: async () => {
-      await chaos.addJournal();
-    },
-    end: async () => {},
-  };
-}
-
 const missing = nothingMissing;
 
 export const processFaults: readonly FaultKind[] = [
@@ -120,10 +106,4 @@ export const processFaults: readonly FaultKind[] = [
     draw: (scene) => stopped(scene, 'broker stopped', scene.random.pick(scene.chaos.brokers)),
   },
   { name: 'rolling restart', weight: 1, missing, draw: rollingRestart },
-  {
-    name: 'adding a journal',
-    weight: 1,
-    missing: (chaos) => (chaos.canAddJournal ? undefined : 'no more journals are added'),
-    draw: journalAdded,
-  },
 ];

@@ -53,6 +53,11 @@ describe('planted violations', () => {
     ['of an unknown publisher', [received(0)], 'never sent'],
     ['to an unknown subscriber', [sent(0), received(0, 'x')], 'never sent'],
     ['acknowledged, never sent', [acknowledged(0)], 'never sent'],
+    [
+      'refused',
+      [sent(0), { kind: 'refused', ...message(0), reason: 'reason code 128' }],
+      'refused with reason code 128',
+    ],
     ['a lost session', [{ kind: 'session-lost', client: 's' }], 'session of s was lost'],
   ])('%s', (_, events, words) => {
     expect(verdict(...events)).toEqual([expect.stringContaining(words)]);

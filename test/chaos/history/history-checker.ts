@@ -17,6 +17,8 @@ export type HistoryEvent =
    * A new message for the subscriber. A PUBLISH at QoS 2 whose packet id awaits its PUBREL is none.
    */
   | ({ readonly kind: 'received'; readonly subscriber: string } & MessageName)
+  /** The publisher was told that the broker does not take it, which no fault of the cluster allows. */
+  | ({ readonly kind: 'refused'; readonly reason: string } & MessageName)
   /** A durable session was not there when its client came back. */
   | { readonly kind: 'session-lost'; readonly client: string };
 
@@ -75,6 +77,11 @@ export class HistoryChecker {
       case 'received':
         this.#takeReceived(event, event.subscriber);
         return;
+      case 'refused': {
+        const { publisher, topic, sequence, reason } = event;
+        this.#violated(`${publisher} in ${topic}: ${sequence} was refused with ${reason}`);
+        return;
+      }
       case 'session-lost':
         this.#violated(`the session of ${event.client} was lost`);
         return;

@@ -1,4 +1,4 @@
-import type { Packet } from 'mqtt-packet';
+import type { IPubackPacket, IPubcompPacket, IPubrecPacket, Packet } from 'mqtt-packet';
 
 import type { MessageName } from '../history/history-checker.ts';
 import { DurableClient, type DurableClientOptions } from './durable-client.ts';
@@ -11,6 +11,8 @@ export interface DurablePublisherOptions extends DurableClientOptions {
   /** Pause between new messages, ms; none by default. */
   readonly everyMs?: number;
 }
+
+type Answer = IPubackPacket | IPubrecPacket | IPubcompPacket;
 
 interface Outstanding extends MessageName {
   /** At QoS 2: PUBREC has come, so that only PUBREL is sent from now on. */
@@ -61,29 +63,37 @@ export class DurablePublisher extends DurableClient {
     else if (packet.cmd === 'pubrec') this.#received(packet);
   }
 
-  #received({ messageId = 0, reasonCode = 0 }: { messageId?: number; reasonCode?: number }): void {
+  #received(packet: Answer): void {
+    const { messageId = 0, reasonCode = 0 } = packet;
     const message = this.#outstanding.get(messageId);
-    if (reasonCode >= 0x80) throw new Error(`PUBREC with reason code ${reasonCode}`);
+    if (reasonCode >= 0x80) {
+      if (message !== undefined) this.#refused(message, packet);
+      return;
+    }
     if (message !== undefined) message.received = true;
     this.send({ cmd: 'pubrel', messageId, reasonCode: message === undefined ? 0x92 : 0 });
   }
 
-  #acknowledged({
-    messageId = 0,
-    reasonCode = 0,
-  }: {
-    messageId?: number;
-    reasonCode?: number;
-  }): void {
+  #acknowledged(packet: Answer): void {
+    const { messageId = 0, reasonCode = 0 } = packet;
     const message = this.#outstanding.get(messageId);
     if (message === undefined) return;
     // 0x92: the PUBCOMP of an earlier connection was lost, and the session has forgotten the id.
     if (reasonCode >= 0x80 && !(message.received && reasonCode === 0x92)) {
-      throw new Error(`acknowledged with reason code ${reasonCode}`);
+      this.#refused(message, packet);
+      return;
     }
     this.#outstanding.delete(messageId);
     const { publisher, topic, sequence } = message;
     this.#options.record({ kind: 'acknowledged', publisher, topic, sequence });
+    this.#fill();
+  }
+
+  #refused({ publisher, topic, sequence }: MessageName, packet: Answer): void {
+    const { messageId = 0, reasonCode = 0, properties } = packet;
+    this.#outstanding.delete(messageId);
+    const reason = `reason code ${reasonCode} in ${packet.cmd}, "${properties?.reasonString ?? ''}"`;
+    this.#options.record({ kind: 'refused', publisher, topic, sequence, reason });
     this.#fill();
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import type { PlacementClient } from '@robustmq/placement-client';
 import { NodeState, type Segment, SegmentState } from '@robustmq/rpc';
 
 import { ShardHistory } from '../history/shard-history.ts';
@@ -88,6 +89,10 @@ export class ShardLoad implements AsyncDisposable {
     const { catalog } = reader.placement;
     await catalog.waitFor(() => shards.every((id) => catalog.shard(id) !== undefined));
     return new ShardLoad({ writers: [first, second], steady, reader }, shards, options);
+  }
+
+  get placement(): PlacementClient {
+    return this.#reader.placement;
   }
 
   get acknowledged(): readonly number[] {
