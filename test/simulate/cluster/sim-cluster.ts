@@ -11,7 +11,7 @@ import { whenSettled } from '../world/when-settled.ts';
 import type { World } from '../world/world.ts';
 import { SimBroker } from './sim-client.ts';
 import { SimJournal } from './sim-journal.ts';
-import { SimPlacement } from './sim-placement.ts';
+import { sharedStore, SimPlacement } from './sim-placement.ts';
 
 const topic = 'topic';
 
@@ -20,7 +20,7 @@ export class SimCluster {
   readonly world: World;
   readonly plan: Plan;
   readonly network: SimNetwork;
-  readonly placement: SimPlacement;
+  readonly placements: readonly SimPlacement[];
   readonly journals: readonly SimJournal[];
   readonly operator: SimProcess;
   readonly histories: ShardHistory[] = [];
@@ -34,7 +34,12 @@ export class SimCluster {
     this.plan = plan;
     const { latency, lost, twice } = plan;
     this.network = new SimNetwork(world, { latency, lost, twice });
-    this.placement = new SimPlacement('placement', this.network);
+    const shared = sharedStore(plan.placements);
+    this.placements = Array.from(
+      { length: plan.placements },
+      (_, at) => new SimPlacement(`p${at + 1}`, this.network, shared),
+    );
+    const placement = this.#placementAddresses();
     this.operator = new SimProcess('operator', world);
     this.journals = Array.from(
       { length: plan.journals },
@@ -42,7 +47,7 @@ export class SimCluster {
         new SimJournal({
           name: `j${at + 1}`,
           network: this.network,
-          placement: [this.placement.address],
+          placement,
           diskMs: plan.diskMs,
           diskLies: at < plan.faultyDisks,
           onGone: (journal) => this.#gone(journal),
@@ -71,17 +76,17 @@ export class SimCluster {
   }
 
   machines(): string[] {
-    return [this.placement.process.name, ...[...this.journals, ...this.brokers].map(nameOf)];
+    return [...this.placements, ...this.journals, ...this.brokers].map(nameOf);
   }
 
   /** Starts placement and journals, and makes the topic. */
   async start(): Promise<void> {
-    this.placement.start();
+    for (const placement of this.placements) placement.start();
     for (const journal of this.journals) journal.start();
     this.operator.begin();
     const { clock } = this.operator;
     this.#client = new PlacementClient({
-      placement: [this.placement.address],
+      placement: this.#placementAddresses(),
       transport: this.network.transportOf(this.operator),
       clock,
       random: this.operator.newRandom(),
@@ -113,8 +118,12 @@ export class SimCluster {
     if (!journal.process.isAlive) journal.start();
   }
 
-  revivePlacement(): void {
-    if (!this.placement.process.isAlive) this.placement.start();
+  revivePlacements(): void {
+    for (const placement of this.placements) if (!placement.process.isAlive) placement.start();
+  }
+
+  #placementAddresses(): string[] {
+    return this.placements.map(({ address }) => address);
   }
 
   killBroker(broker: SimBroker): void {
@@ -145,8 +154,9 @@ export class SimCluster {
     this.#isQuiet = true;
     this.world.note('-- heal');
     this.network.links.heal();
-    const all = [this.placement.process, ...this.journals.map((one) => one.process)];
-    for (const process of [...all, ...this.brokers.map((one) => one.process)]) process.resume();
+    for (const { process } of [...this.placements, ...this.journals, ...this.brokers]) {
+      process.resume();
+    }
     for (const journal of this.journals) {
       journal.disk.faults.failingSyncs = 0;
       journal.disk.faults.failingWrites = 0;
@@ -154,13 +164,12 @@ export class SimCluster {
       journal.diskMs = this.plan.diskMs;
       this.revive(journal);
     }
-    this.revivePlacement();
+    this.revivePlacements();
     this.reviveBrokers();
   }
 
   newReader(): SimBroker {
-    const placement = [this.placement.address];
-    return new SimBroker('reader', this.network, placement, this.histories);
+    return new SimBroker('reader', this.network, this.#placementAddresses(), this.histories);
   }
 
   #create(client: PlacementClient, done: () => void): void {
@@ -190,7 +199,7 @@ export class SimCluster {
 
   #startWork(): void {
     const { world, plan, network } = this;
-    const placement = [this.placement.address];
+    const placement = this.#placementAddresses();
     this.brokers = Array.from({ length: plan.clients }, (_, at) => {
       const broker = new SimBroker(`b${at + 1}`, network, placement, this.histories);
       broker.start();

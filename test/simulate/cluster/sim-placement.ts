@@ -1,23 +1,39 @@
-import { type PlacementServer, startPlacement } from '@robustmq/placement';
+import { type MetadataStore, type PlacementServer, startPlacement } from '@robustmq/placement';
 import { Registry } from 'prom-client';
 import { MemoryMetadataStore } from '../../../packages/testkit/src/memory-metadata-store.ts';
 import type { SimNetwork } from '../network/sim-network.ts';
 import { SimProcess } from '../world/sim-process.ts';
-import { type LeaderSeat, SimStore } from '../world/sim-store.ts';
+import { LeaderSeat } from '../world/leader-seat.ts';
+import { SimStore } from '../world/sim-store.ts';
 import { worldLogger } from '../world/world-logger.ts';
 
-/** Placement: the shipped server on a machine of the world. Its store outlives it. */
+const leaseMs = 3_000;
+const lostAnswers = 0.005;
+
+/** What the placement servers of a cluster share: it outlives them. */
+export interface SharedStore {
+  readonly store: MetadataStore;
+  readonly seat: LeaderSeat;
+}
+
+export function sharedStore(servers: number): SharedStore {
+  const isShared = servers > 1;
+  const seat = new LeaderSeat(isShared ? leaseMs : 0, isShared ? lostAnswers : 0);
+  return { store: new MemoryMetadataStore(), seat };
+}
+
+/** A placement server, as it is shipped, on a machine of the world. */
 export class SimPlacement {
   readonly process: SimProcess;
   readonly address: string;
   readonly #network: SimNetwork;
-  readonly #store = new MemoryMetadataStore();
-  readonly #seat: LeaderSeat = { holder: undefined };
+  readonly #shared: SharedStore;
 
-  constructor(name: string, network: SimNetwork) {
+  constructor(name: string, network: SimNetwork, shared: SharedStore) {
     this.process = new SimProcess(name, network.world);
     this.address = `${name}:1`;
     this.#network = network;
+    this.#shared = shared;
   }
 
   start(): void {
@@ -33,7 +49,7 @@ export class SimPlacement {
       random: process.newRandom(),
       logger: worldLogger(process),
       registry: new Registry(),
-      store: new SimStore(this.#store, process, this.#seat),
+      store: new SimStore(this.#shared.store, process, this.#shared.seat),
       config: { defaultTopics: [], retentionEachMs: 2_000 },
     });
     started.catch((thrown: unknown) => {

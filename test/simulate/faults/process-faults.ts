@@ -22,7 +22,9 @@ export function endProcesses(
   victim: SimJournal,
   forMs: number,
 ): void {
-  const { world, placement } = cluster;
+  const { world } = cluster;
+  const placement = world.pick(cluster.placements);
+  if (placement === undefined) return;
   switch (kind) {
     case 'kill':
     case 'power':
@@ -56,7 +58,7 @@ export function endProcesses(
     case 'placementKill':
       if (!placement.process.isAlive) return;
       placement.kill();
-      cluster.later(forMs, () => cluster.revivePlacement());
+      cluster.later(forMs, () => cluster.revivePlacements());
       return;
     case 'clientKill': {
       const broker = world.pick(cluster.brokers);

@@ -6,6 +6,8 @@ export interface Plan {
   readonly seed: number;
   readonly journals: number;
   readonly clients: number;
+  /** Placement servers that share a store; one decides. */
+  readonly placements: number;
   readonly shards: number;
   readonly replicas: number;
   readonly minInSync: number;
@@ -72,6 +74,7 @@ export function planOf(seed: number): Plan {
     seed,
     journals,
     clients: among(1, 2),
+    placements: random.next() < 0.35 ? 2 : 1,
     shards: among(1, 2),
     replicas,
     minInSync,

@@ -1,6 +1,8 @@
+import { OperatingError } from '@robustmq/core';
 import type {
   ChangeBatch,
   Condition,
+  LeadOptions,
   Leadership,
   MetadataStore,
   Operation,
@@ -9,12 +11,8 @@ import type {
   StoredValue,
   TransactionResult,
 } from '@robustmq/placement';
+import type { LeaderSeat, SimLease } from './leader-seat.ts';
 import type { SimProcess } from './sim-process.ts';
-
-/** Who decides: one life of one process at a time. */
-export interface LeaderSeat {
-  holder: { process: SimProcess; life: number } | undefined;
-}
 
 const leadAgainMs = 50;
 
@@ -58,31 +56,51 @@ export class SimStore implements MetadataStore {
     }
   }
 
-  async lead(): Promise<Leadership> {
-    const holder = { process: this.#process, life: this.#process.life };
-    while (this.#isTaken) await this.#turn(leadAgainMs);
-    this.#seat.holder = holder;
+  async lead({ onOther, signal }: LeadOptions = {}): Promise<Leadership> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const lease = this.#seat.take(this.#process);
+      if (lease !== undefined) return this.#leadershipOf(lease);
+      const { holder } = this.#seat;
+      onOther?.(holder === undefined ? '' : `${holder}:1`);
+      await this.#turn(leadAgainMs);
+    }
+  }
+
+  #leadershipOf(lease: SimLease): Leadership {
     // One after the other, in the order of the calls.
     let last: Promise<unknown> = Promise.resolve();
     return {
-      lost: new AbortController().signal,
+      lost: lease.lost,
       transact: (conditions, operations) => {
-        const done = last.then(() => this.transact(conditions, operations));
+        const done = last.then(() => this.#guarded(lease, conditions, operations));
         last = done.catch(() => {});
         return done;
       },
       [Symbol.asyncDispose]: async () => {
-        if (this.#seat.holder === holder) this.#seat.holder = undefined;
+        lease.released = true;
       },
     };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
-
-  get #isTaken(): boolean {
-    const { holder } = this.#seat;
-    return holder !== undefined && holder.process.isAlive && holder.process.life === holder.life;
+  async #guarded(
+    lease: SimLease,
+    conditions: readonly Condition[],
+    operations: readonly Operation[],
+  ): Promise<TransactionResult> {
+    await this.#turn();
+    if (!this.#seat.holds(lease)) {
+      throw new OperatingError('UNAVAILABLE', 'this placement server decides no more');
+    }
+    const result = await this.#inner.transact(conditions, operations);
+    await this.#turn();
+    if (!this.#process.world.chance(this.#seat.lostAnswers)) return result;
+    // Nobody knows what became of it.
+    lease.lose('the answer of the store was lost');
+    throw new OperatingError('UNAVAILABLE', 'the answer of the store was lost');
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   async #slowly<T>(work: () => Promise<T>): Promise<T> {
     await this.#turn();
