@@ -144,14 +144,28 @@ export class SimCluster {
     history.trimming(offset);
     this.world.note(`trim shard ${history.shardId} to ${offset}`);
     const trims = [{ shardId: history.shardId, offset }];
-    this.#client?.trimShards(trims).catch((thrown: unknown) => {
-      this.world.note(`trim fails: ${toOperatingError(thrown).code}`);
-    });
+    this.#order('trim', this.#client?.trimShards(trims));
+  }
+
+  /** An operator takes a journal out of service, and takes that back after a while. */
+  drain(journal: SimJournal, forMs: number): void {
+    this.#order('drain', this.#client?.drainNode(journal.name));
+    this.later(forMs, () => this.#order('undrain', this.#client?.drainNode(journal.name, true)));
+  }
+
+  #order(what: string, done: Promise<unknown> | undefined): void {
+    if (done === undefined) return;
+    const report = (thrown: unknown): void =>
+      this.world.note(`${what} fails: ${toOperatingError(thrown).code}`);
+    whenSettled(done, () => {}, report);
   }
 
   /** Everything is repaired and runs again. */
   heal(): void {
     this.#isQuiet = true;
+    for (const { name } of this.journals) {
+      if (this.plan.weights.drain > 0) this.#order('undrain', this.#client?.drainNode(name, true));
+    }
     this.world.note('-- heal');
     this.network.links.heal();
     for (const { process } of [...this.placements, ...this.journals, ...this.brokers]) {

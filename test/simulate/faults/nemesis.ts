@@ -81,6 +81,9 @@ export class Nemesis {
       case 'trim':
         cluster.trim();
         return;
+      case 'drain':
+        cluster.drain(victim, forMs);
+        return;
       case 'corrupt':
       case 'diskLost':
         lyingDisk(cluster, kind, forMs);

@@ -59,7 +59,7 @@ export class LeaderSeat {
 
   /** Whether a transaction of that lease may still be done; it is lost if not. */
   holds(lease: SimLease): boolean {
-    if (this.#lease === lease && !lease.released) return true;
+    if (this.#lease === lease && !lease.released && !lease.lost.aborted) return true;
     lease.lose('another placement server decides');
     return false;
   }

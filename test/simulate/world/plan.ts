@@ -47,6 +47,7 @@ export const faultKinds = [
   'fullDisk',
   'clockJump',
   'trim',
+  'drain',
   'corrupt',
   'diskLost',
 ] as const;
