@@ -15,12 +15,15 @@ const journalCount = 3;
 const shardCount = 12;
 /** How long the writers are watched after each fault: longer than any outage should be. */
 const watchedMs = { SIGKILL: 2_500, SIGSTOP: 6_000 } as const;
+const undisturbedMs = 2_500;
 const settleWithinMs = 60_000;
 
 type Fault = keyof typeof watchedMs;
 
 /** The longest write outages of shards, in ms, by what they lost. */
 interface Outages {
+  /** In the time before each fault: what the machine and the disk do without one. */
+  readonly nothing: number[];
   readonly leader: number[];
   readonly follower: number[];
 }
@@ -48,6 +51,7 @@ export async function runOutage(
       const victim = `journal-${(round % journalCount) + 1}`;
       await runRound({ cluster, client, writers }, victim, fault, measured[fault]);
     }
+    tools.progress(`before each ${fault}: ${spreadOf(measured[fault].nothing)}`);
     tools.progress(`${fault}, leader lost: ${spreadOf(measured[fault].leader)}`);
     tools.progress(`${fault}, follower lost: ${spreadOf(measured[fault].follower)}`);
   }
@@ -83,6 +87,9 @@ async function runRound(
   fault: Fault,
   outages: Outages,
 ): Promise<void> {
+  writers.reset();
+  await delay(undisturbedMs);
+  outages.nothing.push(...writers.longestMs().values());
   const lost = new Map([...writers.longestMs().keys()].map((id) => [id, client.leaderOf(id)]));
   writers.reset();
   const role = cluster.role(victim);
@@ -104,11 +111,10 @@ async function settled(client: ProbeClient, shards: readonly ShardId[]): Promise
     if (performance.now() > deadline) throw new Error('a shard did not get its replicas back');
     await delay(100);
   }
-  await delay(1_000);
 }
 
 function emptyOutages(): Outages {
-  return { leader: [], follower: [] };
+  return { nothing: [], leader: [], follower: [] };
 }
 
 function spreadOf(timesMs: readonly number[]): string {
