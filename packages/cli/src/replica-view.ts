@@ -1,4 +1,10 @@
-import { type DescribeClusterResponse, NodeState, SegmentState } from '@robustmq/rpc';
+import {
+  type DescribeClusterResponse,
+  type Node,
+  NodeRole,
+  NodeState,
+  SegmentState,
+} from '@robustmq/rpc';
 
 /**
  * In words, which segments have fewer live replicas than they were opened with, one line for the open and
@@ -20,11 +26,21 @@ export function underReplicated({ nodes, shards }: DescribeClusterResponse): str
     }
   }
   const lines: string[] = [];
-  if (open > 0) lines.push(`${counted(open, 'open')} fewer live replicas than intended`);
-  if (sealed > 0) lines.push(`${counted(sealed, 'sealed')} fewer live copies than intended`);
+  const why = downText(nodes);
+  if (open > 0) lines.push(`${counted(open, 'open')} fewer live replicas than intended${why}`);
+  if (sealed > 0) lines.push(`${counted(sealed, 'sealed')} fewer live copies than intended${why}`);
   return lines;
 }
 
 function counted(count: number, state: string): string {
   return count === 1 ? `1 ${state} segment has` : `${count} ${state} segments have`;
+}
+
+/** Why that is, if a journal is down: it has its copies, and they count again when it is back. */
+function downText(nodes: readonly Node[]): string {
+  const down = nodes
+    .filter(({ role, state }) => role === NodeRole.JOURNAL && state === NodeState.DOWN)
+    .map(({ nodeId }) => nodeId);
+  if (down.length === 0) return '';
+  return `: ${down.join(', ')} ${down.length === 1 ? 'is' : 'are'} down; start ${down.length === 1 ? 'it' : 'them'} again`;
 }

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { FollowerLag } from './node/follower-link.ts';
 import type { JournalNode } from './node/journal-node.ts';
 
 const SECOND_MS = 1_000;
@@ -108,7 +109,7 @@ const gauges: readonly Named[] = [
 ];
 
 /** Shows the node's numbers as `robustmq_journal_*`, read when they are asked for. */
-export function registerJournalMetrics(registry: Registry, node: JournalNode): void {
+export function registerJournalMetrics(registry: Registry, node: JournalNode): SyncTimes {
   for (const { name, help, value } of counters) {
     registerCounter(registry, name, help, () => value(node));
   }
@@ -121,7 +122,42 @@ export function registerJournalMetrics(registry: Registry, node: JournalNode): v
     });
   }
   registerRefusals(registry, node);
-  registerSyncs(registry, node);
+  registerLags(registry, node);
+  return registerSyncs(registry, node);
+}
+
+/** The times of the last syncs. */
+export class SyncTimes {
+  readonly #ms = new Float64Array(256);
+  #count = 0;
+
+  note(ms: number): void {
+    this.#ms[this.#count++ % this.#ms.length] = ms;
+  }
+
+  /** 99th percentile of the last 256, in whole ms; 0 before the first. */
+  get p99Ms(): number {
+    const known = this.#ms.slice(0, Math.min(this.#count, this.#ms.length)).toSorted();
+    return Math.round(known[Math.ceil(known.length * 0.99) - 1] ?? 0);
+  }
+}
+
+function registerLags(registry: Registry, node: JournalNode): void {
+  const gauge = (name: string, help: string): Gauge<'follower'> =>
+    new Gauge({ name: `robustmq_journal_${name}`, help, labelNames: ['follower'], registers: [] });
+  const records = gauge(
+    'replication_lag_records',
+    'Records of segments led here that the follower has not confirmed',
+  );
+  const seconds = gauge('replication_lag_seconds', 'Age of the oldest of them');
+  const collect = (metric: Gauge<'follower'>, read: (lag: FollowerLag) => number): void => {
+    metric.reset();
+    for (const lag of node.followerLags) metric.set({ follower: lag.nodeId }, read(lag));
+  };
+  Object.assign(records, { collect: () => collect(records, (lag) => lag.records) });
+  Object.assign(seconds, { collect: () => collect(seconds, (lag) => lag.behindMs / SECOND_MS) });
+  registry.registerMetric(records);
+  registry.registerMetric(seconds);
 }
 
 function registerCounter(
@@ -155,7 +191,8 @@ function registerRefusals(registry: Registry, node: JournalNode): void {
 }
 
 /** One observation for each group of syncs that the node was told of. */
-function registerSyncs(registry: Registry, node: JournalNode): void {
+function registerSyncs(registry: Registry, node: JournalNode): SyncTimes {
+  const times = new SyncTimes();
   const histogram = new Histogram({
     name: 'robustmq_journal_sync_seconds',
     help: 'Time to write and sync one group of the log',
@@ -166,7 +203,12 @@ function registerSyncs(registry: Registry, node: JournalNode): void {
   let { syncs, syncMsSum } = stats;
   node.onSynced = () => {
     const count = stats.syncs - syncs;
-    if (count > 0) histogram.observe((stats.syncMsSum - syncMsSum) / count / SECOND_MS);
+    if (count > 0) {
+      const ms = (stats.syncMsSum - syncMsSum) / count;
+      histogram.observe(ms / SECOND_MS);
+      times.note(ms);
+    }
     ({ syncs, syncMsSum } = stats);
   };
+  return times;
 }

@@ -17,7 +17,7 @@ import {
   type Transport,
 } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
-import { registerJournalMetrics } from './journal-metrics.ts';
+import { registerJournalMetrics, type SyncTimes } from './journal-metrics.ts';
 import { type LagMeter, LoopLag } from './loop-lag.ts';
 import { journalLimits, type JournalLimits } from './node/journal-limits.ts';
 import { JournalNode } from './node/journal-node.ts';
@@ -121,6 +121,7 @@ class RunningJournal implements JournalServer {
   readonly #onFatal: (error: Error) => void;
   readonly #placement: PlacementClient;
   readonly #node: JournalNode;
+  readonly #syncTimes: SyncTimes;
   readonly #lag: LagMeter;
   #rpc: RpcServer | undefined;
   #registration: NodeRegistration | undefined;
@@ -149,7 +150,7 @@ class RunningJournal implements JournalServer {
     const limits = { ...journalLimits, ...options.limits };
     const port = this.#placement;
     this.#node = new JournalNode({ storage, placement: port, transport, clock, limits, logger });
-    registerJournalMetrics(registry, this.#node);
+    this.#syncTimes = registerJournalMetrics(registry, this.#node);
   }
 
   get address(): string {
@@ -251,6 +252,8 @@ class RunningJournal implements JournalServer {
       unflushedBytes,
       replicas: this.#node.replicaCount,
       damagedReplicas: this.#node.damagedReplicas,
+      syncP99Ms: this.#syncTimes.p99Ms,
+      followers: [...this.#node.followerLags],
     };
   }
 

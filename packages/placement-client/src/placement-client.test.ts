@@ -304,6 +304,8 @@ describe('placement client', () => {
         unflushedBytes: 0,
         replicas: 0,
         damagedReplicas: 0,
+        syncP99Ms: 0,
+        followers: [],
       });
       registration.drain();
       await turns(5);

@@ -2,6 +2,9 @@ import { NodeRole, NodeState, SegmentState, type StoredNode } from '@robustmq/rp
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Image, Row } from './controller/image.ts';
 
+/** From a seal of one segment to a failover that waits for a journal. */
+const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
 const roleNames: Record<NodeRole, string> = {
   [NodeRole.UNSPECIFIED]: 'unspecified',
   [NodeRole.BROKER]: 'broker',
@@ -32,6 +35,8 @@ export class PlacementMetrics {
   readonly coordinatorsMoved: Counter;
   readonly transactions: Counter<'result'>;
   readonly transactionOperations: Histogram;
+  readonly sealSeconds: Histogram;
+  readonly failoverSeconds: Histogram;
   readonly unknownReplicas: Gauge<'node'>;
   readonly watches: Gauge;
   /** What is seen now; undefined while another placement server decides. */
@@ -74,6 +79,18 @@ export class PlacementMetrics {
       buckets: [1, 2, 5, 10, 20, 50, 100, 200],
       registers: [registry],
     });
+    this.sealSeconds = new Histogram({
+      name: 'robustmq_placement_seal_seconds',
+      help: 'Time of one attempt to seal segments without their leaders, from its begin to their recorded ends.',
+      buckets: durationBuckets,
+      registers: [registry],
+    });
+    this.failoverSeconds = new Histogram({
+      name: 'robustmq_placement_failover_seconds',
+      help: 'Time from noticing that a journal is down until all segments that it led are sealed.',
+      buckets: durationBuckets,
+      registers: [registry],
+    });
     this.unknownReplicas = new Gauge({
       name: 'robustmq_placement_unknown_replicas',
       help: 'Replicas with records that no chain knows, by journal.',
@@ -111,6 +128,11 @@ export class PlacementMetrics {
       'segments_stuck',
       'Segments whose last attempt to find their end failed: their shards are unavailable.',
       ({ stuckSeals }) => stuckSeals(),
+    );
+    gauge(
+      'segments_under_replicated',
+      'Segments, of the last three of each chain, with fewer live copies than replicas.',
+      ({ image }) => countUnderReplicated(image),
     );
     gauge(
       'segments_deleting',
@@ -167,4 +189,16 @@ function countOpen(image: Image): number {
     if (last?.state === SegmentState.OPEN) open++;
   }
   return open;
+}
+
+function countUnderReplicated(image: Image): number {
+  let count = 0;
+  for (const { value } of image.shards.values()) {
+    for (const { state, replicaNodeIds, fullNodeIds } of value.shard?.segments ?? []) {
+      const copies = state === SegmentState.SEALED ? fullNodeIds : replicaNodeIds;
+      const live = copies.filter((nodeId) => image.liveNode(nodeId) !== undefined);
+      if (live.length < replicaNodeIds.length) count++;
+    }
+  }
+  return count;
 }

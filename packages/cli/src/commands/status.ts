@@ -18,6 +18,7 @@ import {
   topicJson,
   viewCluster,
 } from '../cluster-view.ts';
+import { journalProblems } from '../journal-problems.ts';
 import type { Options } from '../options.ts';
 import { drainText } from './journal-removal.ts';
 import { type PlacementState, placementStates } from '../placement-states.ts';
@@ -141,6 +142,7 @@ function problemsOf(cluster: DescribeClusterResponse): string[] {
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]
       : []),
+    ...journalProblems(cluster),
     ...cluster.drains.map(drainText),
     ...underReplicated(cluster),
     ...(hasUp(cluster, NodeRole.JOURNAL) ? [] : ['no journal is up: nothing can be written']),

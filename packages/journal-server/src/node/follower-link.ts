@@ -41,6 +41,17 @@ interface Following {
   /** Records sent on this stream; everything before was confirmed or is under way. */
   sentLength: number;
   isReading: boolean;
+  /** A length that the follower has not confirmed yet, and when the log had it. */
+  mark: { readonly length: number; readonly atMs: number } | undefined;
+}
+
+/** How far a follower is behind the leaders of this node. */
+export interface FollowerLag {
+  readonly nodeId: string;
+  /** Records that it has not confirmed, of all segments. */
+  readonly records: number;
+  /** Age of the oldest of them, to within one answer. */
+  readonly behindMs: number;
 }
 
 /**
@@ -77,7 +88,8 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
 
   add(replica: Replica, replicaIndex: number): void {
     const { segmentId } = replica.stored.manifest;
-    this.#followings.set(segmentId, { replica, replicaIndex, sentLength: 0, isReading: false });
+    const following = { replica, replicaIndex, sentLength: 0, isReading: false, mark: undefined };
+    this.#followings.set(segmentId, following);
     if (this.#stream === undefined && this.#cancelRetry === undefined) this.#open();
   }
 
@@ -93,8 +105,25 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   written(replica: Replica): void {
     const following = this.#followings.get(replica.stored.manifest.segmentId);
     if (following === undefined) return;
+    following.mark ??= this.#markAt(replica);
     this.#behind.add(following);
     this.#schedule();
+  }
+
+  lag(): FollowerLag {
+    const nowMs = this.#options.clock.monotonicMs();
+    let records = 0;
+    let behindMs = 0;
+    for (const { replica, replicaIndex, mark } of this.#followings.values()) {
+      const { match, length } = replica.state;
+      records += Math.max(0, length - (match[replicaIndex] ?? 0));
+      if (mark !== undefined) behindMs = Math.max(behindMs, nowMs - mark.atMs);
+    }
+    return { nodeId: this.#nodeId, records, behindMs: Math.round(behindMs) };
+  }
+
+  #markAt({ stored }: Replica): { length: number; atMs: number } {
+    return { length: stored.length, atMs: this.#options.clock.monotonicMs() };
   }
 
   /** Whether the follower can be reached, takes frames of it, and does not have them all. */
@@ -187,6 +216,10 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     if (durableLength > replica.state.length) {
       const message = `it has ${durableLength} records, its leader ${replica.state.length}`;
       return this.#giveUp(following, new OperatingError('DAMAGED', message));
+    }
+    if (following.mark !== undefined && durableLength >= following.mark.length) {
+      const isBehind = durableLength < replica.stored.length;
+      following.mark = isBehind ? this.#markAt(replica) : undefined;
     }
     this.#options.driver.run(replica, { kind: 'replicateAck', replicaIndex, epoch, durableLength });
   }

@@ -13,6 +13,7 @@ import type { JournalStorage, StoredReplica } from '../storage/storage.ts';
 import type { AppendPort } from './append-stream.ts';
 import type { ControlPort } from './control-port.ts';
 import { Flusher } from './flusher.ts';
+import type { FollowerLag } from './follower-link.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { InFlightAppend } from './in-flight-append.ts';
 import { JournalCounters } from './journal-counters.ts';
@@ -137,6 +138,10 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
 
   get replicaCount(): number {
     return this.#replicas.size;
+  }
+
+  get followerLags(): readonly FollowerLag[] {
+    return this.#replicator.lags();
   }
 
   replica(segmentId: SegmentId): Replica | undefined {

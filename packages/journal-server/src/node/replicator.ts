@@ -1,5 +1,5 @@
 import type { Replica } from './replica.ts';
-import { FollowerLink, type FollowerLinkOptions } from './follower-link.ts';
+import { type FollowerLag, FollowerLink, type FollowerLinkOptions } from './follower-link.ts';
 
 /** Sends the segments that this node leads to their followers. */
 export class Replicator {
@@ -34,6 +34,11 @@ export class Replicator {
       if (link.isBehind(replica)) isBehind = true;
     });
     return isBehind;
+  }
+
+  /** Of each follower that has something to get from here. */
+  lags(): FollowerLag[] {
+    return [...this.#links.values()].filter((link) => !link.isIdle).map((link) => link.lag());
   }
 
   async close(): Promise<void> {

@@ -23,6 +23,7 @@ import { Coordinators } from './coordinators.ts';
 import { Deleter } from './deleter.ts';
 import { Drains } from './drains.ts';
 import type { HeartbeatTerms } from './heartbeat-session.ts';
+import { Failovers } from './failovers.ts';
 import { Growth } from './growth.ts';
 import { Image } from './image.ts';
 import { InventoryCheck } from './inventory-check.ts';
@@ -93,6 +94,7 @@ export class Controller implements AsyncDisposable {
   readonly #growth: Growth;
   readonly #notices: SealNotices;
   readonly #copies: CatalogCopies;
+  readonly #failovers: Failovers;
   readonly #activator: Activator;
   readonly #deleter: Deleter;
   readonly #coordinators: Coordinators;
@@ -150,6 +152,8 @@ export class Controller implements AsyncDisposable {
       authority: () => identity,
       onUnreachable: (nodeId, incarnation) => this.reportUnreachable(nodeId, incarnation),
     });
+    const { failoverSeconds, sealSeconds } = metrics;
+    this.#failovers = new Failovers(image, clock, (seconds) => failoverSeconds.observe(seconds));
     this.#copies = new CatalogCopies({
       image,
       orders,
@@ -176,7 +180,8 @@ export class Controller implements AsyncDisposable {
       onLeaving: (node) => this.#onDown(node),
     });
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
-    this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed });
+    const onAttempt = (seconds: number): void => sealSeconds.observe(seconds);
+    this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed, onAttempt });
     this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
     this.drains = new Drains({
       store,
@@ -317,6 +322,7 @@ export class Controller implements AsyncDisposable {
       pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
         await this.#repair.pass();
+        this.#failovers.settle();
         await this.#growth.pass();
         await this.drains.pass();
         await this.#notices.retry();
@@ -384,7 +390,10 @@ export class Controller implements AsyncDisposable {
   #onDown(node: Node): void {
     if (node.role === NodeRole.BROKER) {
       this.#background('coordinators', () => this.#coordinators.assign());
-    } else this.#background('seal', () => this.#repair.pass());
+    } else {
+      this.#failovers.begin(node);
+      this.#background('seal', () => this.#repair.pass());
+    }
   }
 
   #onSealed(segment: Segment, removed: boolean): void {
@@ -404,6 +413,7 @@ export class Controller implements AsyncDisposable {
     await Promise.resolve();
     const segments = this.#sealed;
     this.#sealed = [];
+    this.#failovers.settle();
     await this.#notices.send(segments);
   }
 

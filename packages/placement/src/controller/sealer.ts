@@ -38,6 +38,8 @@ export interface SealerOptions {
   readonly logger: Logger;
   /** Told of each segment that was sealed; `removed` when it was empty. */
   readonly onSealed: (segment: Segment, removed: boolean) => void;
+  /** Told how long an attempt took that sealed something. */
+  readonly onAttempt: (seconds: number) => void;
 }
 
 /**
@@ -131,6 +133,7 @@ export class Sealer {
     });
     const granted = this.#budget.take(possible.length, this.#options.clock.monotonicMs());
     for (const shardId of possible.splice(granted)) outcomes.set(shardId, tooMany(shardId));
+    const begunMs = this.#options.clock.monotonicMs();
     const watch = new Stopwatch(this.#options.clock);
     const { attempts, error: notBegun } = await this.#begin(possible);
     watch.lap('beginMs');
@@ -141,6 +144,9 @@ export class Sealer {
     const ends = this.#decide(attempts, outcomes);
     const notRecorded = await this.#record(ends);
     watch.lap('recordMs');
+    if (ends.size > 0) {
+      this.#options.onAttempt((this.#options.clock.monotonicMs() - begunMs) / 1_000);
+    }
     if (attempts.size >= toldFrom) {
       const fields = { segments: attempts.size, sealed: ends.size, ...watch.laps };
       this.#options.logger.info(fields, 'many segments were sealed');

@@ -44,6 +44,20 @@ export interface JournalHealth {
   replicas: number;
   /** Replicas that fail their checksums. */
   damagedReplicas: number;
+  /** 99th percentile of the last syncs of its log, in ms. */
+  syncP99Ms: number;
+  /** How far the followers of what it leads are behind. */
+  followers: FollowerLag[];
+}
+
+/** How far one follower is behind one journal that leads. */
+export interface FollowerLag {
+  /** The follower. */
+  nodeId: string;
+  /** Records that it has not confirmed. */
+  records: number;
+  /** Age of the oldest of them, in ms. */
+  behindMs: number;
 }
 
 /** A kind of coordinator that a broker can run. */
@@ -515,6 +529,8 @@ function createBaseJournalHealth(): JournalHealth {
     unflushedBytes: 0,
     replicas: 0,
     damagedReplicas: 0,
+    syncP99Ms: 0,
+    followers: [],
   };
 }
 
@@ -543,6 +559,12 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     }
     if (message.damagedReplicas !== 0) {
       writer.uint32(64).uint32(message.damagedReplicas);
+    }
+    if (message.syncP99Ms !== 0) {
+      writer.uint32(72).uint32(message.syncP99Ms);
+    }
+    for (const v of message.followers) {
+      FollowerLag.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -624,6 +646,22 @@ export const JournalHealth: MessageFns<JournalHealth> = {
             message.damagedReplicas = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.syncP99Ms = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.followers.push(FollowerLag.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -649,6 +687,87 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     message.unflushedBytes = object.unflushedBytes ?? 0;
     message.replicas = object.replicas ?? 0;
     message.damagedReplicas = object.damagedReplicas ?? 0;
+    message.syncP99Ms = object.syncP99Ms ?? 0;
+    message.followers = object.followers?.map((e) => FollowerLag.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFollowerLag(): FollowerLag {
+  return { nodeId: "", records: 0, behindMs: 0 };
+}
+
+export const FollowerLag: MessageFns<FollowerLag> = {
+  encode(message: FollowerLag, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.records !== 0) {
+      writer.uint32(16).uint64(message.records);
+    }
+    if (message.behindMs !== 0) {
+      writer.uint32(24).uint32(message.behindMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowerLag {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowerLag();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.records = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.behindMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FollowerLag>): FollowerLag {
+    return FollowerLag.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FollowerLag>): FollowerLag {
+    const message = createBaseFollowerLag();
+    message.nodeId = object.nodeId ?? "";
+    message.records = object.records ?? 0;
+    message.behindMs = object.behindMs ?? 0;
     return message;
   },
 };
