@@ -16,7 +16,7 @@ describe('a cluster whose processes, network and disks are harmed', () => {
   );
 
   it.skipIf(reason !== undefined)(`and nothing with partitions${skipped}`, { timeout }, () =>
-    check({ seed: 3, rounds: 3, plain: false, only: 'cut off' }),
+    check({ seed: 3, rounds: 2, plain: false, only: 'cut off' }),
   );
 
   async function check(options: {

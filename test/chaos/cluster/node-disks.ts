@@ -8,6 +8,7 @@ import { buildUndoShim } from '../power/shim-library.ts';
 
 /** A small disk of its own for each role, 1 GiB. */
 const tmpfsOptions = ['-t', 'tmpfs', '-o', 'size=1g', 'tmpfs'];
+const fillTries = 20;
 
 /** The disks of the roles that keep something, and what can be done to them. */
 export class NodeDisks implements Disposable {
@@ -62,17 +63,25 @@ export class NodeDisks implements Disposable {
     writeFileSync(this.#control(name), String(how));
   }
 
-  /** Leaves so many bytes free. */
+  /** Leaves about so many bytes free. */
   fill(name: string, freeBytes: number): void {
     const disk = join(this.#base, name);
-    const { bavail, bsize } = statfsSync(disk);
-    const bytes = Math.max(0, bavail * bsize - freeBytes);
-    const { status } = spawnSync('fallocate', ['-l', String(bytes + 1), join(disk, 'ballast')]);
-    if (status !== 0) throw new Error(`the disk of ${name} could not be filled`);
+    // What the role takes or gives back meanwhile makes one try fail.
+    for (let tries = 0; tries < fillTries; tries++) {
+      const { bavail, bsize } = statfsSync(disk);
+      const bytes = bavail * bsize - freeBytes;
+      if (bytes <= 0) return;
+      const ballast = join(disk, `ballast-${tries}`);
+      if (spawnSync('fallocate', ['-l', String(bytes), ballast]).status === 0) return;
+      rmSync(ballast, { force: true });
+    }
+    throw new Error(`the disk of ${name} could not be filled`);
   }
 
   empty(name: string): void {
-    rmSync(join(this.#base, name, 'ballast'), { force: true });
+    for (let tries = 0; tries < fillTries; tries++) {
+      rmSync(join(this.#base, name, `ballast-${tries}`), { force: true });
+    }
   }
 
   [Symbol.dispose](): void {

@@ -13,8 +13,11 @@ import { SteadyWriter } from './steady-writer.ts';
 
 const partitions = 6;
 const topic = 'chaos';
-/** Small, so that shards roll and most of what is read is sealed. */
-const topicConfig = { 'segment.bytes': '262144', 'retention.ms': '-1' };
+/**
+ * Small, so that shards roll and most of what is read is sealed; the larger ones are written to segment
+ * files from 1 MiB on, while the smaller ones stay in the log.
+ */
+const segmentBytes = ['262144', '3145728'] as const;
 const writeEveryMs = 40;
 const readEveryMs = 30;
 
@@ -85,7 +88,11 @@ export class ShardLoad implements AsyncDisposable {
       connect('steady'),
       connect('reader'),
     ]);
-    const shards = await first.createTopic(topic, partitions, topicConfig);
+    const config = {
+      'segment.bytes': options.random.pick(segmentBytes),
+      'retention.ms': '-1',
+    };
+    const shards = await first.createTopic(topic, partitions, config);
     const { catalog } = reader.placement;
     await catalog.waitFor(() => shards.every((id) => catalog.shard(id) !== undefined));
     return new ShardLoad({ writers: [first, second], steady, reader }, shards, options);
