@@ -9,14 +9,14 @@ const nodes = [
   { nodeId: 'j3', state: NodeState.DOWN },
 ];
 
-function problems(health: object): string[] {
+function problems(health: object): ReturnType<typeof journalProblems> {
   const journalHealth = { j1: health, j3: { damagedReplicas: 9, syncP99Ms: 900 } };
   return journalProblems(DescribeClusterResponse.fromPartial({ nodes, journalHealth }));
 }
 
 it('are none of a journal that keeps up', () => {
   const followers = [{ nodeId: 'j2', records: 4, behindMs: 12 }];
-  expect(problems({ syncP99Ms: 3, followers })).toEqual([]);
+  expect(problems({ syncP99Ms: 3, followers })).toEqual({ problems: [], slow: [] });
 });
 
 it('are told in words, with what to do; not of one that is down', () => {
@@ -24,9 +24,11 @@ it('are told in words, with what to do; not of one that is down', () => {
     { nodeId: 'j2', records: 700, behindMs: 4_200 },
     { nodeId: 'j3', records: 900, behindMs: 9_000 },
   ];
-  expect(problems({ damagedReplicas: 2, syncP99Ms: 120, followers })).toEqual([
-    'j1: 2 replicas damaged, which are read elsewhere; look at its disk',
-    'j1: its disk syncs slowly, p99 120 ms, and acknowledgements wait for it; see what else uses the disk',
-    'j2 is 4.2 s and 700 records behind j1, which leads; look at its disk and the network between them',
-  ]);
+  expect(problems({ damagedReplicas: 2, syncP99Ms: 120, followers })).toEqual({
+    problems: ['j1: 2 replicas damaged, which are read elsewhere; look at its disk'],
+    slow: [
+      'j1: its disk syncs slowly, p99 120 ms, and acknowledgements wait for it; see what else uses the disk',
+      'j2 is 4.2 s and 700 records behind j1, which leads; look at its disk and the network between them',
+    ],
+  });
 });

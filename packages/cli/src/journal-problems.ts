@@ -5,33 +5,40 @@ const slowSyncMs = 50;
 /** A follower that confirms later than this does not keep up, or is away. */
 const behindMsMax = 2_000;
 
-/** What is wrong with journals that are up, by what they said last, in words, with what to do. */
-export function journalProblems({ nodes, journalHealth }: DescribeClusterResponse): string[] {
+/**
+ * What is wrong or slow with journals that are up, by what they said last, in words, with what to do. What
+ * is slow still works, and comes and goes with the load: it is no problem of the cluster.
+ */
+export function journalProblems({ nodes, journalHealth }: DescribeClusterResponse): {
+  readonly problems: string[];
+  readonly slow: string[];
+} {
   const up = nodes.filter(({ nodeId, state }) => state !== NodeState.DOWN && journalHealth[nodeId]);
   const downIds = new Set(
     nodes.filter(({ state }) => state === NodeState.DOWN).map(({ nodeId }) => nodeId),
   );
-  const lines: string[] = [];
+  const problems: string[] = [];
+  const slow: string[] = [];
   for (const { nodeId } of up) {
     const health = journalHealth[nodeId];
     if (health === undefined) continue;
     const { damagedReplicas, syncP99Ms, followers } = health;
     if (damagedReplicas > 0) {
       const count = damagedReplicas === 1 ? '1 replica' : `${damagedReplicas} replicas`;
-      lines.push(`${nodeId}: ${count} damaged, which are read elsewhere; look at its disk`);
+      problems.push(`${nodeId}: ${count} damaged, which are read elsewhere; look at its disk`);
     }
     if (syncP99Ms >= slowSyncMs) {
-      lines.push(
+      slow.push(
         `${nodeId}: its disk syncs slowly, p99 ${syncP99Ms} ms, and acknowledgements wait for it; see what else uses the disk`,
       );
     }
     for (const { nodeId: follower, behindMs, records } of followers) {
       if (behindMs < behindMsMax || downIds.has(follower)) continue;
       const time = (behindMs / 1_000).toFixed(1);
-      lines.push(
+      slow.push(
         `${follower} is ${time} s and ${records} records behind ${nodeId}, which leads; look at its disk and the network between them`,
       );
     }
   }
-  return lines;
+  return { problems, slow };
 }

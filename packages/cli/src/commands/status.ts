@@ -62,6 +62,7 @@ function asTables(view: ClusterView, placement: readonly PlacementState[]): stri
     `cluster ${cluster.clusterId}, placement epoch ${cluster.placementEpoch}`,
     ...(placement.length > 1 ? [`placement: ${placementText(placement)}`] : []),
     problems.length > 0 ? problems.join('\n') : 'everything is well',
+    ...journalProblems(cluster).slow,
     '',
     ...tables,
   ].join('\n');
@@ -142,7 +143,7 @@ function problemsOf(cluster: DescribeClusterResponse): string[] {
     ...(sealing.length > 0
       ? [`${sealing.length} partitions wait for a journal to return before they can be written`]
       : []),
-    ...journalProblems(cluster),
+    ...journalProblems(cluster).problems,
     ...cluster.drains.map(drainText),
     ...underReplicated(cluster),
     ...(hasUp(cluster, NodeRole.JOURNAL) ? [] : ['no journal is up: nothing can be written']),
@@ -161,6 +162,7 @@ function asJson(view: ClusterView, placement: readonly PlacementState[]): object
     placementEpoch: cluster.placementEpoch,
     placement,
     problems: [...placementProblems(placement), ...problemsOf(cluster)],
+    slow: journalProblems(cluster).slow,
     nodes: cluster.nodes.map((node) => ({
       nodeId: node.nodeId,
       role: roleWords[node.role],
