@@ -61,7 +61,10 @@ export class Cluster implements AsyncDisposable {
     return cluster;
   }
 
-  async startPlacement(store: MetadataStore = this.store): Promise<void> {
+  async startPlacement(
+    store: MetadataStore = this.store,
+    config: Partial<PlacementConfig> = {},
+  ): Promise<void> {
     this.registry = new Registry();
     this.placement = await startPlacement({
       dataDir: '',
@@ -72,7 +75,7 @@ export class Cluster implements AsyncDisposable {
       logger: this.#options.logger ?? silentLogger(),
       registry: this.registry,
       store,
-      config: { ...this.#options.config },
+      config: { ...this.#options.config, ...config },
     });
   }
 

@@ -7,7 +7,8 @@ describe('drains', () => {
   let cluster: Cluster;
   let journals: FakeJournal[];
   beforeEach(async () => {
-    cluster = await Cluster.start();
+    // Nothing is copied, but where a test says so.
+    cluster = await Cluster.start({ config: { auditEachMs: 10 ** 9 } });
     journals = [];
     for (const name of ['j1', 'j2', 'j3', 'j4']) journals.push(await cluster.journal(name));
   });
@@ -80,6 +81,21 @@ describe('drains', () => {
     await journals[0]?.start();
     await cluster.settle(1_000);
     expect(stateOf('j1')).toBe(NodeState.DRAINED);
+  });
+
+  it('is drained when the auditor has made full copies elsewhere, and still has what it had', async () => {
+    await cluster.placement[Symbol.asyncDispose]();
+    await cluster.startPlacement(cluster.store, { auditEachMs: 1_000 });
+    await cluster.settle(2_000);
+    await written(20, { 'replication.factor': '2' });
+    const had = journals[0]?.replicas.size ?? 0;
+    expect(had).toBeGreaterThan(5);
+    await cluster.client.drainNode('j1');
+    await cluster.settle(20_000);
+    expect(await drainOf('j1')).toMatchObject({ openSegments: 0, uncopiedSegments: 0, done: true });
+    expect(stateOf('j1')).toBe(NodeState.DRAINED);
+    expect(journals[0]?.replicas.size).toBe(had);
+    await cluster.client.removeNode('j1');
   });
 
   it('a journal is removed only while nothing is only there, and its id is burnt', async () => {

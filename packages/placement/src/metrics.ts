@@ -22,6 +22,7 @@ const stateNames: Record<NodeState, string> = {
 interface Seen {
   readonly image: Image;
   readonly stuckSeals: () => number;
+  readonly underReplicated: () => number;
 }
 
 /** What placement counts. Gauges are read from its picture of the store when they are asked for. */
@@ -32,6 +33,8 @@ export class PlacementMetrics {
   readonly segmentsDropped: Counter;
   readonly segmentsDeleted: Counter;
   readonly holdsOverridden: Counter;
+  readonly replicasRepaired: Counter;
+  readonly repairedBytes: Counter;
   readonly coordinatorsMoved: Counter;
   readonly transactions: Counter<'result'>;
   readonly transactionOperations: Histogram;
@@ -62,6 +65,14 @@ export class PlacementMetrics {
     this.holdsOverridden = this.#counter(
       'holds_overridden_total',
       'Times that records went although somebody still needed them.',
+    );
+    this.replicasRepaired = this.#counter(
+      'replicas_repaired_total',
+      'Replicas of sealed segments that were completed or copied.',
+    );
+    this.repairedBytes = this.#counter(
+      'repaired_bytes_total',
+      'Bytes of the segments whose replicas were completed or copied.',
     );
     this.coordinatorsMoved = this.#counter(
       'coordinators_moved_total',
@@ -133,6 +144,11 @@ export class PlacementMetrics {
       'segments_under_replicated',
       'Segments, of the last three of each chain, with fewer live copies than replicas.',
       ({ image }) => countUnderReplicated(image),
+    );
+    gauge(
+      'segments_to_repair',
+      'Sealed segments that are known to have fewer full replicas than members.',
+      ({ underReplicated }) => underReplicated(),
     );
     gauge(
       'segments_deleting',

@@ -24,6 +24,8 @@ export const defaultPlacementConfig: PlacementConfig = {
   hungSyncMs: 2_000,
   detectEachMs: 100,
   repairEachMs: 1_000,
+  auditEachMs: 1_000,
+  downGraceMs: 600_000,
   balanceEachMs: 5_000,
   retentionEachMs: 30_000,
   defaultPartitions: 1,

@@ -32,6 +32,7 @@ export interface FakeReplica {
   baseOffset: number | undefined;
   length: number;
   sealed: boolean;
+  damaged?: boolean;
   fencedEpoch: number;
   role: 'prepared' | 'leader' | 'closed';
   previousSegmentId: string;
@@ -303,10 +304,20 @@ export class FakeJournal implements AsyncDisposable {
     }
     replica.fencedEpoch = order.epoch;
     if (replica.role === 'leader') replica.role = 'closed';
+    if (replica.damaged === true) return { ...result, status: statusOf('DAMAGED') };
     return { ...result, status: statusOf(undefined) };
   }
 
-  #recover({ segmentId, epoch, length, sources }: RecoverSegment): FenceResult {
+  #recover({ segmentId, epoch, length, sources, copy, baseOffset }: RecoverSegment): FenceResult {
+    if (copy !== undefined && sources.length > 0 && this.#replica(segmentId) === undefined) {
+      this.#prepare(copy);
+      Object.assign(this.#replica(segmentId) ?? {}, {
+        length,
+        baseOffset,
+        sealed: true,
+        role: 'closed',
+      });
+    }
     const replica = this.#replica(segmentId);
     const isFenced = replica !== undefined && replica.fencedEpoch <= epoch;
     if (isFenced && sources.length > 0) replica.length = Math.max(replica.length, length);
@@ -332,6 +343,7 @@ function summaryOf(replica: FakeReplica): ReplicaSummary {
     baseKnown: baseOffset !== undefined,
     length,
     sealed,
+    damaged: replica.damaged ?? false,
     fencedEpoch,
     replicaNodeIds: order.replicaNodeIds,
     ackQuorum: order.ackQuorum,

@@ -1,9 +1,15 @@
 import { OperatingError } from '@robustmq/core';
 import { batchMaxTimestampMs, FrameCursor } from '@robustmq/record-batch';
-import type { JournalStorage } from '../storage/storage.ts';
-import type { Replica } from './replica.ts';
+import type { JournalStorage, StoredReplica } from '../storage/storage.ts';
 
 const cursor = new FrameCursor();
+
+/** A log that frames are put behind. */
+export interface LogTarget {
+  readonly stored: StoredReplica;
+  /** Offset of the segment's first record, once known. */
+  readonly state: { readonly baseOffset: number | undefined };
+}
 
 /** Frames of another replica of the same segment. */
 export interface CopiedFrames {
@@ -21,7 +27,7 @@ export interface CopiedFrames {
  */
 export function storeFrames(
   storage: JournalStorage,
-  replica: Replica,
+  replica: LogTarget,
   { frames, previousLength }: CopiedFrames,
 ): void {
   const { stored } = replica;
@@ -38,7 +44,7 @@ export function storeFrames(
 
 function storeFrame(
   storage: JournalStorage,
-  { stored, state }: Replica,
+  { stored, state }: LogTarget,
   index: number,
   records: number,
 ): void {

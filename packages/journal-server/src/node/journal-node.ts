@@ -67,6 +67,8 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   readonly #shards = new Map<number, LocalShard>();
   readonly #replicas = new Map<SegmentId, Replica>();
   readonly #led = new Set<Replica>();
+  /** Copies that an order is making. */
+  readonly copying = new Set<SegmentId>();
   readonly #stopWatching: () => void;
   #inFlightBytes = 0;
   #cancelSweep: () => void = () => {};
@@ -112,7 +114,8 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
       logger,
     });
     this.#replicaLimits = limits;
-    for (const stored of storage.replicas()) this.#add(stored);
+    // A copy that was not completed is nothing that anybody may ask for.
+    for (const stored of storage.replicas()) if (!stored.isCopying) this.#add(stored);
     storage.onDurable = (grown) => this.#onDurable(grown);
     this.#stopWatching = placement.catalog.onChange((change) => {
       if (change.kind === 'shard' && change.after !== undefined) this.#chainChanged(change.after);

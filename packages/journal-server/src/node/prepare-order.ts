@@ -39,7 +39,7 @@ function checkRoom({ storage, isDraining }: ControlPort): void {
   throw new OperatingError('DISK_FULL', message);
 }
 
-function manifestOf(replica: PrepareReplica): ReplicaManifest {
+export function manifestOf(replica: PrepareReplica): ReplicaManifest {
   return {
     segmentId: segmentIdOfBytes(replica.segmentId),
     shardId: shardId(replica.shardId),
@@ -60,7 +60,11 @@ function reasonToRefuse(port: ControlPort, manifest: ReplicaManifest): Operating
     const message = `an ack quorum of ${ackQuorum} does not fit ${replicaNodeIds.length} replicas`;
     return new OperatingError('INVALID_ARGUMENT', message);
   }
-  const existing = storage.replica(segmentId)?.manifest;
+  const stored = storage.replica(segmentId);
+  if (stored?.isCopying === true) {
+    return new OperatingError('CONFLICT', `segment ${segmentId} is being copied to this journal`);
+  }
+  const existing = stored?.manifest;
   if (existing === undefined) {
     const newestEpoch = port.newestEpoch(shard);
     if (manifest.epoch > newestEpoch) return undefined;

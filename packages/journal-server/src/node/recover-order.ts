@@ -1,4 +1,4 @@
-import { OperatingError, type SegmentId } from '@robustmq/core';
+import { type Clock, delay, OperatingError, type SegmentId } from '@robustmq/core';
 import {
   type FenceResult,
   type FetchRequest,
@@ -14,7 +14,8 @@ import {
 } from '@robustmq/rpc';
 import { canRecover } from '../core/replica-step.ts';
 import { checkItems, type ControlPort, segmentUnknown } from './control-port.ts';
-import { storeFrames } from './copied-frames.ts';
+import { type LogTarget, storeFrames } from './copied-frames.ts';
+import { copySegment } from './copy-order.ts';
 import { fencedState, notFenced } from './fence-order.ts';
 import { inParallel } from './in-parallel.ts';
 import { operatingErrorOf } from './operating-error.ts';
@@ -23,13 +24,21 @@ import type { Replica } from './replica.ts';
 /** What copying needs besides. */
 export interface RecoverPort extends ControlPort {
   readonly transport: Transport;
+  readonly clock: Clock;
+  /** Segments that an order is copying here. */
+  readonly copying: Set<SegmentId>;
   /** The base of the replica's segment is known. */
   follows(replica: Replica): void;
 }
 
+/** No room in memory: the disk is given so long, so many times. */
+const roomRetryMs = 100;
+const roomRetriesMax = 50;
+
 /**
  * Brings fenced replicas to the end that a seal has found, by appending what they lack (docs/journal.md
- * 2.7, S4). What a call that is cut off has copied stays and is right: the next one goes on behind it.
+ * 2.7, S4), and makes the ones of sealed segments that are lost. What a call that is cut off has copied stays
+ * and is right: the next one goes on behind it.
  */
 export async function recoverSegments(
   port: RecoverPort,
@@ -58,43 +67,94 @@ async function recover(
 ): Promise<FenceResult> {
   const segmentId = segmentIdOfBytes(order.segmentId);
   const replica = port.replica(segmentId);
-  if (replica === undefined) return notFenced(segmentUnknown(segmentId));
-  let source = 0;
-  checkFence(replica, order);
-  while (replica.stored.length < order.length) {
-    const node = order.sources[source];
-    if (node === undefined) throw noSource(segmentId, replica.stored.length, order.length);
-    const fetched = await sources.fetch(node.address, {
-      segmentId: order.segmentId,
-      epoch: order.epoch,
-      fromLength: replica.stored.length,
-      toLength: order.length,
+  if (replica !== undefined) return complete(port, replica, order, sources);
+  if (order.copy === undefined) return notFenced(segmentUnknown(segmentId));
+  await copySegment(port, order, segmentId, async (stored) => {
+    const target = { stored, state: { baseOffset: order.baseOffset } };
+    await fill(port, order, sources, {
+      target,
+      check: () => {
+        if (port.storage.replica(segmentId) === stored) return;
+        throw new OperatingError('SEGMENT_UNKNOWN', `segment ${segmentId} was deleted here`);
+      },
+      grown: () => {},
     });
-    // A seal with a higher epoch may have begun while the frames were under way.
-    checkFence(replica, order);
-    if (fetched === undefined || !append(port, replica, order, fetched)) source++;
-  }
-  await port.storage.sync();
-  checkFence(replica, order);
+  });
+  const copied = port.replica(segmentId);
+  return copied === undefined ? notFenced(segmentUnknown(segmentId)) : fencedState(copied);
+}
+
+async function complete(
+  port: RecoverPort,
+  replica: Replica,
+  order: RecoverSegment,
+  sources: Sources,
+): Promise<FenceResult> {
+  await fill(port, order, sources, {
+    target: replica,
+    check: () => checkFence(replica, order),
+    grown: () => {
+      const { length } = replica.stored;
+      port.driver.run(replica, { kind: 'recovered', length, baseOffset: order.baseOffset });
+      port.follows(replica);
+    },
+  });
   return fencedState(replica);
 }
 
-/** Whether the log has got longer. */
-function append(
+/** What frames are put behind. */
+interface Filling {
+  readonly target: LogTarget;
+  /** Throws when nothing may be put there any more: anything may have happened while frames were under way. */
+  readonly check: () => void;
+  readonly grown: () => void;
+}
+
+/** Fetches what lacks up to the ordered length, from one source after the other; durable when it resolves. */
+async function fill(
   port: RecoverPort,
-  replica: Replica,
-  { baseOffset }: RecoverSegment,
-  fetched: FetchResponse,
-): boolean {
-  const before = replica.stored.length;
-  try {
-    storeFrames(port.storage, replica, fetched);
-  } finally {
-    const { length } = replica.stored;
-    port.driver.run(replica, { kind: 'recovered', length, baseOffset });
-    port.follows(replica);
+  order: RecoverSegment,
+  sources: Sources,
+  { target, check, grown }: Filling,
+): Promise<void> {
+  const { stored } = target;
+  let source = 0;
+  let roomRetries = 0;
+  check();
+  while (stored.length < order.length) {
+    const node = order.sources[source];
+    if (node === undefined) {
+      throw noSource(stored.manifest.segmentId, stored.length, order.length);
+    }
+    const fetched = await sources.fetch(node.address, {
+      segmentId: order.segmentId,
+      epoch: order.epoch,
+      fromLength: stored.length,
+      toLength: order.length,
+    });
+    check();
+    const before = stored.length;
+    let isFull = false;
+    try {
+      if (fetched !== undefined) storeFrames(port.storage, target, fetched);
+    } catch (thrown) {
+      isFull = isExhausted(thrown) && roomRetries++ < roomRetriesMax;
+      if (!isFull) throw thrown;
+    } finally {
+      grown();
+    }
+    if (isFull) {
+      await delay(port.clock, roomRetryMs);
+      check();
+    } else if (stored.length > before) roomRetries = 0;
+    else source++;
   }
-  return replica.stored.length > before;
+  await port.storage.sync();
+  check();
+}
+
+function isExhausted(thrown: unknown): boolean {
+  return thrown instanceof OperatingError && thrown.code === 'RESOURCE_EXHAUSTED';
 }
 
 /** Throws FENCED or DAMAGED. */

@@ -7,6 +7,7 @@ import {
   type Node,
   NodeRole,
   NodeState,
+  type PrepareReplica,
   type RpcClient,
   type RollSegment,
   type RpcServer,
@@ -180,13 +181,14 @@ export class ReplicaSetFixture implements AsyncDisposable {
   async recover(
     member: Member,
     from: Member,
-    order: { epoch: number; length: number },
+    order: { epoch: number; length: number; copy?: PrepareReplica },
   ): Promise<{ code: string; length: number }> {
     const source = this.#describe(from.name);
     const segment = {
       segmentId: segmentIdToBytes(this.segmentId),
       baseOffset: 100,
       sources: source === undefined ? [] : [source],
+      copy: undefined,
       ...order,
     };
     const answer = await this.client(member).call(journalControlMethods.recover, {

@@ -3,6 +3,7 @@ import {
   AckLevel,
   journalControlMethods,
   journalReplicaMethods,
+  type PrepareReplica,
   type ReplicateResult,
   segmentIdToBytes,
 } from '@robustmq/rpc';
@@ -302,6 +303,76 @@ describe('a copy for a seal', () => {
     for (const member of set.followers) await set.fence(member, 2);
     const order = { epoch: 2, length: 7 };
     expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 7 });
+  });
+});
+
+describe('a copy of a sealed segment', () => {
+  /** Sealed with three records everywhere, and lost by the last member, which comes back without its disk. */
+  async function lost(): Promise<{ set: ReplicaSetFixture; empty: Member; copy: PrepareReplica }> {
+    const set = await ReplicaSetFixture.start();
+    const [, empty] = set.followers;
+    const appends = set.appends();
+    for (const value of ['a', 'b', 'c']) await appends.offset(entry(1, batchOf([value])));
+    for (const member of set.followers) await untilEqual(set, member);
+    const { storage } = set.leader;
+    for (const member of set.members) await set.fence(member, 2);
+    await storage.seal([{ replica: set.replica(set.leader).stored, length: 3 }]);
+    const segmentId = segmentIdToBytes(set.segmentId);
+    await set
+      .client(empty)
+      .call(journalControlMethods.delete, { authority, segmentIds: [segmentId] });
+    const replicaNodeIds = ['a', 'b', 'c'];
+    const copy = { segmentId, shardId: 1, epoch: 1, replicaNodeIds, ackQuorum: 2 };
+    return { set, empty, copy };
+  }
+
+  it('is made where there is none, sealed, and serves readers', async () => {
+    const { set, empty, copy } = await lost();
+    await using _ = set;
+    const order = { epoch: 2, length: 3 };
+    expect(await set.recover(empty, set.leader, order)).toMatchObject({ code: 'SEGMENT_UNKNOWN' });
+    const answer = await set.recover(empty, set.leader, { ...order, copy });
+    expect(answer).toEqual({ code: 'OK', length: 3 });
+    expect(set.replica(empty)).toMatchObject({ isSealed: true, baseOffset: 100 });
+    expect(set.replica(empty).stored.chain).toBe(set.replica(set.leader).stored.chain);
+    const reads = set.reads(empty);
+    const id = reads.ask(1, 100);
+    expect(codeOf((await until(() => reads.answers.get(id))).status)).toBe('OK');
+  });
+
+  it('that is half-made is unknown to everybody, over a restart, too, and is gone on with', async () => {
+    const { set, empty, copy } = await lost();
+    await using _ = set;
+    const order = { epoch: 2, length: 3, copy };
+    const { storage } = empty;
+    const append = storage.append.bind(storage);
+    let taken = 0;
+    storage.append = (...frame) => {
+      if (taken++ === 2) throw new OperatingError('DISK_FULL', 'no room');
+      append(...frame);
+    };
+    expect(await set.recover(empty, set.leader, order)).toMatchObject({ code: 'DISK_FULL' });
+    storage.append = append;
+    await storage.sync();
+    await set.clock.advance(0);
+    await empty.crash();
+    await empty.start();
+    expect(empty.node.replica(set.segmentId)).toBeUndefined();
+    const segments = [{ segmentId: segmentIdToBytes(set.segmentId), epoch: 3 }];
+    const fenced = await set
+      .client(empty)
+      .call(journalControlMethods.fence, { authority, segments });
+    expect(codeOf(fenced.results[0]?.status)).toBe('SEGMENT_UNKNOWN');
+    expect(empty.storage.replica(set.segmentId)).toMatchObject({ isCopying: true, length: 2 });
+    expect(await set.recover(empty, set.leader, order)).toEqual({ code: 'OK', length: 3 });
+  });
+
+  it('is not made without a source that has everything', async () => {
+    const { set, empty, copy } = await lost();
+    await using _ = set;
+    const answer = await set.recover(empty, set.leader, { epoch: 2, length: 4, copy });
+    expect(answer).toMatchObject({ code: 'UNAVAILABLE' });
+    expect(empty.node.replica(set.segmentId)).toBeUndefined();
   });
 });
 

@@ -75,7 +75,8 @@ export function writeEntry(writer: ByteWriter, replica: Replica): void {
     (replica.baseOffset === undefined ? 0 : 1) |
       (replica.sealedLength === undefined ? 0 : 2) |
       (replica.damaged ? 4 : 0) |
-      (replica.hasFooter ? 8 : 0),
+      (replica.hasFooter ? 8 : 0) |
+      (replica.isCopying ? 16 : 0),
   );
   writer.u64(replica.baseOffset ?? 0).u64(replica.sealedLength ?? 0);
   writer.u32(replica.fencedEpoch).u32(replica.activatedBy ?? NONE);
@@ -96,6 +97,7 @@ function readEntry(reader: ByteReader): { replica: Replica; length: number; byte
   if ((flags & 2) !== 0) replica.sealedLength = sealedLength;
   replica.damaged = (flags & 4) !== 0;
   replica.hasFooter = (flags & 8) !== 0;
+  replica.isCopying = (flags & 16) !== 0;
   replica.fencedEpoch = epoch(reader.u32());
   const activatedBy = reader.u32();
   if (activatedBy !== NONE) replica.activatedBy = incarnation(activatedBy);

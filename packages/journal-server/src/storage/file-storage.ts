@@ -193,6 +193,22 @@ export class FileStorage implements JournalStorage {
     await this.sync();
   }
 
+  async createCopy(manifest: ReplicaManifest, epoch: Epoch): Promise<StoredReplica> {
+    this.#checkAlive();
+    // One of the same segment may just have been deleted: its file must not take the new one with it.
+    await this.#removals.settle();
+    this.#checkAlive();
+    assert(!this.#replicas.has(manifest.segmentId), 'a copy is made where there is no replica');
+    const replica = new Replica(manifest);
+    replica.isCopying = true;
+    replica.fencedEpoch = epoch;
+    this.#replicas.set(manifest.segmentId, replica);
+    this.#writer.control(recordType.copyBegin, replica, createPayload(manifest));
+    this.#writer.control(recordType.fence, replica, fencePayload(epoch, 0));
+    await this.sync();
+    return replica;
+  }
+
   activate(replica: StoredReplica, baseOffset: Offset): void {
     this.#checkAlive();
     const own = this.#own(replica);

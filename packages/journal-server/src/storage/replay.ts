@@ -48,7 +48,7 @@ export class Replay {
   }
 
   #apply(record: WalRecord, source: Buffer, lsn: number): void {
-    if (record.kind === 'create') return this.#create(record);
+    if (record.kind === 'create' || record.kind === 'copyBegin') return this.#create(record);
     const replica = this.replicas.get(record.segmentId);
     if (replica === undefined) {
       // Deleted before the checkpoint, with the order still ahead in the log; or its manifest is lost.
@@ -75,9 +75,13 @@ export class Replay {
     }
   }
 
-  #create({ manifest }: Of<'create'>): void {
+  #create({ kind, manifest }: Of<'create' | 'copyBegin'>): void {
     if (this.replicas.has(manifest.segmentId)) return;
-    this.replicas.set(manifest.segmentId, new Replica(manifest));
+    const replica = new Replica(manifest);
+    replica.isCopying = kind === 'copyBegin';
+    this.replicas.set(manifest.segmentId, replica);
+    // A copy follows a replica that was deleted; the file of that one was gone before this began.
+    this.deleted.delete(manifest.segmentId);
   }
 
   #delete(id: SegmentId, replica: Replica | undefined): void {
@@ -130,6 +134,7 @@ export class Replay {
   #seal(replica: Replica, record: Of<'seal'>): void {
     this.#compareBytes(replica, record);
     replica.sealedLength = record.sealedLength;
+    replica.isCopying = false;
     if (replica.damaged) return;
     if (replica.sizeBytes > record.bytes) {
       cutReplica(replica, { records: record.length, bytes: record.bytes, chain: record.chain });

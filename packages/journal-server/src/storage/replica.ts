@@ -30,6 +30,7 @@ export class Replica implements StoredReplica {
   chain = 0;
   fencedEpoch: Epoch = epoch(0);
   sealedLength: number | undefined = undefined;
+  isCopying = false;
   damaged = false;
   activatedBy: Incarnation | undefined = undefined;
   sizeBytes = 0;

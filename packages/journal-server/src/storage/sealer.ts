@@ -51,7 +51,9 @@ export class Sealer {
   }
 
   #log(replica: Replica, sealedLength: number): void {
+    assert(!replica.isCopying || replica.length >= sealedLength, 'a copy is sealed when complete');
     replica.sealedLength = sealedLength;
+    replica.isCopying = false;
     const { length, sizeBytes: bytes, chain } = replica;
     const payload = sealPayload({ sealedLength, length, bytes, chain });
     this.#options.writer.control(recordType.seal, replica, payload);

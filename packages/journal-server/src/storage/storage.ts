@@ -30,6 +30,8 @@ export interface StoredReplica {
   readonly fencedEpoch: Epoch;
   /** Final length, once sealed. */
   readonly sealedLength: number | undefined;
+  /** A copy that is being made: it has a part of a sealed segment and counts for nothing. */
+  readonly isCopying: boolean;
   /** Whether a checksum failed below the durable length: such a replica never leads nor counts. */
   readonly damaged: boolean;
   /** Incarnation that has led it; a replica is activated at most once. */
@@ -91,6 +93,12 @@ export interface JournalStorage extends AsyncDisposable {
 
   /** Creates replicas; resolves once their manifests are durable. Existing ones are left as they are. */
   create(manifests: readonly ReplicaManifest[]): Promise<void>;
+
+  /**
+   * Creates a replica that is filled from others, fenced: {@link StoredReplica.isCopying} until it is sealed
+   * with all its records, over restarts, too. Resolves once that is durable.
+   */
+  createCopy(manifest: ReplicaManifest, epoch: Epoch): Promise<StoredReplica>;
 
   /** Marks a replica as led by this incarnation, durably before the first append's sync ends. */
   activate(replica: StoredReplica, baseOffset: Offset): void;

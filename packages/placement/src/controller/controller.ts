@@ -17,6 +17,7 @@ import {
 import type { PlacementMetrics } from '../metrics.ts';
 import type { Leadership, MetadataStore } from '../store/metadata-store.ts';
 import { Activator } from './activator.ts';
+import { Auditor } from './auditor.ts';
 import { CatalogCopies } from './catalog-copies.ts';
 import { type ClusterIdentity, startEpoch } from './cluster.ts';
 import { Coordinators } from './coordinators.ts';
@@ -33,8 +34,10 @@ import { NodeClients } from './node-clients.ts';
 import { NodeRegistry } from './node-registry.ts';
 import { Opener } from './opener.ts';
 import { Periodic } from './periodic.ts';
+import { Repairer } from './repairer.ts';
 import { Retention } from './retention.ts';
 import { Roller } from './roller.ts';
+import { SealedRows } from './sealed-rows.ts';
 import { SealNotices } from './seal-notices.ts';
 import { SealRepair } from './seal-repair.ts';
 import { Sealer } from './sealer.ts';
@@ -51,6 +54,10 @@ export interface PlacementConfig {
   readonly detectEachMs: number;
   /** How often what should be is compared with what is. */
   readonly repairEachMs: number;
+  /** How often a page of the sealed segments is looked at, and some of what they lack is made. */
+  readonly auditEachMs: number;
+  /** How long a journal may be away before others take its replicas over. */
+  readonly downGraceMs: number;
   /** How often coordinators are evened out. */
   readonly balanceEachMs: number;
   /** How often old segments are looked for. */
@@ -99,6 +106,7 @@ export class Controller implements AsyncDisposable {
   readonly #deleter: Deleter;
   readonly #coordinators: Coordinators;
   readonly #inventory: InventoryCheck;
+  readonly #auditor: Auditor;
   readonly #periodics: readonly Periodic[];
   /** Notices of one turn travel together. */
   #sealed: Segment[] = [];
@@ -269,7 +277,23 @@ export class Controller implements AsyncDisposable {
       abandon: (segmentId, nodeId) => this.#deleter.abandon(segmentId, [nodeId]),
       onUnknown: (node, count) => metrics.unknownReplicas.set({ node }, count),
     });
-    metrics.observe({ image, stuckSeals: () => this.#repair.stuck });
+    const rows = new SealedRows(store, ledger);
+    const onRepaired = ({ sizeBytes }: Segment): void => {
+      metrics.replicasRepaired.inc();
+      metrics.repairedBytes.inc(sizeBytes);
+    };
+    this.#auditor = new Auditor({
+      image,
+      rows,
+      repairer: new Repairer({ image, rows, orders, logger, onRepaired }),
+      orders,
+      nodes: this.nodes,
+      clock,
+      logger,
+      downGraceMs: config.downGraceMs,
+    });
+    const underReplicated = (): number => this.#auditor.underReplicated;
+    metrics.observe({ image, underReplicated, stuckSeals: () => this.#repair.stuck });
     this.#periodics = this.#startPasses();
   }
 
@@ -332,6 +356,7 @@ export class Controller implements AsyncDisposable {
       pass('inventory', config.repairEachMs, async () => {
         await Promise.all(this.#inventory.unchecked.map((nodeId) => this.#compare(nodeId)));
       }),
+      pass('audit', config.auditEachMs, () => this.#auditor.pass()),
       pass('balance', config.balanceEachMs, () => this.#coordinators.balance()),
       pass('retention', config.retentionEachMs, async () => {
         await this.retention.pass();
@@ -381,6 +406,7 @@ export class Controller implements AsyncDisposable {
     if (this.ledger.stopped !== undefined) return;
     try {
       await this.#inventory.check(nodeId);
+      await this.#auditor.compare(nodeId);
     } catch (thrown) {
       // It has gone meanwhile, which others tell; it is compared when it is back.
       if (toOperatingError(thrown).code !== 'UNAVAILABLE') throw thrown;
@@ -405,6 +431,7 @@ export class Controller implements AsyncDisposable {
     }
     metrics.segmentsSealed.inc();
     this.retention.sealed(segment.shardId);
+    this.#auditor.sealed(segment);
     this.#sealed.push(segment);
     if (this.#sealed.length === 1) this.#background('seal notices', () => this.#sendNotices());
   }

@@ -21,6 +21,8 @@ import type { NodeClients } from './node-clients.ts';
 /** Items in one call, as the contract says. */
 const itemsPerCall = 1_000;
 const callTimeoutMs = 10_000;
+/** Whole segments are copied. What is done when it is over is gone on with the next time. */
+const recoverSealedTimeoutMs = 60_000;
 /** Opening a segment may wait for it. */
 const copyTimeoutMs = 2_000;
 
@@ -95,6 +97,17 @@ export class JournalOrders {
     );
   }
 
+  /** Completes replicas of sealed segments, and makes those that are lost. */
+  recoverSealed(nodeId: string, segments: readonly RecoverSegment[]): Promise<FenceOutcome[]> {
+    return this.#inBatches(
+      nodeId,
+      segments,
+      (batch, call) =>
+        call(journalControlMethods.recover, { authority: this.#authority(), segments: batch }),
+      recoverSealedTimeoutMs,
+    );
+  }
+
   /** Gives a journal a copy of the catalog to keep. Rejects with an OperatingError. */
   async storeCatalog(nodeId: string, given: Omit<StoreCatalogRequest, 'authority'>): Promise<void> {
     const node = this.#image.liveNode(nodeId);
@@ -139,10 +152,11 @@ export class JournalOrders {
     nodeId: string,
     items: readonly Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Result>>,
+    timeoutMs = callTimeoutMs,
   ): Promise<(Result | OperatingError)[]> {
     const batches: Promise<(Result | OperatingError)[]>[] = [];
     for (let at = 0; at < items.length; at += itemsPerCall) {
-      batches.push(this.#ask(nodeId, items.slice(at, at + itemsPerCall), ask));
+      batches.push(this.#ask(nodeId, items.slice(at, at + itemsPerCall), ask, timeoutMs));
     }
     return (await Promise.all(batches)).flat();
   }
@@ -151,13 +165,13 @@ export class JournalOrders {
     nodeId: string,
     batch: Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Result>>,
+    timeoutMs: number,
   ): Promise<(Result | OperatingError)[]> {
     const node = this.#image.liveNode(nodeId);
     if (node === undefined) return batch.map(() => away(nodeId));
     const client = this.#clients.at(node.address);
     try {
-      const call: Call = (method, request) =>
-        client.call(method, request, { timeoutMs: callTimeoutMs });
+      const call: Call = (method, request) => client.call(method, request, { timeoutMs });
       const answer = await ask(batch, call);
       const refusal = refusalOf(answer.status);
       if (refusal !== undefined) return batch.map(() => refusal);

@@ -39,8 +39,11 @@ export const holdsPrefix = (shardId: number): string => `${prefixes.hold}${padde
 export const holdKey = (shardId: number, holder: string): string =>
   `${holdsPrefix(shardId)}${encodeURIComponent(holder)}`;
 
+/** Sealed segments of all chains. */
+export const allSegmentsPrefix = 'seg/';
 /** Sealed segments of a chain, in the order of their offsets. */
-export const segmentsPrefix = (shardId: number): string => `seg/${padded(shardId)}/`;
+export const segmentsPrefix = (shardId: number): string =>
+  `${allSegmentsPrefix}${padded(shardId)}/`;
 /** By the end, so that the segment which holds an offset is the first behind it. */
 export const segmentKey = (shardId: number, endOffset: number, segmentId: Buffer): string =>
   `${segmentsPrefix(shardId)}${padded(endOffset)}/${segmentId.toString('hex')}`;

@@ -180,7 +180,8 @@ export class Ledger {
   }
 }
 
-function putShard(stored: StoredShard): Operation {
+/** A put of a shard's row. */
+export function putShard(stored: StoredShard): Operation {
   assert(stored.shard !== undefined, 'a stored shard has its chain');
   return put(shardKey(stored.shard.shardId), StoredShard.encode(stored));
 }

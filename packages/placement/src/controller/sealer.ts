@@ -216,6 +216,7 @@ export class Sealer {
         baseOffset: segment.baseOffset,
         length: decision.length,
         sources: decision.full.flatMap((nodeId) => ledger.image.liveNode(nodeId) ?? []),
+        copy: undefined,
       };
       const wanted = segment.ackQuorum - decision.full.length;
       for (const nodeId of decision.short.slice(0, wanted)) byNode.add(nodeId, { attempt, order });

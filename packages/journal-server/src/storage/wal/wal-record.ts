@@ -4,7 +4,7 @@ import { ByteReader, ByteWriter, getU64, putU64 } from '../bytes.ts';
 import { readManifest, segmentIdAt, writeManifest } from '../manifest.ts';
 import type { ReplicaManifest } from '../storage.ts';
 
-/** Numbers of the record types in the log; never reused. 6 to 8 belong to repair copies. */
+/** Numbers of the record types in the log; never reused. 6 and 8 are reserved. */
 export const recordType = {
   replicaCreate: 1,
   append: 2,
@@ -35,6 +35,7 @@ export interface AppendFields {
 
 export type WalRecord =
   | { readonly kind: 'create'; readonly manifest: ReplicaManifest }
+  | { readonly kind: 'copyBegin'; readonly manifest: ReplicaManifest }
   | {
       readonly kind: 'append';
       readonly segmentId: SegmentId;
@@ -155,6 +156,8 @@ function readRecord(
       };
     case recordType.replicaCreate:
       return { kind: 'create', manifest: readManifest(reader, id) };
+    case recordType.copyBegin:
+      return { kind: 'copyBegin', manifest: readManifest(reader, id) };
     case recordType.fence:
       return { kind: 'fence', segmentId: id, epoch: epoch(reader.u32()), length: reader.u64() };
     case recordType.activated: {

@@ -438,6 +438,11 @@ export interface RecoverSegment {
   length: number;
   /** Journals that have them all. */
   sources: Node[];
+  /**
+   * Of a sealed segment: where there is no replica, it is copied from nothing as this one. It answers
+   * SEGMENT_UNKNOWN to everybody until it has all records; then it is sealed.
+   */
+  copy: PrepareReplica | undefined;
 }
 
 /** Completes replicas. */
@@ -3201,7 +3206,7 @@ export const FenceResponse: MessageFns<FenceResponse> = {
 };
 
 function createBaseRecoverSegment(): RecoverSegment {
-  return { segmentId: Buffer.alloc(0), epoch: 0, baseOffset: 0, length: 0, sources: [] };
+  return { segmentId: Buffer.alloc(0), epoch: 0, baseOffset: 0, length: 0, sources: [], copy: undefined };
 }
 
 export const RecoverSegment: MessageFns<RecoverSegment> = {
@@ -3220,6 +3225,9 @@ export const RecoverSegment: MessageFns<RecoverSegment> = {
     }
     for (const v of message.sources) {
       Node.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.copy !== undefined) {
+      PrepareReplica.encode(message.copy, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -3277,6 +3285,14 @@ export const RecoverSegment: MessageFns<RecoverSegment> = {
             message.sources.push(Node.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.copy = PrepareReplica.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3299,6 +3315,9 @@ export const RecoverSegment: MessageFns<RecoverSegment> = {
     message.baseOffset = object.baseOffset ?? 0;
     message.length = object.length ?? 0;
     message.sources = object.sources?.map((e) => Node.fromPartial(e)) || [];
+    message.copy = (object.copy !== undefined && object.copy !== null)
+      ? PrepareReplica.fromPartial(object.copy)
+      : undefined;
     return message;
   },
 };

@@ -1,0 +1,120 @@
+import { RollSegment, type Segment } from '@robustmq/rpc';
+import type { FakeJournal } from '@robustmq/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Cluster } from './cluster.fixture.ts';
+
+describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
+  let cluster: Cluster;
+  let shardId: number;
+  beforeEach(async () => {
+    cluster = await Cluster.start({ config: { downGraceMs: 60_000 } });
+    for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name);
+    [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+  });
+  afterEach(() => cluster[Symbol.asyncDispose]());
+
+  const first = async (): Promise<Segment> => {
+    const [segment] = (await cluster.shard(shardId)).segments;
+    if (segment === undefined) throw new Error('the shard has a segment');
+    return segment;
+  };
+  const journal = (nodeId = ''): FakeJournal => {
+    const found = cluster.journals.find((one) => one.nodeId === nodeId);
+    if (found === undefined) throw new Error(`there is a journal ${nodeId}`);
+    return found;
+  };
+  const replica = (nodeId: string, { segmentId }: Segment) =>
+    journal(nodeId).replicas.get(segmentId.toString('hex'));
+
+  /** Ends the segment with 10 records; the first `full` members have them, the others one less. */
+  async function roll(full: number): Promise<Segment> {
+    const segment = await first();
+    segment.replicaNodeIds.forEach((nodeId, at) => {
+      Object.assign(replica(nodeId, segment) ?? {}, { length: at < full ? 10 : 9 });
+    });
+    const { segmentId, epoch, leaderNodeId, leaderIncarnation, replicaNodeIds } = segment;
+    const item = { segmentId, shardId, epoch, endOffset: 10, sizeBytes: 1_000 };
+    const order = RollSegment.create({ ...item, fullNodeIds: replicaNodeIds.slice(0, full) });
+    const request = { nodeId: leaderNodeId, incarnation: leaderIncarnation, segments: [order] };
+    await cluster.client.rollSegments(request);
+    return segment;
+  }
+  const metric = async (name: string): Promise<number | undefined> =>
+    (await cluster.registry.getSingleMetric(`robustmq_placement_${name}`)?.get())?.values[0]?.value;
+
+  it('completes a replica that was behind when its segment was rolled', async () => {
+    const segment = await roll(2);
+    const [, , behind = ''] = segment.replicaNodeIds;
+    // What a journal does with an end that it does not reach.
+    Object.assign(replica(behind, segment) ?? {}, { length: 9, sealed: false });
+    expect((await first()).fullNodeIds).toHaveLength(2);
+    expect(await metric('segments_to_repair')).toBe(1);
+    await cluster.settle(3_000);
+    expect(new Set((await first()).fullNodeIds)).toEqual(new Set(segment.replicaNodeIds));
+    expect(replica(behind, segment)).toMatchObject({ length: 10, sealed: true });
+    expect(await metric('segments_to_repair')).toBe(0);
+    expect(await metric('replicas_repaired_total')).toBe(1);
+  });
+
+  it('copies nothing while everything is there', async () => {
+    await roll(3);
+    await cluster.settle(10_000);
+    for (const { obeyed } of cluster.journals) expect(obeyed.get('recover')).toBeUndefined();
+  });
+
+  it('copies what a journal has lost that comes back without its disk', async () => {
+    const segment = await roll(3);
+    const [, follower = ''] = segment.replicaNodeIds;
+    await journal(follower).kill();
+    journal(follower).replicas.clear();
+    await cluster.settle(3_000);
+    await journal(follower).start();
+    await cluster.settle();
+    expect((await first()).fullNodeIds).not.toContain(follower);
+    await cluster.settle(3_000);
+    expect(new Set((await first()).fullNodeIds)).toEqual(new Set(segment.replicaNodeIds));
+    expect(replica(follower, segment)).toMatchObject({ length: 10, baseOffset: 0 });
+  });
+
+  it('gives the replica of a journal that is away to a spare one, after the grace and not before', async () => {
+    const segment = await roll(3);
+    const [, gone = ''] = segment.replicaNodeIds;
+    await journal(gone).kill();
+    await cluster.journal('j4');
+    await cluster.settle(50_000);
+    expect((await first()).replicaNodeIds).toEqual(segment.replicaNodeIds);
+    expect(journal('j4').replicas.size).toBe(0);
+    await cluster.settle(20_000);
+    const { replicaNodeIds, fullNodeIds } = await first();
+    expect(replicaNodeIds).toEqual(segment.replicaNodeIds.map((id) => (id === gone ? 'j4' : id)));
+    expect(new Set(fullNodeIds)).toEqual(new Set(replicaNodeIds));
+    expect(replica('j4', segment)).toMatchObject({ length: 10 });
+  });
+
+  it('gives a damaged replica to a spare journal, and destroys nothing', async () => {
+    const segment = await roll(2);
+    const [, , damaged = ''] = segment.replicaNodeIds;
+    Object.assign(replica(damaged, segment) ?? {}, { damaged: true });
+    await cluster.settle(3_000);
+    expect((await first()).fullNodeIds).not.toContain(damaged);
+    await cluster.journal('j4');
+    await cluster.settle(120_000);
+    const { replicaNodeIds, fullNodeIds } = await first();
+    expect(replicaNodeIds).toContain('j4');
+    expect(replicaNodeIds).not.toContain(damaged);
+    expect(fullNodeIds).toHaveLength(3);
+    expect(replica(damaged, segment)).toMatchObject({ damaged: true });
+  });
+
+  it('does not count what a journal says that differs from the others', async () => {
+    const segment = await roll(2);
+    const [, , other = ''] = segment.replicaNodeIds;
+    journal(other).onOrder = () => {
+      // As long as the end, and then some: the chain of a fake journal is its length.
+      Object.assign(replica(other, segment) ?? {}, { length: 12 });
+    };
+    await cluster.settle(5_000);
+    expect((await first()).fullNodeIds).not.toContain(other);
+  });
+});

@@ -1,0 +1,203 @@
+import type { Clock, Logger } from '@robustmq/core';
+import type { ReplicaSummary, Segment } from '@robustmq/rpc';
+import { decideRepair, type RepairPlan } from '../core/repair-decision.ts';
+import { readTopicConfig } from '../core/topic-config.ts';
+import type { Image } from './image.ts';
+import type { JournalOrders } from './journal-orders.ts';
+import type { NodeRegistry } from './node-registry.ts';
+import type { Repair, Repairer } from './repairer.ts';
+import type { SealedRows } from './sealed-rows.ts';
+
+export interface AuditorOptions {
+  readonly image: Image;
+  readonly rows: SealedRows;
+  readonly repairer: Pick<Repairer, 'run'>;
+  readonly orders: Pick<JournalOrders, 'inventory'>;
+  readonly nodes: Pick<NodeRegistry, 'journalCandidates'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long a journal may be away before others take its replicas over, in ms. */
+  readonly downGraceMs: number;
+}
+
+/** What one pass has under way. One larger segment alone may pass the bytes. */
+const repairsPerPass = 64;
+const bytesPerPass = 256 * 1024 * 1024;
+const firstDelayMs = 1_000;
+const lastDelayMs = 60_000;
+
+interface Due {
+  readonly segment: Segment;
+  copies: number;
+  delayMs: number;
+  notBeforeMs: number;
+  /** Journals whose replica of it is damaged. */
+  readonly damagedAt: Set<string>;
+}
+
+/**
+ * Looks at all sealed segments, a page in each pass, and has those repaired that lack full replicas: the ones
+ * with the fewest copies first, a bounded number at a time, those that failed ever more seldom.
+ */
+export class Auditor {
+  readonly #options: AuditorOptions;
+  /** By segment id in hex. */
+  readonly #due = new Map<string, Due>();
+  readonly #downSinceMs = new Map<string, number>();
+  #after: string | undefined;
+
+  constructor(options: AuditorOptions) {
+    this.#options = options;
+  }
+
+  /** Sealed segments that are known to lack full replicas. */
+  get underReplicated(): number {
+    return this.#due.size;
+  }
+
+  /** A segment has been sealed. */
+  sealed(segment: Segment): void {
+    if (segment.fullNodeIds.length < segment.replicaNodeIds.length) this.#note(segment);
+  }
+
+  async pass(): Promise<void> {
+    this.#noteDown();
+    const { segments, next } = await this.#options.rows.page(this.#after);
+    this.#after = next;
+    for (const segment of segments) {
+      if (this.#plan(segment, undefined) !== undefined) this.#note(segment);
+    }
+    await this.#repair();
+  }
+
+  /**
+   * Compares what the chains say a journal has with what it says itself: a replica that is not there, short
+   * or damaged is not full, and is repaired. The journal is asked again for what it lacked, since a segment
+   * may have been opened and sealed after the first answer.
+   */
+  async compare(nodeId: string): Promise<void> {
+    const { rows, orders, logger } = this.#options;
+    const first = byId(await orders.inventory(nodeId));
+    const suspects: Segment[] = [];
+    await rows.forEach((segment) => {
+      if (segment.fullNodeIds.includes(nodeId) && !isFull(segment, first)) suspects.push(segment);
+    });
+    if (suspects.length === 0) return;
+    const second = byId(await orders.inventory(nodeId));
+    const lost = suspects.filter((segment) => !isFull(segment, second));
+    if (lost.length === 0) return;
+    logger.error(
+      { nodeId, segments: lost.length },
+      'a journal has lost replicas, or some are damaged',
+    );
+    for (const segment of lost) await this.#drop(segment, nodeId);
+  }
+
+  async #drop(segment: Segment, nodeId: string): Promise<void> {
+    const { rows, logger } = this.#options;
+    let dropped: Segment | undefined;
+    await rows.change(segment, (now) => {
+      const fullNodeIds = now.fullNodeIds.filter((one) => one !== nodeId);
+      if (fullNodeIds.length === now.fullNodeIds.length) return undefined;
+      if (fullNodeIds.length > 0) return (dropped = { ...now, fullNodeIds });
+      const fields = { segmentId: now.segmentId.toString('hex'), shardId: now.shardId, nodeId };
+      logger.error(fields, 'the last full replica of a segment is lost or damaged');
+      return undefined;
+    });
+    if (dropped !== undefined) this.#note(dropped);
+  }
+
+  #note(segment: Segment): void {
+    const hex = segment.segmentId.toString('hex');
+    const copies = segment.fullNodeIds.length;
+    const known = this.#due.get(hex);
+    if (known !== undefined) known.copies = copies;
+    else {
+      const damagedAt = new Set<string>();
+      this.#due.set(hex, { segment, copies, delayMs: firstDelayMs, notBeforeMs: 0, damagedAt });
+    }
+  }
+
+  #noteDown(): void {
+    const { image, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const nodeId of image.nodes.keys()) {
+      if (image.liveNode(nodeId) !== undefined) this.#downSinceMs.delete(nodeId);
+      else if (!this.#downSinceMs.has(nodeId)) this.#downSinceMs.set(nodeId, nowMs);
+    }
+    for (const nodeId of this.#downSinceMs.keys()) {
+      if (!image.nodes.has(nodeId)) this.#downSinceMs.delete(nodeId);
+    }
+  }
+
+  #plan(segment: Segment, due: Due | undefined): RepairPlan | undefined {
+    const { image, nodes, clock, downGraceMs } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const isAway = (nodeId: string): boolean => {
+      const sinceMs = this.#downSinceMs.get(nodeId);
+      return sinceMs !== undefined && nowMs - sinceMs >= downGraceMs;
+    };
+    const journals = nodes.journalCandidates();
+    const { replicationFactor } = readTopicConfig(image.topicOf(segment.shardId)?.config ?? {});
+    return decideRepair({
+      segment,
+      wanted: Math.min(replicationFactor, journals.length),
+      isLive: (nodeId) => image.liveNode(nodeId) !== undefined,
+      isGivenUp: (nodeId) =>
+        !image.isWantedOn(nodeId) || due?.damagedAt.has(nodeId) === true || isAway(nodeId),
+      spares: journals
+        .toSorted((left, right) => (right.freeBytes ?? 0) - (left.freeBytes ?? 0))
+        .map(({ nodeId }) => nodeId),
+    });
+  }
+
+  async #repair(): Promise<void> {
+    const { clock, rows, repairer, logger } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const ready = [...this.#due].filter(([, { notBeforeMs }]) => notBeforeMs <= nowMs);
+    ready.sort(([, left], [, right]) => left.copies - right.copies);
+    const repairs: Repair[] = [];
+    let bytes = 0;
+    for (const [hex, due] of ready) {
+      if (repairs.length >= repairsPerPass || bytes >= bytesPerPass) break;
+      const segment = await rows.read(due.segment);
+      const plan = segment && this.#plan(segment, due);
+      if (segment === undefined || plan === undefined) {
+        this.#due.delete(hex);
+        continue;
+      }
+      due.notBeforeMs = nowMs + due.delayMs;
+      due.delayMs = Math.min(due.delayMs * 2, lastDelayMs);
+      const [target] = plan.targets;
+      if (target === undefined || plan.sources.length === 0) continue;
+      const { sources } = plan;
+      repairs.push({ segment, target, sources, problem: undefined, isDamaged: false });
+      bytes += segment.sizeBytes;
+    }
+    if (repairs.length === 0) return;
+    await repairer.run(repairs);
+    for (const repair of repairs) this.#noteOutcome(repair);
+    const failed = repairs.filter(({ problem }) => problem !== undefined);
+    const fields = { repaired: repairs.length - failed.length, failed: failed.length, bytes };
+    logger.info({ ...fields, example: failed[0]?.problem }, 'replicas of sealed segments repaired');
+  }
+
+  #noteOutcome({ segment, target, problem, isDamaged }: Repair): void {
+    const due = this.#due.get(segment.segmentId.toString('hex'));
+    if (due === undefined) return;
+    if (isDamaged) due.damagedAt.add(target.nodeId);
+    // The next pass sees whether it lacks another one.
+    if (problem === undefined || isDamaged)
+      Object.assign(due, { delayMs: firstDelayMs, notBeforeMs: 0 });
+  }
+}
+
+function byId(replicas: readonly ReplicaSummary[]): Map<string, ReplicaSummary> {
+  return new Map(replicas.map((replica) => [replica.segmentId.toString('hex'), replica]));
+}
+
+function isFull(segment: Segment, replicas: ReadonlyMap<string, ReplicaSummary>): boolean {
+  const replica = replicas.get(segment.segmentId.toString('hex'));
+  if (replica === undefined || replica.damaged) return false;
+  return replica.length >= segment.endOffset - segment.baseOffset;
+}
