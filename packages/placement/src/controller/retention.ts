@@ -6,8 +6,8 @@ import { readTopicConfig } from '../core/topic-config.ts';
 import type { MetadataStore, Operation } from '../store/metadata-store.ts';
 import { nextTurn } from '../store/next-turn.ts';
 import { shardOf } from './image.ts';
-import { segmentKey, segmentsPrefix } from './keys.ts';
-import type { Ledger } from './ledger.ts';
+import { segmentKey, segmentsPrefix, shardKey } from './keys.ts';
+import { type Ledger, putShard } from './ledger.ts';
 import { putDeleting } from './sealed-change.ts';
 
 export interface RetentionOptions {
@@ -19,6 +19,12 @@ export interface RetentionOptions {
   readonly onDropped: (count: number) => void;
   /** Told of a shard whose holder lost records. */
   readonly onHoldOverridden: (shardId: number) => void;
+}
+
+/** A sealed segment as it stands in the store. */
+interface SealedRow {
+  readonly segment: Segment;
+  readonly revision: number;
 }
 
 /** Segments that leave a chain in one transaction: two rows each. */
@@ -34,7 +40,7 @@ const shardsPerTurn = 200;
 export class Retention {
   readonly #options: RetentionOptions;
   /** Oldest sealed segment by shard; undefined: there is none. */
-  readonly #oldest = new Map<number, Segment | undefined>();
+  readonly #oldest = new Map<number, SealedRow | undefined>();
 
   constructor(options: RetentionOptions) {
     this.#options = options;
@@ -63,6 +69,12 @@ export class Retention {
       const front = await this.#front(shardId);
       if (front.length === 0) return;
       const dropped = await this.#drop(shardId, front);
+      if (dropped === 'conflict') {
+        // Somebody else took them, or changed their replicas: they are read again.
+        this.#oldest.delete(shardId);
+        await nextTurn();
+        continue;
+      }
       this.#oldest.set(shardId, front[dropped]);
       if (dropped < front.length) return;
       this.#oldest.delete(shardId);
@@ -92,12 +104,12 @@ export class Retention {
     for (;;) {
       const front = await this.#read(shardId);
       if (front.length === 0) return;
-      await this.#remove(shardId, front);
+      if (!(await this.#remove(shardId, front))) await nextTurn();
     }
   }
 
   /** Segments from the front that a decision needs: only the oldest while it says that nothing is due. */
-  async #front(shardId: number): Promise<readonly Segment[]> {
+  async #front(shardId: number): Promise<readonly SealedRow[]> {
     const shard = this.#stored(shardId)?.shard;
     if (shard === undefined || shard.endOffset === 0) return [];
     const isKnown = this.#oldest.has(shardId);
@@ -109,14 +121,17 @@ export class Retention {
     return front;
   }
 
-  async #read(shardId: number): Promise<Segment[]> {
+  async #read(shardId: number): Promise<SealedRow[]> {
     const range = await this.#options.store.range(segmentsPrefix(shardId), {
       limit: this.#segmentsPerStep,
     });
-    return range.entries.map((entry) => Segment.decode(entry.value));
+    return range.entries.map(({ value, revision }) => ({
+      segment: Segment.decode(value),
+      revision,
+    }));
   }
 
-  #decide(shardId: number, front: readonly Segment[]): RetentionDecision {
+  #decide(shardId: number, front: readonly SealedRow[]): RetentionDecision {
     const { ledger, clock } = this.#options;
     const stored = this.#stored(shardId);
     if (stored === undefined) return { due: [], holdOverridden: false };
@@ -126,7 +141,7 @@ export class Retention {
     return decideRetention(
       {
         shard,
-        front,
+        front: front.map(({ segment }) => segment),
         sealedBytes: stored.sealedBytes,
         holdOffset: ledger.image.holdOffset(shardId),
         nowMs: clock.wallMs(),
@@ -135,8 +150,8 @@ export class Retention {
     );
   }
 
-  /** Returns how many of the front went. */
-  async #drop(shardId: number, front: readonly Segment[]): Promise<number> {
+  /** Returns how many of the front went; `conflict`: it was not as it was read. */
+  async #drop(shardId: number, front: readonly SealedRow[]): Promise<number | 'conflict'> {
     const { logger, onHoldOverridden } = this.#options;
     const { due, holdOverridden } = this.#decide(shardId, front);
     const last = due.at(-1);
@@ -149,23 +164,31 @@ export class Retention {
       );
       onHoldOverridden(shardId);
     }
-    await this.#remove(shardId, due);
-    return due.length;
+    // What is due are the first ones.
+    const isDone = await this.#remove(shardId, front.slice(0, due.length));
+    return isDone ? due.length : 'conflict';
   }
 
-  async #remove(shardId: number, due: readonly Segment[]): Promise<void> {
+  /** False when the shard or one of the rows has changed since: nothing is done then. */
+  async #remove(shardId: number, due: readonly SealedRow[]): Promise<boolean> {
     const { ledger, onDropped } = this.#options;
-    const bytes = due.reduce((sum, segment) => sum + segment.sizeBytes, 0);
-    const end = due.at(-1)?.endOffset ?? 0;
-    const rows = due.flatMap((segment) => [removeSegment(segment), putDeleting(segment)]);
-    await ledger.changeShards([shardId], 2 * this.#segmentsPerStep + 1, (stored) => ({
-      stored: {
-        shard: withoutFront(shardOf(stored), end),
-        sealedBytes: stored.sealedBytes - bytes,
-      },
-      operations: rows,
-    }));
+    const row = ledger.image.shards.get(shardId);
+    if (row === undefined) return false;
+    const bytes = due.reduce((sum, { segment }) => sum + segment.sizeBytes, 0);
+    const end = due.at(-1)?.segment.endOffset ?? 0;
+    const stored = {
+      shard: withoutFront(shardOf(row.value), end),
+      sealedBytes: row.value.sealedBytes - bytes,
+    };
+    const conditions = [
+      { key: shardKey(shardId), revision: row.revision },
+      ...due.map(({ segment, revision }) => ({ key: keyOf(segment), revision })),
+    ];
+    const rows = due.flatMap(({ segment }) => [removeSegment(segment), putDeleting(segment)]);
+    const result = await ledger.transact(conditions, [putShard(stored), ...rows]);
+    if (result.kind === 'conflict') return false;
     onDropped(due.length);
+    return true;
   }
 
   /** Two rows for each segment and the shard's own fit in a transaction. */
@@ -185,8 +208,9 @@ function withoutFront(shard: Shard, end: number): Shard {
 }
 
 function removeSegment(segment: Segment): Operation {
-  return {
-    kind: 'delete',
-    key: segmentKey(segment.shardId, segment.endOffset, segment.segmentId),
-  };
+  return { kind: 'delete', key: keyOf(segment) };
+}
+
+function keyOf({ shardId, endOffset, segmentId }: Segment): string {
+  return segmentKey(shardId, endOffset, segmentId);
 }
