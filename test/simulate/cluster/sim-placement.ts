@@ -50,7 +50,7 @@ export class SimPlacement {
       logger: worldLogger(process),
       registry: new Registry(),
       store: new SimStore(this.#shared.store, process, this.#shared.seat),
-      config: { defaultTopics: [], retentionEachMs: 2_000 },
+      config: { defaultTopics: [], retentionEachMs: 2_000, downGraceMs: 5_000 },
     });
     started.catch((thrown: unknown) => {
       const isSameLife = process.isAlive && process.life === life;

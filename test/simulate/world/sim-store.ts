@@ -97,7 +97,7 @@ export class SimStore implements MetadataStore {
     if (!this.#process.world.chance(this.#seat.lostAnswers)) return result;
     // Nobody knows what became of it.
     lease.lose('the answer of the store was lost');
-    throw new OperatingError('UNAVAILABLE', 'the answer of the store was lost');
+    throw new OperatingError('INDETERMINATE', 'the answer of the store was lost');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
