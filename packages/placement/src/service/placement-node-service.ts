@@ -13,6 +13,7 @@ import {
 import { unsealedSegment } from '../core/chain.ts';
 import { allocateProducerIds } from '../controller/cluster.ts';
 import type { Controller } from '../controller/controller.ts';
+import type { Image } from '../controller/image.ts';
 import { HeartbeatSession } from '../controller/heartbeat-session.ts';
 import { holdShards } from '../controller/holds.ts';
 import { beforeOffset, segmentsPrefix } from '../controller/keys.ts';
@@ -57,16 +58,18 @@ export class PlacementNodeService {
       return {};
     });
     registry.unary(placementNodeMethods.allocateProducerIds, async ({ count }) => {
+      const { ledger } = this.#controller;
       try {
-        const first = await allocateProducerIds(this.#controller.ledger, count);
+        const first = await allocateProducerIds(ledger, count);
         return { status: undefined, first, count };
       } catch (thrown) {
         return { status: toStatus(expectOperatingError(thrown)), first: 0, count: 0 };
       }
     });
     registry.unary(placementNodeMethods.holdShards, async (request) => {
+      const { ledger } = this.#controller;
       try {
-        await holdShards(this.#controller.ledger, request);
+        await holdShards(ledger, request);
         return { status: undefined };
       } catch (thrown) {
         return { status: toStatus(expectOperatingError(thrown)) };
@@ -83,25 +86,31 @@ export class PlacementNodeService {
   #registerShardCalls(registry: ServiceRegistry): void {
     registry.unary(placementNodeMethods.openSegments, async ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      const outcomes = await this.#controller.opener.open(shardIds);
-      return { results: shardIds.map((shardId) => this.#result(shardId, outcomes.get(shardId))) };
+      const { opener, image } = this.#controller;
+      const outcomes = await opener.open(shardIds);
+      return {
+        results: shardIds.map((shardId) => resultOf(image, shardId, outcomes.get(shardId))),
+      };
     });
     registry.unary(placementNodeMethods.resolveShards, ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      return { results: shardIds.map((shardId) => this.#result(shardId, undefined)) };
+      const { image } = this.#controller;
+      return { results: shardIds.map((shardId) => resultOf(image, shardId, undefined)) };
     });
     registry.unary(placementNodeMethods.listSegments, async (request) => {
       const { shardId, fromOffset } = request;
       const limit = Math.min(request.limit || segmentsDefault, segmentsMax);
-      const found = this.#result(shardId, undefined);
+      const found = resultOf(this.#controller.image, shardId, undefined);
       if (found.status !== undefined) return { status: found.status, segments: [] };
       return { status: undefined, segments: await this.#segments(shardId, fromOffset, limit) };
     });
     registry.unary(placementNodeMethods.rollSegments, async (request) => {
       checkCount(request.segments, 'segments');
-      const outcomes = await this.#controller.roller.roll(request);
+      // A term may end meanwhile: what is not known must not be answered as if nothing was done.
+      const { roller, image } = this.#controller;
+      const outcomes = await roller.roll(request);
       const results = request.segments.map(({ shardId }, at) =>
-        this.#result(shardId, outcomes[at]),
+        resultOf(image, shardId, outcomes[at]),
       );
       return { results };
     });
@@ -114,11 +123,12 @@ export class PlacementNodeService {
   }
 
   async #trim(shardId: number, offset: number): Promise<ShardResult> {
+    const { retention, image } = this.#controller;
     try {
-      await this.#controller.retention.trim(shardId, offset);
-      return this.#result(shardId, undefined);
+      await retention.trim(shardId, offset);
+      return resultOf(image, shardId, undefined);
     } catch (thrown) {
-      return this.#result(shardId, expectOperatingError(thrown));
+      return resultOf(image, shardId, expectOperatingError(thrown));
     }
   }
 
@@ -174,12 +184,12 @@ export class PlacementNodeService {
     if (last !== undefined && segments.length < limit) segments.push(last);
     return segments;
   }
+}
 
-  #result(shardId: number, error: OperatingError | undefined): ShardResult {
-    const shard = this.#controller.image.shards.get(shardId)?.value.shard;
-    if (error !== undefined) return { shardId, status: toStatus(error), shard };
-    if (shard !== undefined) return { shardId, status: undefined, shard };
-    const missing = new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
-    return { shardId, status: toStatus(missing), shard };
-  }
+function resultOf(image: Image, shardId: number, error: OperatingError | undefined): ShardResult {
+  const shard = image.shards.get(shardId)?.value.shard;
+  if (error !== undefined) return { shardId, status: toStatus(error), shard };
+  if (shard !== undefined) return { shardId, status: undefined, shard };
+  const missing = new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
+  return { shardId, status: toStatus(missing), shard };
 }
