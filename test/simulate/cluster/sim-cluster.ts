@@ -97,7 +97,7 @@ export class SimCluster {
     this.#create(this.#client, () => {
       created = true;
     });
-    await this.world.run({ ms: 60_000, steps: 100_000, isOver: () => created });
+    await this.world.run({ ms: 200_000, steps: 200_000, isOver: () => created });
     if (!created) this.world.violate('the topic cannot be created');
     this.#startWork();
   }
@@ -167,7 +167,7 @@ export class SimCluster {
       if (this.plan.weights.drain > 0) this.#order('undrain', this.#client?.drainNode(name, true));
     }
     this.world.note('-- heal');
-    this.network.links.heal();
+    this.network.heal();
     for (const { process } of [...this.placements, ...this.journals, ...this.brokers]) {
       process.resume();
     }

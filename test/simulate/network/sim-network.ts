@@ -31,7 +31,7 @@ export interface Connected {
 export class SimNetwork {
   readonly world: World;
   readonly links: Links;
-  readonly plan: NetworkPlan;
+  plan: NetworkPlan;
   readonly open = new Set<Connected>();
   #fencedSince = false;
   /** How often a segment was opened after one was fenced. */
@@ -45,6 +45,12 @@ export class SimNetwork {
     this.world = world;
     this.plan = plan;
     this.links = new Links(world, plan.latency);
+  }
+
+  /** From now on everything arrives, once. */
+  heal(): void {
+    this.plan = { ...this.plan, lost: 0, twice: 0 };
+    this.links.heal();
   }
 
   transportOf(process: SimProcess): Transport {
