@@ -9,7 +9,7 @@ import type { Plan } from '../world/plan.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import type { World } from '../world/world.ts';
-import { SimBroker } from './sim-client.ts';
+import { SimBroker } from './sim-broker.ts';
 import { SimJournal } from './sim-journal.ts';
 import { sharedStore, SimPlacement } from './sim-placement.ts';
 

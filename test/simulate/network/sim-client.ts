@@ -146,7 +146,6 @@ export class SimClient implements RpcClient {
   #connected(fail: (error: OperatingError) => void, path: string): Connected {
     const connected: Connected = {
       client: this.#process,
-      clientLife: this.#process.life,
       host: hostOf(this.address),
       patienceMs: patienceMs[this.#kind],
       breakAt: (end) => {

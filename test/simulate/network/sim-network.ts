@@ -18,7 +18,6 @@ export interface NetworkPlan {
 /** An open stream or call: it breaks when one of its ends goes away. */
 export interface Connected {
   readonly client: SimProcess;
-  readonly clientLife: number;
   /** Machine at the other end. */
   readonly host: string;
   /** How long its ends wait for a sign of life from the other one. */

@@ -138,10 +138,6 @@ export class ClientStream<Request, Response> implements MessageStream<Request>, 
     queueMicrotask(() => this.#handlers.closed(error));
   }
 
-  drained(): void {
-    this.#handlers.drain?.();
-  }
-
   breakAt(end: 'client' | 'server'): void {
     const what = `${this.#method.path}: the connection was lost`;
     if (end === 'client') this.over(new OperatingError('UNAVAILABLE', what));

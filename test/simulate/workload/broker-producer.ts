@@ -1,7 +1,7 @@
 import { shardId as asShard } from '@robustmq/core';
 import type { PendingBatch } from '@robustmq/journal-client';
 import { noHeaders } from '@robustmq/record-batch';
-import type { SimBroker } from '../cluster/sim-client.ts';
+import type { SimBroker } from '../cluster/sim-broker.ts';
 import type { World } from '../world/world.ts';
 import { valueOf } from './marks.ts';
 import type { Producer } from './producer.ts';

@@ -1,7 +1,7 @@
 import { errorTable, shardId as asShard, toOperatingError } from '@robustmq/core';
 import type { JournalClient } from '@robustmq/journal-client';
 import { noHeaders, RecordBatchWriter } from '@robustmq/record-batch';
-import type { SimBroker } from '../cluster/sim-client.ts';
+import type { SimBroker } from '../cluster/sim-broker.ts';
 import type { World } from '../world/world.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import { valueOf } from './marks.ts';
