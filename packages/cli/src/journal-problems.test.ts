@@ -19,6 +19,18 @@ it('are none of a journal that keeps up', () => {
   expect(problems({ syncP99Ms: 3, followers })).toEqual({ problems: [], slow: [] });
 });
 
+it('are journals that are cut off from each other, unless one is down', () => {
+  const followers = ['j2', 'j3'].map((nodeId) => {
+    return { nodeId, records: 700, behindMs: 4_200, silentMs: 4_100 };
+  });
+  expect(problems({ followers })).toEqual({
+    problems: [
+      'j1 gets no answer from j2, and placement hears both; look at the network between them',
+    ],
+    slow: [],
+  });
+});
+
 it('are told in words, with what to do; not of one that is down', () => {
   const followers = [
     { nodeId: 'j2', records: 700, behindMs: 4_200 },

@@ -32,8 +32,15 @@ export function journalProblems({ nodes, journalHealth }: DescribeClusterRespons
         `${nodeId}: its disk syncs slowly, p99 ${syncP99Ms} ms, and acknowledgements wait for it; see what else uses the disk`,
       );
     }
-    for (const { nodeId: follower, behindMs, records } of followers) {
-      if (behindMs < behindMsMax || downIds.has(follower)) continue;
+    for (const { nodeId: follower, behindMs, records, silentMs } of followers) {
+      if (downIds.has(follower)) continue;
+      if (silentMs >= behindMsMax) {
+        problems.push(
+          `${nodeId} gets no answer from ${follower}, and placement hears both; look at the network between them`,
+        );
+        continue;
+      }
+      if (behindMs < behindMsMax) continue;
       const time = (behindMs / 1_000).toFixed(1);
       slow.push(
         `${follower} is ${time} s and ${records} records behind ${nodeId}, which leads; look at its disk and the network between them`,

@@ -22,6 +22,7 @@ const GIB = 1024 ** 3;
 export const defaultPlacementConfig: PlacementConfig = {
   leaseMs: 2_500,
   hungSyncMs: 2_000,
+  peerSilentMs: 1_000,
   detectEachMs: 100,
   repairEachMs: 1_000,
   auditEachMs: 1_000,

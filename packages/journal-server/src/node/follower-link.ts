@@ -52,6 +52,8 @@ export interface FollowerLag {
   readonly records: number;
   /** Age of the oldest of them, to within one answer. */
   readonly behindMs: number;
+  /** How long it has owed an answer and sent nothing; 0 when it owes none. */
+  readonly silentMs: number;
 }
 
 /**
@@ -75,6 +77,10 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   #isEnded = false;
   /** It was said that the follower is away. */
   #isAway = false;
+  /** Bytes of frames that were sent on this stream and not granted again. */
+  #owedBytes = 0;
+  /** Since when it owes an answer without having sent anything: for frames, or for the stream itself. */
+  #owedSinceMs: number | undefined;
   #cancelRetry: (() => void) | undefined;
 
   constructor(nodeId: string, options: FollowerLinkOptions) {
@@ -82,8 +88,9 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     this.#options = options;
   }
 
+  /** Nothing is to be told of it: it follows nothing, and is not known to be away. */
   get isIdle(): boolean {
-    return this.#followings.size === 0;
+    return this.#followings.size === 0 && this.#owedSinceMs === undefined;
   }
 
   add(replica: Replica, replicaIndex: number): void {
@@ -119,7 +126,13 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
       records += Math.max(0, length - (match[replicaIndex] ?? 0));
       if (mark !== undefined) behindMs = Math.max(behindMs, nowMs - mark.atMs);
     }
-    return { nodeId: this.#nodeId, records, behindMs: Math.round(behindMs) };
+    const silentMs = Math.round(nowMs - (this.#owedSinceMs ?? nowMs));
+    return { nodeId: this.#nodeId, records, behindMs: Math.round(behindMs), silentMs };
+  }
+
+  #owes(bytes: number): void {
+    this.#owedBytes += bytes;
+    this.#owedSinceMs ??= this.#options.clock.monotonicMs();
   }
 
   #markAt({ stored }: Replica): { length: number; atMs: number } {
@@ -156,6 +169,9 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     }
     this.#creditBytes = 0;
     this.#isBlocked = false;
+    // The first answer grants the window: until then the peer owes it.
+    this.#owedBytes = 0;
+    this.#owes(0);
     this.#stream = this.#client.open(journalReplicaMethods.replicate, this);
     for (const following of this.#followings.values()) {
       following.sentLength = following.replica.state.match[following.replicaIndex] ?? 0;
@@ -166,8 +182,15 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   message(response: ReplicateResponse): void {
     this.#isAway = false;
     this.#creditBytes += response.creditBytes;
+    this.#answered(response.creditBytes);
     for (const result of response.results) this.#take(result);
     this.#schedule();
+  }
+
+  #answered(grantedBytes: number): void {
+    this.#owedBytes = Math.max(0, this.#owedBytes - grantedBytes);
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#owedSinceMs = this.#owedBytes > 0 ? nowMs : undefined;
   }
 
   drain(): void {
@@ -185,6 +208,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
       this.#options.logger.warn(fields, message);
     }
     this.#isAway = true;
+    this.#owes(0);
     this.#retryLater();
   }
 
@@ -200,8 +224,15 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     const { clock, limits } = this.#options;
     this.#cancelRetry = clock.setTimer(limits.replicateRetryMs, () => {
       this.#cancelRetry = undefined;
-      if (this.#followings.size > 0) this.#open();
+      if (this.#followings.size > 0 || this.#isExpected()) this.#open();
+      else this.#owedSinceMs = undefined;
     });
+  }
+
+  /** Whether the peer should be there: then it is tried until it answers, so that it is known when it does. */
+  #isExpected(): boolean {
+    const node = this.#options.placement.catalog.node(this.#nodeId);
+    return node !== undefined && node.state !== NodeState.DOWN;
   }
 
   // Answers.
@@ -284,6 +315,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     }
     if (entries.length === 0) return;
     this.#creditBytes -= bytes;
+    this.#owes(bytes);
     this.#isBlocked = !this.#stream.send({ entries });
     this.#schedule();
   }
@@ -318,6 +350,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
       if (isWanted && isFollowed && stream !== undefined) {
         const entry = this.#entryOf(following, found);
         this.#creditBytes -= entry.frames.length;
+        this.#owes(entry.frames.length);
         if (!stream.send({ entries: [entry] })) this.#isBlocked = true;
       }
     } catch (thrown) {

@@ -98,6 +98,44 @@ describe('replication', () => {
     expect(codeOf(appends.results.get(append.appendId)?.status)).toBe('OK');
   });
 
+  it('tells which peers owe it an answer, and for how long, until they give one', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [silent, well] = set.followers;
+    const appends = set.appends();
+    await appends.offset(entry(1, batchOf(['x'])));
+    await untilEqual(set, silent);
+    await untilEqual(set, well);
+    const told = (name: string): number | undefined =>
+      set.leader.node.followerLags.find(({ nodeId }) => nodeId === name)?.silentMs;
+    await set.clock.advance(1_000);
+    expect([told(silent.name), told(well.name)]).toEqual([0, 0]);
+    await silent.crash();
+    await appends.offset(entry(1, batchOf(['y'])));
+    await untilEqual(set, well);
+    await set.clock.advance(2_000);
+    expect(told(silent.name)).toBeGreaterThanOrEqual(2_000);
+    expect(told(well.name)).toBe(0);
+    // Also when nothing is led any more: or nobody would learn that it is there again.
+    await set.fence(set.leader, 2);
+    await set.clock.advance(1_000);
+    expect(told(silent.name)).toBeGreaterThanOrEqual(3_000);
+    await silent.start();
+    await later(set, () => told(silent.name) === undefined);
+  });
+
+  it('counts no progress as silence: a follower whose disk hangs answers', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [slow] = set.followers;
+    slow.disk.faults.holdSyncs = true;
+    await set.appends().offset(entry(1, batchOf(['x'])));
+    await until(() => set.replica(slow).stored.length === 1);
+    await set.clock.advance(2_000);
+    const lag = set.leader.node.followerLags.find(({ nodeId }) => nodeId === slow.name);
+    expect(lag?.behindMs).toBeGreaterThanOrEqual(2_000);
+    expect(lag?.silentMs).toBe(0);
+    slow.disk.releaseSyncs();
+  });
+
   it('ends with a fence at the followers: the leader steps down, what waits is INDETERMINATE (I5)', async () => {
     await using set = await ReplicaSetFixture.start();
     for (const follower of set.followers) await set.fence(follower, 2);

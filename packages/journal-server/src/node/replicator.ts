@@ -36,7 +36,7 @@ export class Replicator {
     return isBehind;
   }
 
-  /** Of each follower that has something to get from here. */
+  /** Of each follower that has something to get from here, and of each peer that owes an answer. */
   lags(): FollowerLag[] {
     return [...this.#links.values()].filter((link) => !link.isIdle).map((link) => link.lag());
   }

@@ -50,6 +50,8 @@ export interface PlacementConfig {
   readonly leaseMs: number;
   /** How long a journal's sync may be under way before its disk counts as hung. */
   readonly hungSyncMs: number;
+  /** How long a journal may wait for an answer of a peer before the two count as cut from each other. */
+  readonly peerSilentMs: number;
   /** How often leases are looked at. */
   readonly detectEachMs: number;
   /** How often what should be is compared with what is. */
@@ -182,6 +184,8 @@ export class Controller implements AsyncDisposable {
         passEachMs: config.detectEachMs,
         hungSyncMs: config.hungSyncMs,
       },
+      peerSilentMs: config.peerSilentMs,
+      onCut: () => this.#background('seal', () => this.#repair.pass()),
       onSuspected: (node) => this.reportUnreachable(node.nodeId, node.incarnation),
       onUp: (node) => this.#onUp(node),
       onDown: (node) => this.#onDown(node),
@@ -189,7 +193,15 @@ export class Controller implements AsyncDisposable {
     });
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
     const onAttempt = (seconds: number): void => sealSeconds.observe(seconds);
-    this.#sealer = new Sealer({ ledger, orders, clock, logger, onSealed, onAttempt });
+    this.#sealer = new Sealer({
+      ledger,
+      orders,
+      nodes: this.nodes,
+      clock,
+      logger,
+      onSealed,
+      onAttempt,
+    });
     this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
     this.drains = new Drains({
       store,

@@ -13,6 +13,7 @@ import {
   StoredNode,
 } from '@robustmq/rpc';
 import { type DetectorTimes, FailureDetector, type GivenUp } from '../core/failure-detector.ts';
+import { Reachability, type ReachedSegment } from '../core/reachability.ts';
 import type { JournalCandidate } from '../core/replica-choice.ts';
 import { nodeKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
@@ -25,6 +26,8 @@ export interface NodeRegistryOptions {
   readonly logger: Logger;
   /** `passEachMs` is how often {@link NodeRegistry.detect} is called. */
   readonly times: DetectorTimes;
+  /** How long a peer may owe a journal an answer before the two count as cut from each other, in ms. */
+  readonly peerSilentMs: number;
   /** A node has registered, or is back. */
   readonly onUp: (node: Node) => void;
   /** A node's lease has ended, or it begins to leave. */
@@ -32,6 +35,8 @@ export interface NodeRegistryOptions {
   /** It is late: its address should be asked. */
   readonly onSuspected: (node: Node) => void;
   readonly onLeaving: (node: Node) => void;
+  /** Journals were cut from each other: some may lead what they cannot commit. */
+  readonly onCut: () => void;
 }
 
 const probeTimeoutMs = 1_000;
@@ -51,6 +56,7 @@ const answersAsAnother = 'its address answers as another';
 export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
   readonly #detector: FailureDetector;
+  readonly #reach: Reachability;
   #isPaused = false;
   readonly #health = new Map<string, JournalHealth>();
   readonly #probing = new Set<string>();
@@ -60,6 +66,7 @@ export class NodeRegistry {
   constructor(options: NodeRegistryOptions) {
     this.#options = options;
     this.#detector = new FailureDetector(options.times);
+    this.#reach = new Reachability(options.peerSilentMs);
   }
 
   /** Grants every node that was alive its full time: while placement was away it could not renew. */
@@ -88,6 +95,7 @@ export class NodeRegistry {
     this.#sessions.set(node.nodeId, session);
     const isJournal = node.role === NodeRole.JOURNAL;
     this.#detector.registered(node.nodeId, isJournal, isNew, clock.monotonicMs());
+    if (isNew) this.#reach.forget(node.nodeId);
     this.#noteHealth(node.nodeId, request);
     await this.#options.clients.prune();
     const { nodeId, incarnation, address } = node;
@@ -193,8 +201,21 @@ export class NodeRegistry {
   /** A node was removed. */
   forget(nodeId: string): void {
     this.#detector.end(nodeId);
+    this.#reach.forget(nodeId);
     this.#health.delete(nodeId);
     this.#sessions.delete(nodeId);
+  }
+
+  /** Whether two journals are connected, as far as they say. */
+  readonly reaches = (one: string, other: string): boolean => this.#reach.reaches(one, other);
+
+  /** Whether the leader is cut off from so many members that it commits nothing, and another would. */
+  isCutOff(segment: ReachedSegment): boolean {
+    if (this.#reach.isWhole) return false;
+    const { image } = this.#options.ledger;
+    const live = segment.replicaNodeIds.filter((nodeId) => image.liveNode(nodeId) !== undefined);
+    const candidates = this.journalCandidates().map(({ nodeId }) => nodeId);
+    return this.#reach.isCutOff(segment, live, candidates);
   }
 
   /** Last health of each journal. */
@@ -283,7 +304,24 @@ export class NodeRegistry {
   }
 
   #noteHealth(nodeId: string, request: HeartbeatRequest): void {
-    if (request.journalHealth !== undefined) this.#health.set(nodeId, request.journalHealth);
+    const { journalHealth } = request;
+    if (journalHealth === undefined) return;
+    this.#health.set(nodeId, journalHealth);
+    this.#noteReach(nodeId, journalHealth);
+  }
+
+  #noteReach(nodeId: string, { followers, loopLagMs }: JournalHealth): void {
+    const { clock, logger, onCut } = this.#options;
+    this.#reach.lags(nodeId, loopLagMs);
+    const changes = this.#reach.told(nodeId, followers, clock.monotonicMs());
+    let isAnyCut = false;
+    for (const [peer, change] of changes) {
+      if (change === 'cut') {
+        isAnyCut = true;
+        logger.warn({ nodeId, peer }, 'a journal gets no answer from its peer');
+      } else logger.info({ nodeId, peer }, 'a journal gets answers from its peer again');
+    }
+    if (isAnyCut) onCut();
   }
 }
 

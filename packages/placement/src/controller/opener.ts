@@ -178,7 +178,7 @@ export class Opener {
   ): Map<number, Prepared> {
     const { nodes, random, ledger } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
-    const chooser = new ReplicaChooser(candidates, random);
+    const chooser = new ReplicaChooser(candidates, random, nodes.reaches);
     const planned = new Map<number, Prepared>();
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});

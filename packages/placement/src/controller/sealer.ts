@@ -16,7 +16,7 @@ import {
 } from '@robustmq/rpc';
 import { beginSeal, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
 import {
-  decideSeal,
+  decideReachableSeal,
   type FenceReply,
   type SealDecision,
   type SealQuorum,
@@ -25,8 +25,10 @@ import { TokenBucket } from '../core/token-bucket.ts';
 import { decideUnsafeSeal } from '../core/unsafe-seal.ts';
 import { ByNode } from './by-node.ts';
 import { shardOf } from './image.ts';
+import { type FencedSegment, FenceRound } from './fence-round.ts';
 import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
+import type { NodeRegistry } from './node-registry.ts';
 import { sealedChange } from './sealed-change.ts';
 import { SharedAttempts } from './shared-attempts.ts';
 import { Stopwatch } from './stopwatch.ts';
@@ -36,6 +38,7 @@ export interface SealerOptions {
   readonly orders: JournalOrders;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly nodes: Pick<NodeRegistry, 'isCutOff' | 'reaches'>;
   /** Told of each segment that was sealed; `removed` when it was empty. */
   readonly onSealed: (segment: Segment, removed: boolean) => void;
   /** Told how long an attempt took that sealed something. */
@@ -55,10 +58,7 @@ const toldFrom = 100;
 export type SealOutcome = OperatingError | undefined;
 
 /** One attempt to seal one segment. */
-interface Attempt {
-  readonly segment: Segment;
-  readonly replies: FenceReply[];
-}
+type Attempt = FencedSegment;
 
 /**
  * Seals segments without their leader (docs/journal.md 2.7): raise the epoch in the store, fence
@@ -96,8 +96,8 @@ export class Sealer {
   }
 
   /**
-   * Whether the unsealed segment has lost its leader, or too many followers to commit anything: nobody can
-   * append to it any more.
+   * Whether the unsealed segment has lost its leader, or too many followers to commit anything, or its leader
+   * is cut off from them: nobody can append to it any more.
    */
   needsSeal(shard: Shard): boolean {
     const segment = unsealedSegment(shard);
@@ -105,7 +105,10 @@ export class Sealer {
     if (segment.state === SegmentState.SEALING) return true;
     const leader = this.#options.ledger.image.node(segment.leaderNodeId);
     if (leader === undefined || leader.incarnation !== segment.leaderIncarnation) return true;
-    return leader.state === NodeState.DOWN || this.#liveReplicas(segment) < segment.ackQuorum;
+    if (leader.state === NodeState.DOWN || this.#liveReplicas(segment) < segment.ackQuorum) {
+      return true;
+    }
+    return this.#options.nodes.isCutOff(segment);
   }
 
   /** Whether enough replicas can be asked that an attempt may succeed. */
@@ -179,24 +182,27 @@ export class Sealer {
 
   /** S2: every replica that can be reached is fenced and tells what it has. */
   async #fence(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
-    const { ledger, orders } = this.#options;
+    const { ledger, orders, clock } = this.#options;
     const byNode = new ByNode<Attempt>();
     for (const attempt of attempts.values()) {
       for (const nodeId of attempt.segment.replicaNodeIds) {
         if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, attempt);
       }
     }
-    await byNode.forEach(async (nodeId, items) => {
+    const round = new FenceRound(clock, attempts.values());
+    const asking = byNode.forEach(async (nodeId, items) => {
       const asked = items.map(({ segment }) => ({
         segmentId: segment.segmentId,
         epoch: segment.sealEpoch,
       }));
       const answers = await orders.fence(nodeId, asked);
-      answers.forEach((answer, at) => {
-        const reply = replyOf(nodeId, answer);
-        if (reply !== undefined) items[at]?.replies.push(reply);
+      items.forEach((item, at) => {
+        const answer = answers[at];
+        if (answer !== undefined) round.note(item, replyOf(nodeId, answer));
       });
+      round.answered();
     });
+    await round.wait(asking);
   }
 
   /**
@@ -204,12 +210,15 @@ export class Sealer {
    * needs. Their answers take the place of those to the fence; who could not be completed stays short.
    */
   async #copy(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
-    const { ledger, orders } = this.#options;
+    const { ledger, orders, nodes } = this.#options;
     const byNode = new ByNode<{ attempt: Attempt; order: RecoverSegment }>();
     for (const attempt of attempts.values()) {
       const { segment } = attempt;
       const decision = this.#decisionOf(attempt);
       if (decision.kind !== 'copies-needed') continue;
+      const { reaches } = nodes;
+      const isHelped = (nodeId: string): boolean =>
+        decision.full.some((source) => reaches(source, nodeId));
       const order: RecoverSegment = {
         segmentId: segment.segmentId,
         epoch: segment.sealEpoch,
@@ -219,7 +228,8 @@ export class Sealer {
         copy: undefined,
       };
       const wanted = segment.ackQuorum - decision.full.length;
-      for (const nodeId of decision.short.slice(0, wanted)) byNode.add(nodeId, { attempt, order });
+      const helped = decision.short.filter(isHelped).slice(0, wanted);
+      for (const nodeId of helped) byNode.add(nodeId, { attempt, order });
     }
     await byNode.forEach(async (nodeId, items) => {
       const answers = await orders.recover(
@@ -269,7 +279,9 @@ export class Sealer {
   #decisionOf({ segment, replies }: Attempt): SealDecision {
     const endOffsetMin = this.#unsafe.get(segment.shardId);
     const quorum = quorumOf(segment);
-    if (endOffsetMin === undefined) return decideSeal(quorum, replies);
+    if (endOffsetMin === undefined) {
+      return decideReachableSeal(quorum, replies, this.#options.nodes.reaches);
+    }
     return decideUnsafeSeal(quorum, replies, endOffsetMin - segment.baseOffset);
   }
 

@@ -6,7 +6,12 @@ import { newChain } from './chain.ts';
 import { assignOwners, evenOut, type LiveBroker } from './coordinator-assignment.ts';
 import { type JournalCandidate, ReplicaChooser } from './replica-choice.ts';
 import { decideRetention, type RetentionLimits } from './retention-decision.ts';
-import { decideSeal, type FenceReply, type SealQuorum } from './seal-decision.ts';
+import {
+  decideReachableSeal,
+  decideSeal,
+  type FenceReply,
+  type SealQuorum,
+} from './seal-decision.ts';
 import { decideUnsafeSeal } from './unsafe-seal.ts';
 
 const usable = (nodeId: string, length: number, chain = length): FenceReply => ({
@@ -84,6 +89,57 @@ describe('seal decision', () => {
     ],
   ])('%s', (_, quorum, replies, expected) => {
     expect(decideSeal(quorum, replies)).toMatchObject(expected);
+  });
+
+  it.each<[string, SealQuorum, FenceReply[], string[], object]>([
+    [
+      'leaves out the longest log when nobody can copy from it',
+      three,
+      [usable('a', 9), usable('b', 5), usable('c', 5)],
+      ['a>b', 'a>c'],
+      { kind: 'end', length: 5, fullNodeIds: ['b', 'c'] },
+    ],
+    [
+      'asks for copies of the longest of those that are left',
+      three,
+      [usable('a', 9), usable('b', 5), usable('c', 4)],
+      ['a>b', 'a>c'],
+      { kind: 'copies-needed', length: 5, full: ['b'], short: ['c'] },
+    ],
+    [
+      'asks for copies while one can be made',
+      three,
+      [usable('a', 9), usable('b', 5), usable('c', 5)],
+      ['a>b'],
+      { kind: 'copies-needed', length: 9, full: ['a'] },
+    ],
+    [
+      'leaves nothing out that is needed to know the end',
+      three,
+      [usable('a', 9), usable('b', 5)],
+      ['a>b'],
+      { kind: 'copies-needed', length: 9, full: ['a'] },
+    ],
+  ])('where journals are cut off from one another: %s', (_, quorum, replies, cuts, expected) => {
+    const reaches = (one: string, other: string): boolean =>
+      !cuts.includes(`${one}>${other}`) && !cuts.includes(`${other}>${one}`);
+    expect(decideReachableSeal(quorum, replies, reaches)).toMatchObject(expected);
+  });
+
+  it('never ends below what a quorum had durably, whoever answers and is cut off (I1)', () => {
+    const lengths = fc.array(fc.nat(6), { minLength: 5, maxLength: 5 });
+    const answers = fc.subarray([0, 1, 2, 3, 4]);
+    const cuts = fc.array(fc.boolean(), { minLength: 25, maxLength: 25 });
+    fc.assert(
+      fc.property(lengths, answers, cuts, (durable, answering, cut) => {
+        const committed = durable.toSorted((a, b) => b - a)[2] ?? 0;
+        const replies = answering.map((at) => usable(`n${at}`, durable[at] ?? 0, 0));
+        const reaches = (one: string, other: string): boolean =>
+          cut[Number(one.slice(1)) * 5 + Number(other.slice(1))] === false;
+        const decision = decideReachableSeal({ replicas: 5, ackQuorum: 3 }, replies, reaches);
+        if (decision.kind === 'end') expect(decision.length).toBeGreaterThanOrEqual(committed);
+      }),
+    );
   });
 
   it('never ends below what a quorum had durably, whoever answers (I1)', () => {
@@ -211,6 +267,41 @@ describe('replica choice', () => {
         }
       }),
     );
+  });
+
+  describe('while journals are cut off from one another', () => {
+    const cut = (...pairs: string[]) => {
+      const all = ['a', 'b', 'c', 'd'].map((name) => journal(name, { zone: name }));
+      return (count: number, wanted: number) =>
+        Array.from({ length: 20 }, (_, seed) =>
+          new ReplicaChooser(
+            all.slice(0, count),
+            seededRandom(seed),
+            (one, other) => !pairs.includes(one + other) && !pairs.includes(other + one),
+          ).choose(wanted),
+        );
+    };
+
+    it('lets only those lead that reach a quorum', () => {
+      for (const set of cut('ab', 'ac')(3, 3)) {
+        expect(set?.replicaNodeIds).toHaveLength(3);
+        expect(set?.leaderNodeId).not.toBe('a');
+      }
+    });
+
+    it('takes a spare instead of one that is cut off', () => {
+      for (const set of cut('ab', 'ac', 'ad')(4, 3)) expect(set?.replicaNodeIds).not.toContain('a');
+    });
+
+    it('takes members of one side while it can', () => {
+      for (const set of cut('ac', 'ad', 'bc', 'bd')(4, 2)) {
+        expect(['ab', 'cd']).toContain(set?.replicaNodeIds.toSorted().join(''));
+      }
+    });
+
+    it('gives a set also when nobody reaches anybody', () => {
+      for (const set of cut('ab', 'ac', 'bc')(3, 3)) expect(set?.replicaNodeIds).toHaveLength(3);
+    });
   });
 
   it('spreads over zones first', () => {

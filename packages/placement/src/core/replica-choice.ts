@@ -15,6 +15,9 @@ export interface JournalCandidate {
   readonly openReplicas: number;
 }
 
+/** Whether two journals are connected, by their ids. */
+export type Reaches = (one: string, other: string) => boolean;
+
 interface Load {
   readonly journal: JournalCandidate;
   /** Share of the largest free space among the candidates: 0.05 to 1. */
@@ -29,15 +32,23 @@ const weightMin = 0.05;
 /**
  * Chooses replica sets for a batch of segments: first journals in zones that have none yet, among those
  * the one with the fewest open replicas for its free space; of the chosen ones, the one that leads the
- * fewest leads. So a journal that was added, which has nothing, is in every new segment until it has its
+ * fewest leads. Who is cut off from the others comes last, and leads only if nobody else can. So a journal that was added, which has nothing, is in every new segment until it has its
  * share. It counts what it has given, so that a batch is spread, too.
  */
 export class ReplicaChooser {
   readonly #loads: Load[];
   readonly #random: Random;
+  readonly #reaches: Reaches;
+  /** Those that are cut off from at least half of the others. */
+  readonly #isolated: ReadonlySet<Load>;
 
   /** @param candidates live journals that are neither draining nor read-only. */
-  constructor(candidates: readonly JournalCandidate[], random: Random) {
+  constructor(
+    candidates: readonly JournalCandidate[],
+    random: Random,
+    reaches: Reaches = () => true,
+  ) {
+    this.#reaches = reaches;
     const largest = Math.max(1, ...candidates.map((journal) => journal.freeBytes ?? 0));
     this.#random = random;
     this.#loads = candidates.map((journal) => ({
@@ -46,6 +57,9 @@ export class ReplicaChooser {
       led: journal.ledSegments,
       replicas: journal.openReplicas,
     }));
+    this.#isolated = new Set(
+      this.#loads.filter((load) => 2 * this.#reachedBy(load, this.#loads) <= candidates.length),
+    );
   }
 
   /**
@@ -60,7 +74,9 @@ export class ReplicaChooser {
       const next = this.#lightest(this.#eligible(chosen), (load) => load.replicas);
       chosen.push(next);
     }
-    const leader = this.#lightest(chosen, (load) => load.led);
+    const ackQuorum = Math.max(Math.floor(size / 2) + 1, atLeast);
+    const able = chosen.filter((load) => this.#reachedBy(load, chosen) >= ackQuorum);
+    const leader = this.#lightest(able.length > 0 ? able : chosen, (load) => load.led);
     for (const load of chosen) load.replicas++;
     leader.led++;
     const followers = chosen.filter((load) => load !== leader);
@@ -68,16 +84,36 @@ export class ReplicaChooser {
       leaderNodeId: leader.journal.nodeId,
       leaderIncarnation: leader.journal.incarnation,
       replicaNodeIds: [leader, ...followers].map((load) => load.journal.nodeId),
-      ackQuorum: Math.max(Math.floor(size / 2) + 1, atLeast),
+      ackQuorum,
     };
   }
 
-  /** What is not chosen yet; only zones without a replica as long as there are any. */
+  /**
+   * What is not chosen yet: of those that are connected to the chosen ones as long as there are any, those
+   * in zones without a replica.
+   */
   #eligible(chosen: readonly Load[]): Load[] {
-    const rest = this.#loads.filter((load) => !chosen.includes(load));
+    const rest = this.#connected(
+      this.#loads.filter((load) => !chosen.includes(load)),
+      chosen,
+    );
     const zones = new Set(chosen.map((load) => load.journal.zone).filter((zone) => zone !== ''));
     const elsewhere = rest.filter((load) => !zones.has(load.journal.zone));
     return elsewhere.length > 0 ? elsewhere : rest;
+  }
+
+  #connected(loads: Load[], chosen: readonly Load[]): Load[] {
+    const near = loads.filter((load) => this.#reachedBy(load, chosen) === chosen.length);
+    const well = near.filter((load) => !this.#isolated.has(load));
+    if (well.length > 0) return well;
+    return near.length > 0 ? near : loads;
+  }
+
+  /** How many of these a journal is connected to, itself included if it is one of them. */
+  #reachedBy({ journal: { nodeId } }: Load, loads: readonly Load[]): number {
+    return loads.filter(
+      ({ journal }) => journal.nodeId === nodeId || this.#reaches(nodeId, journal.nodeId),
+    ).length;
   }
 
   /** The one with the least for its weight; among equals a random one. */

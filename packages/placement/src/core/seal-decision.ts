@@ -86,3 +86,24 @@ export function decideSeal(quorum: SealQuorum, replies: readonly FenceReply[]): 
   const { sizeBytes, maxTimestampMs } = longest;
   return { kind: 'end', length, fullNodeIds, sizeBytes, maxTimestampMs };
 }
+
+/**
+ * The same where journals are cut off from one another: as long as nobody can give the copies that the
+ * longest log asks for, it is left out, if enough answers are left. Any R - AQ + 1 of them decide, so only
+ * records that were never committed can be cut by that.
+ */
+export function decideReachableSeal(
+  quorum: SealQuorum,
+  replies: readonly FenceReply[],
+  reaches: (one: string, other: string) => boolean,
+): SealDecision {
+  const decision = decideSeal(quorum, replies);
+  if (decision.kind !== 'copies-needed') return decision;
+  const { full, short } = decision;
+  const helped = short.filter((nodeId) => full.some((source) => reaches(source, nodeId)));
+  const wanted = Math.min(quorum.ackQuorum, full.length + short.length);
+  if (full.length + helped.length >= wanted) return decision;
+  const rest = replies.filter(({ nodeId }) => !full.includes(nodeId));
+  const without = decideReachableSeal(quorum, rest, reaches);
+  return without.kind === 'too-few' ? decision : without;
+}

@@ -58,6 +58,8 @@ export interface FollowerLag {
   records: number;
   /** Age of the oldest of them, in ms. */
   behindMs: number;
+  /** How long it has owed an answer and sent nothing, in ms; 0 when it owes none. */
+  silentMs: number;
 }
 
 /** A kind of coordinator that a broker can run. */
@@ -694,7 +696,7 @@ export const JournalHealth: MessageFns<JournalHealth> = {
 };
 
 function createBaseFollowerLag(): FollowerLag {
-  return { nodeId: "", records: 0, behindMs: 0 };
+  return { nodeId: "", records: 0, behindMs: 0, silentMs: 0 };
 }
 
 export const FollowerLag: MessageFns<FollowerLag> = {
@@ -707,6 +709,9 @@ export const FollowerLag: MessageFns<FollowerLag> = {
     }
     if (message.behindMs !== 0) {
       writer.uint32(24).uint32(message.behindMs);
+    }
+    if (message.silentMs !== 0) {
+      writer.uint32(32).uint32(message.silentMs);
     }
     return writer;
   },
@@ -748,6 +753,14 @@ export const FollowerLag: MessageFns<FollowerLag> = {
             message.behindMs = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.silentMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -768,6 +781,7 @@ export const FollowerLag: MessageFns<FollowerLag> = {
     message.nodeId = object.nodeId ?? "";
     message.records = object.records ?? 0;
     message.behindMs = object.behindMs ?? 0;
+    message.silentMs = object.silentMs ?? 0;
     return message;
   },
 };

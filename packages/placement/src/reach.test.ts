@@ -1,0 +1,91 @@
+import type { FakeJournal } from '@robustmq/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chainOf, Cluster } from './cluster.fixture.ts';
+
+describe('journals that are cut off from one another and heard here', () => {
+  let cluster: Cluster;
+  let shardId: number;
+  beforeEach(async () => {
+    cluster = await Cluster.start();
+    for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name);
+    [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+  });
+  afterEach(() => cluster[Symbol.asyncDispose]());
+
+  const openSegment = async () => (await cluster.client.openSegments(shardId)).segments.at(-1);
+  const named = (nodeId: string | undefined): FakeJournal => {
+    const journal = cluster.journals.find((one) => one.nodeId === nodeId);
+    if (journal === undefined) throw new Error(`${nodeId} is there`);
+    return journal;
+  };
+  /** One record that only the leader has; another one that all have. */
+  async function written(): Promise<{ leader: FakeJournal; followers: FakeJournal[] }> {
+    const segment = await openSegment();
+    const leader = named(segment?.leaderNodeId);
+    for (const { replicas } of cluster.journals) {
+      for (const replica of replicas.values()) replica.length = 1;
+    }
+    leader.append(shardId, 1);
+    return { leader, followers: cluster.journals.filter((one) => one !== leader) };
+  }
+  type Silence = readonly [journal: FakeJournal, peers: readonly FakeJournal[]];
+  /** Heartbeats of journals whose peers owe them answers for `ms` in the end. */
+  async function tell(silences: readonly Silence[], ms = 2_000): Promise<void> {
+    for (let silentMs = 500; silentMs <= ms; silentMs += 500) {
+      for (const [journal, peers] of silences) {
+        const followers = peers.map(({ nodeId }) => {
+          return { nodeId, records: 1, behindMs: silentMs, silentMs };
+        });
+        journal.registration?.update({ ...journal.health, followers });
+      }
+      await cluster.settle(500);
+    }
+  }
+
+  it('a leader that gets no answers is sealed without what only it has, and another leads', async () => {
+    const { leader, followers } = await written();
+    await tell([[leader, followers]]);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+    expect([...leader.replicas.values()][0]?.role).toBe('closed');
+    const next = await openSegment();
+    expect(next?.leaderNodeId).not.toBe(leader.nodeId);
+    expect(next?.replicaNodeIds).toHaveLength(3);
+    // It is not moved on while the cut lasts.
+    await tell([[leader, followers]], 5_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1 1-open');
+  });
+
+  it('so is one whose followers say so', async () => {
+    const { leader, followers } = await written();
+    await tell(followers.map((follower) => [follower, [leader]]));
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+  });
+
+  it('one silent follower moves nothing', async () => {
+    const { leader, followers } = await written();
+    await tell([[leader, followers.slice(1)]], 5_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+  });
+
+  it('nothing moves while nobody could do better', async () => {
+    const { leader, followers } = await written();
+    const [first, second] = followers;
+    if (first === undefined || second === undefined) throw new Error('there are two');
+    const silences: Silence[] = [
+      [first, [second]],
+      [leader, followers],
+    ];
+    await tell(silences, 5_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+  });
+
+  it('a journal that hangs while its segment is fenced holds the seal up no longer than the others need', async () => {
+    const { leader, followers } = await written();
+    leader.onOrder = (order) =>
+      order === 'fence' ? new Promise<void>(() => undefined) : undefined;
+    await tell([[leader, followers]], 1_000);
+    await cluster.settle(1_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+  });
+});
