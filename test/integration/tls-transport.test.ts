@@ -234,6 +234,7 @@ const expected: Record<TierRole, string[]> = {
     'PlacementNode/ListSegments',
     ...logCalls,
     'JournalAdmin/DescribeReplicas',
+    'JournalAdmin/Scrub',
   ],
 };
 

@@ -37,7 +37,9 @@ it('are told in words, with what to do; not of one that is down', () => {
     { nodeId: 'j3', records: 900, behindMs: 9_000 },
   ];
   expect(problems({ damagedReplicas: 2, syncP99Ms: 120, followers })).toEqual({
-    problems: ['j1: 2 replicas damaged, which are read elsewhere; look at its disk'],
+    problems: [
+      'j1: 2 replicas damaged, read elsewhere until made anew; its log says which bytes: look at its disk',
+    ],
     slow: [
       'j1: its disk syncs slowly, p99 120 ms, and acknowledgements wait for it; see what else uses the disk',
       'j2 is 4.2 s and 700 records behind j1, which leads; look at its disk and the network between them',

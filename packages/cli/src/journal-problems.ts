@@ -25,7 +25,9 @@ export function journalProblems({ nodes, journalHealth }: DescribeClusterRespons
     const { damagedReplicas, syncP99Ms, followers } = health;
     if (damagedReplicas > 0) {
       const count = damagedReplicas === 1 ? '1 replica' : `${damagedReplicas} replicas`;
-      problems.push(`${nodeId}: ${count} damaged, which are read elsewhere; look at its disk`);
+      problems.push(
+        `${nodeId}: ${count} damaged, read elsewhere until made anew; its log says which bytes: look at its disk`,
+      );
     }
     if (syncP99Ms >= slowSyncMs) {
       slow.push(

@@ -8,6 +8,7 @@ import { runDev } from './commands/dev.ts';
 import { drainJournal, removeJournal } from './commands/journal-removal.ts';
 import { listJournals } from './commands/journal.ts';
 import { runRebuild } from './commands/rebuild.ts';
+import { scrubJournals } from './commands/scrub.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
 import { describeShards, sealShard } from './commands/shard.ts';
 import { runStart } from './commands/start.ts';
@@ -107,6 +108,11 @@ function journalCommands(root: Command): void {
     .argument('<node>')
     .option('--yes', 'do not ask')
     .action(withOptions('admin', removeJournal));
+  admin(journal, 'scrub', 'have the sealed replicas read again now, and show what is damaged')
+    .option('--node <node>', 'of this journal alone (default: of all that are up)')
+    .option('--no-wait', 'only give the order')
+    .option('--no-begin', 'only show how far it is')
+    .action(withOptions('admin', scrubJournals));
 }
 
 function rebuildCommand(root: Command): void {

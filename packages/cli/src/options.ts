@@ -189,6 +189,20 @@ export const optionTable = {
     default: '512MiB',
     help: 'most bytes that wait in memory for their segment files',
   },
+  'scrub-period-hours': {
+    roles: ['start', 'journal', 'dev'],
+    value: 'HOURS',
+    schema: count,
+    default: '168',
+    help: 'each sealed replica is read again within so long, to find damage on the disk',
+  },
+  'scrub-bytes-per-second': {
+    roles: ['start', 'journal', 'dev'],
+    value: 'BYTES',
+    schema: bytes.refine((value) => value > 0, 'must be more than 0'),
+    default: '16MiB',
+    help: 'most bytes that are read again in a second',
+  },
   'shutdown-timeout-ms': {
     roles: ['start', 'broker', 'journal', 'placement'],
     value: 'MS',

@@ -58,6 +58,16 @@ const counters: readonly Named[] = [
     help: 'Bytes written to segment files',
     value: ({ storage }) => storage.stats.segmentBytesWritten,
   },
+  {
+    name: 'damages_found_total',
+    help: 'Replicas that were found damaged since the start',
+    value: ({ storage }) => storage.damages.count,
+  },
+  {
+    name: 'scrubbed_bytes_total',
+    help: 'Bytes of sealed replicas that were read again to see whether they are intact',
+    value: ({ storage }) => storage.scrub.bytesTotal,
+  },
 ];
 
 const gauges: readonly Named[] = [
@@ -95,6 +105,17 @@ const gauges: readonly Named[] = [
     name: 'damaged_replicas',
     help: 'Replicas that fail their checksums',
     value: ({ damagedReplicas }) => damagedReplicas,
+  },
+  {
+    name: 'scrub_left_bytes',
+    help: 'Bytes that the scrub which runs has still to read',
+    value: ({ storage: { scrub } }) =>
+      scrub.isRunning ? Math.max(0, scrub.bytes - scrub.bytesRead) : 0,
+  },
+  {
+    name: 'scrub_completed_timestamp_seconds',
+    help: 'When all sealed replicas had been read again last, since 1970; 0 when never',
+    value: ({ storage }) => storage.scrub.completedMs / SECOND_MS,
   },
   {
     name: 'in_flight_bytes',

@@ -49,6 +49,9 @@ export interface JournalServerOptions {
   /** Free bytes below which appends are refused. */
   readonly diskReserveBytes?: number;
   readonly unflushedBytesMax?: number;
+  /** Each sealed replica is read again within so long, and at most so many bytes of them in a second. */
+  readonly scrubPeriodMs?: number;
+  readonly scrubBytesPerSecondMax?: number;
   readonly limits?: Partial<JournalLimits>;
   /** Bounds of the storage beside those above. */
   readonly storageLimits?: Partial<StorageLimits>;
@@ -107,11 +110,14 @@ export async function startJournal(options: JournalServerOptions): Promise<Journ
 
 function storageLimits(options: JournalServerOptions): Partial<StorageLimits> {
   const { walFileBytes, diskReserveBytes, unflushedBytesMax } = options;
+  const { scrubPeriodMs, scrubBytesPerSecondMax } = options;
   return {
     ...options.storageLimits,
     ...(walFileBytes !== undefined && { walFileBytes }),
     ...(diskReserveBytes !== undefined && { reserveBytes: diskReserveBytes }),
     ...(unflushedBytesMax !== undefined && { unflushedBytesMax }),
+    ...(scrubPeriodMs !== undefined && { scrubPeriodMs }),
+    ...(scrubBytesPerSecondMax !== undefined && { scrubBytesPerSecondMax }),
   };
 }
 
@@ -243,6 +249,7 @@ class RunningJournal implements JournalServer {
 
   #health(): JournalHealth {
     const { syncAgeMs, freeBytes, readOnly, unflushedBytes } = this.#storage.stats;
+    const { isRunning, bytes, bytesRead } = this.#storage.scrub;
     return {
       loopLagMs: this.#lag.takeMs(),
       syncAgeMs: Math.round(syncAgeMs),
@@ -252,6 +259,9 @@ class RunningJournal implements JournalServer {
       unflushedBytes,
       replicas: this.#node.replicaCount,
       damagedReplicas: this.#node.damagedReplicas,
+      damagesFound: this.#storage.damages.count,
+      scrubBytes: isRunning ? bytes : 0,
+      scrubBytesRead: isRunning ? bytesRead : 0,
       syncP99Ms: this.#syncTimes.p99Ms,
       followers: [...this.#node.followerLags],
     };

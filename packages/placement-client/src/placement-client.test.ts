@@ -304,6 +304,9 @@ describe('placement client', () => {
         unflushedBytes: 0,
         replicas: 0,
         damagedReplicas: 0,
+        damagesFound: 0,
+        scrubBytes: 0,
+        scrubBytesRead: 0,
         syncP99Ms: 0,
         followers: [],
       });

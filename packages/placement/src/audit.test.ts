@@ -107,6 +107,25 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(replica(damaged, segment)).toMatchObject({ damaged: true });
   });
 
+  it('learns of damage that a journal finds while it runs', async () => {
+    const segment = await roll(3);
+    const [, follower = ''] = segment.replicaNodeIds;
+    await cluster.settle(3_000);
+    const health = (damagesFound: number): void => {
+      journal(follower).registration?.update({ ...journal(follower).health, damagesFound });
+    };
+    health(0);
+    await cluster.settle(2_000);
+    Object.assign(replica(follower, segment) ?? {}, { damaged: true });
+    await cluster.settle(5_000);
+    expect((await first()).fullNodeIds).toContain(follower);
+    health(1);
+    await cluster.settle(5_000);
+    expect((await first()).fullNodeIds).not.toContain(follower);
+    expect((await first()).fullNodeIds).toHaveLength(2);
+    expect(await metric('segments_to_repair')).toBe(1);
+  });
+
   it('does not count what a journal says that differs from the others', async () => {
     const segment = await roll(2);
     const [, , other = ''] = segment.replicaNodeIds;

@@ -49,6 +49,8 @@ export {
   DeleteRequest,
   DescribeReplicasRequest,
   DescribeReplicasResponse,
+  ScrubRequest,
+  ScrubResponse,
   ExportProducersRequest,
   ExportProducersResponse,
   FenceRequest,

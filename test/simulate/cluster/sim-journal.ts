@@ -18,6 +18,7 @@ const storageLimits = {
   recentBytesMax: 32 * KIB,
   slabBytes: 8 * KIB,
   reserveBytes: 0,
+  scrubPeriodMs: 5_000,
 };
 const limits = { sweepEachMs: 500, rollRetryMs: 1_000, snapshotEachBytes: 4 * KIB };
 const diskBytes = 16 * 1024 * KIB;

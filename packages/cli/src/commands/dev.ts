@@ -69,9 +69,15 @@ async function startAll(
 }
 
 function journals(options: Options): DevRole[] {
-  const given = (['wal-file-bytes', 'disk-reserve-bytes', 'unflushed-bytes-max'] as const).flatMap(
-    (name) => (options[name] === undefined ? [] : [`--${name}`, String(options[name])]),
-  );
+  const given = (
+    [
+      'wal-file-bytes',
+      'disk-reserve-bytes',
+      'unflushed-bytes-max',
+      'scrub-period-hours',
+      'scrub-bytes-per-second',
+    ] as const
+  ).flatMap((name) => (options[name] === undefined ? [] : [`--${name}`, String(options[name])]));
   return ['journal-1', 'journal-2', 'journal-3'].map((name) => {
     const dataDir = join(required(options, 'data-dir'), name);
     return { name, args: ['journal', '--node-id', name, '--data-dir', dataDir, ...given] };

@@ -21,6 +21,8 @@ import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
 import { TlsRenewal } from '../tls-renewal.ts';
 
+const hourMs = 3_600_000;
+
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
   refuseUnbuilt(options);
@@ -120,6 +122,8 @@ export function journalOptions(options: Options): {
   walFileBytes: number;
   diskReserveBytes?: number;
   unflushedBytesMax: number;
+  scrubPeriodMs: number;
+  scrubBytesPerSecondMax: number;
 } {
   const reserve = options['disk-reserve-bytes'];
   return {
@@ -127,6 +131,8 @@ export function journalOptions(options: Options): {
     walFileBytes: required(options, 'wal-file-bytes'),
     ...(reserve === undefined ? {} : { diskReserveBytes: reserve }),
     unflushedBytesMax: required(options, 'unflushed-bytes-max'),
+    scrubPeriodMs: required(options, 'scrub-period-hours') * hourMs,
+    scrubBytesPerSecondMax: required(options, 'scrub-bytes-per-second'),
   };
 }
 

@@ -107,7 +107,13 @@ function journalText(health: JournalHealth | undefined): string {
     `${bytesText(health.freeBytes)} free`,
     `${bytesText(health.unflushedBytes)} unflushed`,
     ...(health.readOnly ? ['READ ONLY'] : []),
+    ...(health.scrubBytes > 0 ? [scrubText(health)] : []),
   ].join(', ');
+}
+
+/** How much of its sealed replicas it has read again. */
+function scrubText({ scrubBytes, scrubBytesRead }: JournalHealth): string {
+  return `scrub ${Math.min(100, Math.floor((scrubBytesRead * 100) / scrubBytes))} %`;
 }
 
 /** Age of a sync that is under way from which a disk is said to hang: placement takes it for that, too. */

@@ -27,6 +27,7 @@ import { ReadStream } from './read-stream.ts';
 import { recoverSegments } from './recover-order.ts';
 import { describeReplicas } from './replica-summary.ts';
 import { ReplicateStream } from './replicate-stream.ts';
+import { scrubState } from './scrub-query.ts';
 import { deleteReplicas, sealReplicas } from './seal-order.ts';
 import { TailStream } from './tail-stream.ts';
 
@@ -38,6 +39,7 @@ export function registerJournal(registry: ServiceRegistry, node: JournalNode): v
   registry.unary(journalAdminMethods.describeReplicas, (request) =>
     describeReplicas(node, request),
   );
+  registry.unary(journalAdminMethods.scrub, (request) => scrubState(node.storage, request));
 }
 
 function registerForBrokers(registry: ServiceRegistry, node: JournalNode): void {

@@ -10,6 +10,7 @@ import {
 import type { CatalogFile } from './catalog-file.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import { Damages } from './damages.ts';
 import type { Flusher } from './flusher.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
@@ -20,7 +21,10 @@ import { Replica } from './replica.ts';
 import { noteFrame } from './replica-change.ts';
 import { type ReadRange, ReplicaReader, throwIfDamaged } from './replica-reader.ts';
 import { Sealer } from './sealer.ts';
-import type { SegmentReader } from './segment-reader.ts';
+import { Scrubber } from './scrub/scrubber.ts';
+import type { ScrubProgress } from './scrub/scrub-progress.ts';
+import { segmentPath } from './segment-file.ts';
+import type { Damage, SegmentReader } from './segment-reader.ts';
 import type { SlabPool } from './slab.ts';
 import type { Space } from './space.ts';
 import type {
@@ -65,6 +69,7 @@ export class FileStorage implements JournalStorage {
   readonly diskUuid: string;
   readonly incarnation: Incarnation;
   readonly stats: StorageStats;
+  readonly damages = new Damages();
   readonly catalog: CatalogFile;
   onDurable: (replicas: readonly StoredReplica[]) => void = () => {};
 
@@ -77,6 +82,7 @@ export class FileStorage implements JournalStorage {
   readonly #removals: Removals;
   readonly #sealer: Sealer;
   readonly #relief: Relief;
+  readonly #scrubber: Scrubber;
   #fatal: Error | undefined;
   #isClosing = false;
 
@@ -141,7 +147,16 @@ export class FileStorage implements JournalStorage {
     parts.hooks.onFatal = (error) => this.#die(error);
     parts.hooks.onShortage = () => this.#relief.emptyLog();
     parts.hooks.onIndexed = (replica) => this.#sealer.settle(replica);
-    parts.hooks.onDamage = (replica, reason) => this.#noteDamage(replica, reason);
+    parts.hooks.onDamage = (replica, damage) => this.#noteDamage(replica, damage);
+    this.#scrubber = new Scrubber({
+      ...options,
+      limits,
+      reader: parts.reader,
+      replicas: this.#replicas,
+      syncAgeMs: () => this.stats.syncAgeMs,
+      onDamage: (replica, damage) => this.#noteDamage(replica, damage),
+      onFatal,
+    });
   }
 
   /** Opens the log for writing; afterwards the storage can be used. */
@@ -160,6 +175,16 @@ export class FileStorage implements JournalStorage {
     if (recovered.replay.hasFindings) await this.#relief.checkpoint();
     this.#files.prepare();
     this.#removals.reportUnknown((id) => this.#replicas.has(id));
+    this.#scrubber.start();
+  }
+
+  get scrub(): ScrubProgress {
+    return this.#scrubber.progress;
+  }
+
+  beginScrub(): void {
+    this.#checkAlive();
+    this.#scrubber.order();
   }
 
   get clusterId(): string {
@@ -338,14 +363,16 @@ export class FileStorage implements JournalStorage {
     return replica.durableBytes - replica.written.bytes >= this.#parts.limits.flushBytes;
   }
 
-  #noteDamage(replica: Replica, reason: string): void {
+  #noteDamage(replica: Replica, damage: Damage): void {
     if (replica.damaged) return;
     replica.damaged = true;
     const segment = replica.manifest.segmentId;
+    const file = segmentPath(segment);
     this.#parts.options.logger.error(
-      { segment, reason },
+      { segment, file, ...damage },
       'replica damaged: another one has to serve',
     );
+    this.damages.note({ segmentId: segment, file, ...damage });
     if (!replica.isDeleted) this.#writer.control(recordType.damaged, replica, EMPTY);
   }
 
@@ -367,6 +394,7 @@ export class FileStorage implements JournalStorage {
     if (this.#fatal !== undefined) return;
     this.#fatal = error;
     this.#writer.stop();
+    this.#scrubber.halt();
     this.#parts.space.stop();
     this.#parts.options.onFatal(error);
   }
@@ -375,6 +403,7 @@ export class FileStorage implements JournalStorage {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosing) return;
     const { space, flusher, reader, unlock } = this.#parts;
+    await this.#scrubber.stop();
     if (this.#fatal === undefined) await this.sync();
     this.#isClosing = true;
     space.stop();

@@ -122,7 +122,7 @@ function makeParts(
     disk,
     openFilesMax: limits.openFilesMax,
     readsAtOnceMax: limits.readsAtOnceMax,
-    onDamage: (replica, reason) => hooks.onDamage(replica, reason),
+    onDamage: (replica, damage) => hooks.onDamage(replica, damage),
     onIndexed: (replica) => hooks.onIndexed(replica),
   });
   const flusher = new Flusher({

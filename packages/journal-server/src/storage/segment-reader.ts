@@ -34,12 +34,20 @@ export interface FramePlace {
   readonly chain?: number | undefined;
 }
 
+/** Why a replica cannot be used, and which bytes of its file. */
+export interface Damage {
+  readonly reason: string;
+  readonly fromByte: number;
+  /** Behind the broken frame; behind all frames when its length is not known. */
+  readonly toByte: number;
+}
+
 export interface SegmentReaderOptions {
   readonly disk: Disk;
   readonly openFilesMax: number;
   readonly readsAtOnceMax: number;
   /** A checksum failed below what was written: the replica is unusable from now on. */
-  readonly onDamage: (replica: Replica, reason: string) => void;
+  readonly onDamage: (replica: Replica, damage: Damage) => void;
   /** A file without a footer was read through: the index could be put behind it. */
   readonly onIndexed: (replica: Replica) => void;
 }
@@ -82,7 +90,8 @@ export class SegmentReader {
       if (replica.isDeleted) throw unknownReplica(replica);
       if (!isBroken(error)) throw error;
       const reason = error.message;
-      this.#options.onDamage(replica, reason);
+      const [fromByte, toByte] = error instanceof BrokenFrame ? error.range : [from.position, end];
+      this.#options.onDamage(replica, { reason, fromByte, toByte });
       throw new OperatingError(
         'DAMAGED',
         `segment ${replica.manifest.segmentId} cannot be read on this node (${reason}); read it from another replica`,
@@ -109,7 +118,19 @@ export class SegmentReader {
     if (!replica.hasFooter) return undefined;
     const path = segmentPath(replica.manifest.segmentId);
     const footer = await this.#files.use(path, (file) => readFooter(file, replica.sizeBytes));
+    // Whoever reads the file through gives it a new one.
+    if (footer === undefined) replica.hasFooter = false;
     return footer?.index;
+  }
+
+  /** Whether the footer can be read; one that cannot is derived from the frames again, and written. */
+  async checkFooter(replica: Replica): Promise<boolean> {
+    if (!replica.hasFooter) return true;
+    const hadIndex = replica.index !== undefined;
+    if ((await this.#fromFooter(replica)) !== undefined) return true;
+    await this.index(replica);
+    if (hadIndex) this.#options.onIndexed(replica);
+    return false;
   }
 
   async #fromFrames(replica: Replica): Promise<SparseIndex> {
@@ -162,6 +183,13 @@ export class SegmentReader {
 /** Why a frame in a file cannot be used. */
 class BrokenFrame extends Error {
   override readonly name = 'BrokenFrame';
+  /** From which byte, and behind which. */
+  readonly range: readonly [number, number];
+
+  constructor(message: string, range: readonly [number, number]) {
+    super(message);
+    this.range = range;
+  }
 }
 
 /** Whether the data itself is bad or gone, unlike, say, a lack of file descriptors. */
@@ -205,7 +233,10 @@ class FileWalk implements FileFrame {
     while (position < this.#end) {
       const chunk = Buffer.allocUnsafeSlow(Math.min(wanted, this.#end - position));
       const got = await this.#file.read(chunk, position);
-      if (got < chunk.length) throw new BrokenFrame(`the file ends at byte ${position + got}`);
+      if (got < chunk.length) {
+        const fileEnd = position + got;
+        throw new BrokenFrame(`the file ends at byte ${fileEnd}`, [fileEnd, this.#end]);
+      }
       this.#cursor.reset(chunk);
       let used = 0;
       for (;;) {
@@ -233,9 +264,9 @@ class FileWalk implements FileFrame {
   #take(position: number, previousChain: number | undefined): void {
     const cursor = this.#cursor;
     const fault = cursor.verify(previousChain);
-    if (fault !== undefined) this.#fail(position, fault);
-    this.position = position;
     this.bytes = cursor.end - cursor.position;
+    if (fault !== undefined) this.#fail(position, fault, position + this.bytes);
+    this.position = position;
     this.chain = cursor.chain;
     this.isSnapshot = cursor.kind !== 'batch';
     if (this.isSnapshot) {
@@ -248,12 +279,13 @@ class FileWalk implements FileFrame {
     const base = this.#replica.baseOffset;
     assert(base !== undefined, 'a replica with batches has a base offset');
     if (cursor.baseOffset - base !== this.index) {
-      this.#fail(position, `it begins at offset ${cursor.baseOffset}`);
+      const end = position + this.bytes;
+      this.#fail(position, `it begins at offset ${cursor.baseOffset}`, end);
     }
   }
 
-  #fail(position: number, reason: string): never {
-    throw new BrokenFrame(`the frame at byte ${position} is broken: ${reason}`);
+  #fail(position: number, reason: string, end = this.#end): never {
+    throw new BrokenFrame(`the frame at byte ${position} is broken: ${reason}`, [position, end]);
   }
 }
 

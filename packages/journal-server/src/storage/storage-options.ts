@@ -40,6 +40,10 @@ export interface StorageLimits {
   readonly openFilesMax: number;
   /** Reads of segment files at once; fewer than the threads that the log's syncs share with them. */
   readonly readsAtOnceMax: number;
+  /** Each sealed replica is read again within so long. */
+  readonly scrubPeriodMs: number;
+  /** At most so many bytes of them in a second. */
+  readonly scrubBytesPerSecondMax: number;
 }
 
 export const defaultStorageLimits: StorageLimits = {
@@ -52,4 +56,6 @@ export const defaultStorageLimits: StorageLimits = {
   reserveBytes: undefined,
   openFilesMax: 1024,
   readsAtOnceMax: 4,
+  scrubPeriodMs: 7 * 24 * 3_600_000,
+  scrubBytesPerSecondMax: 16 * MIB,
 };

@@ -1,5 +1,7 @@
 import type { Epoch, Incarnation, NodeId, Offset, SegmentId, ShardId } from '@robustmq/core';
 import type { CatalogFile } from './catalog-file.ts';
+import type { Damages } from './damages.ts';
+import type { ScrubProgress } from './scrub/scrub-progress.ts';
 
 /** What a replica is, fixed when it is created (docs/journal.md, section 2.1). */
 export interface ReplicaManifest {
@@ -152,6 +154,13 @@ export interface JournalStorage extends AsyncDisposable {
 
   /** Resolves when everything accepted is durable. */
   sync(): Promise<void>;
+
+  /** What failed its checks since the start. */
+  readonly damages: Damages;
+  /** How far sealed replicas were read again: each within `scrubPeriodMs`. */
+  readonly scrub: ScrubProgress;
+  /** Begins to read all of them now, as fast as may be, unless it does so already. */
+  beginScrub(): void;
 
   readonly stats: StorageStats;
 }

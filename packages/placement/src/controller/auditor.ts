@@ -13,7 +13,7 @@ export interface AuditorOptions {
   readonly rows: SealedRows;
   readonly repairer: Pick<Repairer, 'run'>;
   readonly orders: Pick<JournalOrders, 'inventory'>;
-  readonly nodes: Pick<NodeRegistry, 'journalCandidates'>;
+  readonly nodes: Pick<NodeRegistry, 'journalCandidates' | 'health'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a journal may be away before others take its replicas over, in ms. */
@@ -24,6 +24,8 @@ export interface AuditorOptions {
 const repairsPerPass = 64;
 const bytesPerPass = 256 * 1024 * 1024;
 const firstDelayMs = 1_000;
+/** A scrub may find much in a row: an inventory is not asked for more often. */
+const compareEachMs = 10_000;
 const lastDelayMs = 60_000;
 
 interface Due {
@@ -44,6 +46,8 @@ export class Auditor {
   /** By segment id in hex. */
   readonly #due = new Map<string, Due>();
   readonly #downSinceMs = new Map<string, number>();
+  /** What each journal had found damaged when it was compared last. */
+  readonly #compared = new Map<string, { incarnation: number; damages: number; atMs: number }>();
   #after: string | undefined;
 
   constructor(options: AuditorOptions) {
@@ -68,6 +72,24 @@ export class Auditor {
       if (this.#plan(segment, undefined) !== undefined) this.#note(segment);
     }
     await this.#repair();
+    await this.#compareDamaged();
+  }
+
+  /** A journal that has found damage is asked which replicas it is. */
+  async #compareDamaged(): Promise<void> {
+    const { image, nodes, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const [nodeId, { damagesFound: damages }] of nodes.health()) {
+      const incarnation = image.liveNode(nodeId)?.incarnation;
+      if (incarnation === undefined) continue;
+      const last = this.#compared.get(nodeId);
+      // What it had found before it was started anew was compared when it registered.
+      const known = last?.incarnation === incarnation ? last.damages : 0;
+      if (damages === known) continue;
+      if (last !== undefined && nowMs - last.atMs < compareEachMs) continue;
+      await this.compare(nodeId);
+      this.#compared.set(nodeId, { incarnation, damages, atMs: nowMs });
+    }
   }
 
   /**

@@ -85,7 +85,10 @@ export const accessRules: AccessRules = new Map([
     fetch: ['journal'],
     exportProducers: ['journal'],
   }),
-  ...service('journal', journalAdminMethods, { describeReplicas: ['operator'] }),
+  ...service('journal', journalAdminMethods, {
+    describeReplicas: ['operator'],
+    scrub: ['operator'],
+  }),
   ...service('broker', brokerPeerMethods, {
     coordinate: ['broker'],
     probe: ['placement', 'broker'],

@@ -553,6 +553,50 @@ export interface DescribeReplicasResponse {
   results: ReplicaResult[];
 }
 
+/** Asks for the state of the scrub. */
+export interface ScrubRequest {
+  /** Begin a pass over everything, unless an ordered one runs. */
+  begin: boolean;
+}
+
+/** Bytes of a replica that fail their checks. */
+export interface ScrubFinding {
+  /** Its segment. */
+  segmentId: Buffer;
+  /** The file, in the journal's data folder. */
+  file: string;
+  /** First byte of the frame that cannot be used. */
+  fromByte: number;
+  /** Byte behind what cannot be used, or behind all frames where that is not known. */
+  toByte: number;
+  /** What is wrong with it. */
+  reason: string;
+}
+
+/** The pass that runs, or else the last one of this incarnation. */
+export interface ScrubResponse {
+  /** Its number, counted since the start of the journal; 0 before the first. */
+  pass: number;
+  /** Whether it runs. */
+  running: boolean;
+  /** Replicas that it has to read. */
+  replicas: number;
+  /** Those that it has read. */
+  replicasRead: number;
+  /** Bytes that it has to read. */
+  bytes: number;
+  /** Those that it has read. */
+  bytesRead: number;
+  /** Replicas that it found damaged. */
+  damaged: number;
+  /** Replicas that could not be read for another reason, which the journal's log names. */
+  unread: number;
+  /** What was found damaged since the start of the journal, by whomever; the last 100. */
+  findings: ScrubFinding[];
+  /** When the last complete pass ended, in ms since 1970; 0 when none is known. */
+  completedMs: number;
+}
+
 /** Some of the replicas. */
 export interface InventoryResponse {
   /** At most 1,000. */
@@ -4111,6 +4155,338 @@ export const DescribeReplicasResponse: MessageFns<DescribeReplicasResponse> = {
   },
 };
 
+function createBaseScrubRequest(): ScrubRequest {
+  return { begin: false };
+}
+
+export const ScrubRequest: MessageFns<ScrubRequest> = {
+  encode(message: ScrubRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.begin !== false) {
+      writer.uint32(8).bool(message.begin);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.begin = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScrubRequest>): ScrubRequest {
+    return ScrubRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScrubRequest>): ScrubRequest {
+    const message = createBaseScrubRequest();
+    message.begin = object.begin ?? false;
+    return message;
+  },
+};
+
+function createBaseScrubFinding(): ScrubFinding {
+  return { segmentId: Buffer.alloc(0), file: "", fromByte: 0, toByte: 0, reason: "" };
+}
+
+export const ScrubFinding: MessageFns<ScrubFinding> = {
+  encode(message: ScrubFinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.segmentId.length !== 0) {
+      writer.uint32(10).bytes(message.segmentId);
+    }
+    if (message.file !== "") {
+      writer.uint32(18).string(message.file);
+    }
+    if (message.fromByte !== 0) {
+      writer.uint32(24).uint64(message.fromByte);
+    }
+    if (message.toByte !== 0) {
+      writer.uint32(32).uint64(message.toByte);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubFinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.segmentId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromByte = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toByte = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScrubFinding>): ScrubFinding {
+    return ScrubFinding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScrubFinding>): ScrubFinding {
+    const message = createBaseScrubFinding();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.file = object.file ?? "";
+    message.fromByte = object.fromByte ?? 0;
+    message.toByte = object.toByte ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseScrubResponse(): ScrubResponse {
+  return {
+    pass: 0,
+    running: false,
+    replicas: 0,
+    replicasRead: 0,
+    bytes: 0,
+    bytesRead: 0,
+    damaged: 0,
+    unread: 0,
+    findings: [],
+    completedMs: 0,
+  };
+}
+
+export const ScrubResponse: MessageFns<ScrubResponse> = {
+  encode(message: ScrubResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pass !== 0) {
+      writer.uint32(8).uint32(message.pass);
+    }
+    if (message.running !== false) {
+      writer.uint32(16).bool(message.running);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(24).uint32(message.replicas);
+    }
+    if (message.replicasRead !== 0) {
+      writer.uint32(32).uint32(message.replicasRead);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(40).uint64(message.bytes);
+    }
+    if (message.bytesRead !== 0) {
+      writer.uint32(48).uint64(message.bytesRead);
+    }
+    if (message.damaged !== 0) {
+      writer.uint32(56).uint32(message.damaged);
+    }
+    if (message.unread !== 0) {
+      writer.uint32(64).uint32(message.unread);
+    }
+    for (const v of message.findings) {
+      ScrubFinding.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.completedMs !== 0) {
+      writer.uint32(80).uint64(message.completedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pass = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replicasRead = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.bytesRead = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.damaged = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.unread = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.findings.push(ScrubFinding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.completedMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScrubResponse>): ScrubResponse {
+    return ScrubResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScrubResponse>): ScrubResponse {
+    const message = createBaseScrubResponse();
+    message.pass = object.pass ?? 0;
+    message.running = object.running ?? false;
+    message.replicas = object.replicas ?? 0;
+    message.replicasRead = object.replicasRead ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.bytesRead = object.bytesRead ?? 0;
+    message.damaged = object.damaged ?? 0;
+    message.unread = object.unread ?? 0;
+    message.findings = object.findings?.map((e) => ScrubFinding.fromPartial(e)) || [];
+    message.completedMs = object.completedMs ?? 0;
+    return message;
+  },
+};
+
 function createBaseInventoryResponse(): InventoryResponse {
   return { replicas: [] };
 }
@@ -5750,7 +6126,7 @@ export const JournalReplicaClient = makeGenericClientConstructor(
   serviceName: string;
 };
 
-/** Calls that operators make. They change nothing. */
+/** Calls that operators make. They change no record. */
 export type JournalAdminService = typeof JournalAdminService;
 export const JournalAdminService = {
   /** Replicas of segments as they are on this journal. */
@@ -5765,11 +6141,23 @@ export const JournalAdminService = {
       Buffer.from(DescribeReplicasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeReplicasResponse => DescribeReplicasResponse.decode(value),
   },
+  /** How far the journal is with reading its sealed replicas again; or has it begin anew, at once and faster. */
+  scrub: {
+    path: "/robustmq.v1.JournalAdmin/Scrub" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ScrubRequest): Buffer => Buffer.from(ScrubRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ScrubRequest => ScrubRequest.decode(value),
+    responseSerialize: (value: ScrubResponse): Buffer => Buffer.from(ScrubResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ScrubResponse => ScrubResponse.decode(value),
+  },
 } as const;
 
 export interface JournalAdminServer extends UntypedServiceImplementation {
   /** Replicas of segments as they are on this journal. */
   describeReplicas: handleUnaryCall<DescribeReplicasRequest, DescribeReplicasResponse>;
+  /** How far the journal is with reading its sealed replicas again; or has it begin anew, at once and faster. */
+  scrub: handleUnaryCall<ScrubRequest, ScrubResponse>;
 }
 
 export interface JournalAdminClient extends Client {
@@ -5788,6 +6176,22 @@ export interface JournalAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DescribeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  /** How far the journal is with reading its sealed replicas again; or has it begin anew, at once and faster. */
+  scrub(
+    request: ScrubRequest,
+    callback: (error: ServiceError | null, response: ScrubResponse) => void,
+  ): ClientUnaryCall;
+  scrub(
+    request: ScrubRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ScrubResponse) => void,
+  ): ClientUnaryCall;
+  scrub(
+    request: ScrubRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ScrubResponse) => void,
   ): ClientUnaryCall;
 }
 

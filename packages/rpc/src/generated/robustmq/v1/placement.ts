@@ -48,6 +48,12 @@ export interface JournalHealth {
   syncP99Ms: number;
   /** How far the followers of what it leads are behind. */
   followers: FollowerLag[];
+  /** Replicas that were found damaged since its start; placement compares its inventory when this grows. */
+  damagesFound: number;
+  /** Bytes that the pass of its scrub has to read; 0 while none runs. */
+  scrubBytes: number;
+  /** Those that it has read. */
+  scrubBytesRead: number;
 }
 
 /** How far one follower is behind one journal that leads. */
@@ -533,6 +539,9 @@ function createBaseJournalHealth(): JournalHealth {
     damagedReplicas: 0,
     syncP99Ms: 0,
     followers: [],
+    damagesFound: 0,
+    scrubBytes: 0,
+    scrubBytesRead: 0,
   };
 }
 
@@ -567,6 +576,15 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     }
     for (const v of message.followers) {
       FollowerLag.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.damagesFound !== 0) {
+      writer.uint32(88).uint32(message.damagesFound);
+    }
+    if (message.scrubBytes !== 0) {
+      writer.uint32(96).uint64(message.scrubBytes);
+    }
+    if (message.scrubBytesRead !== 0) {
+      writer.uint32(104).uint64(message.scrubBytesRead);
     }
     return writer;
   },
@@ -664,6 +682,30 @@ export const JournalHealth: MessageFns<JournalHealth> = {
             message.followers.push(FollowerLag.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.damagesFound = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.scrubBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.scrubBytesRead = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -691,6 +733,9 @@ export const JournalHealth: MessageFns<JournalHealth> = {
     message.damagedReplicas = object.damagedReplicas ?? 0;
     message.syncP99Ms = object.syncP99Ms ?? 0;
     message.followers = object.followers?.map((e) => FollowerLag.fromPartial(e)) || [];
+    message.damagesFound = object.damagesFound ?? 0;
+    message.scrubBytes = object.scrubBytes ?? 0;
+    message.scrubBytesRead = object.scrubBytesRead ?? 0;
     return message;
   },
 };
