@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { runChaos } from './chaos-run.ts';
+import { Deck } from './faults/deck.ts';
 import { ClusterNetwork } from './cluster/network.ts';
 
 const timeout = 240_000;
@@ -27,7 +28,10 @@ describe('a cluster whose processes, network and disks are harmed', () => {
   }): Promise<void> {
     const lines: string[] = [];
     const log = (line: string): unknown => lines.push(line);
-    const result = await runChaos({ ...options, journals: 3, log });
+    const { seed, plain, rounds, only } = options;
+    const faults = (): Deck => new Deck(rounds, only);
+    const result = await runChaos({ seed, plain, faults, journals: 3, disks: 'own', log });
+    expect(result.stuck, lines.join('\n')).toBeUndefined();
     expect(result.violations, lines.join('\n')).toEqual([]);
     expect(result.acknowledged).toBeGreaterThan(0);
     expect(Object.keys(result.counts)).not.toEqual([]);

@@ -1,92 +1,56 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { Violations } from '../history/violations.ts';
+import type { ChaosOptions, ChaosResult } from './chaos-options.ts';
 import { ChaosCluster } from './cluster/chaos-cluster.ts';
-import { Deck } from './faults/deck.ts';
-import type { CountedKind, Fault, Scene } from './faults/fault.ts';
-import { Violations } from './history/violations.ts';
+import type { CountedKind, Fault, FaultSource, Scene } from './faults/fault.ts';
+import { missingFaults } from './faults/kinds.ts';
 import { SeededRandom } from './kill/seeded-random.ts';
-import { type Outages, OutageTable } from './outages.ts';
+import { OutageTable } from './outages.ts';
+import { TimeShares } from './time-shares.ts';
+import { Wake } from './wake.ts';
 import { within } from './within.ts';
 import { MqttLoad } from './workload/mqtt-load.ts';
 import { ShardLoad } from './workload/shard-load.ts';
 
-export interface ChaosOptions {
-  readonly seed: number;
-  readonly journals: number;
-  /** How often faults are drawn. */
-  readonly rounds: number;
-  /** A part of the names of the faults that are drawn; all by default. */
-  readonly only?: string;
-  /** No namespaces and no small disks. */
-  readonly plain?: boolean;
-  readonly log: (line: string) => void;
-}
-
-export interface ChaosResult {
-  /** Empty when nothing was wrong. */
-  readonly violations: readonly string[];
-  readonly counts: Readonly<Partial<Record<CountedKind, number>>>;
-  /** Records through the journal's API, and MQTT messages. */
-  readonly acknowledged: number;
-  readonly reads: number;
-  readonly segments: number;
-  readonly outages: Outages;
-}
-
 const replicas = 3;
 const settleWithinMs = 60_000;
-/** After a fault's end the shards are watched for so long, for outages that it leaves. */
+/** After the end of a lone fault the shards are watched for so long, for outages that it leaves. */
 const watchedMs = 1_500;
 const faultWithinMs = 120_000;
+/** Between the time when everything is whole and the next fault, at most. */
+const pauseMsMax = 500;
+/** Records that each shard has to acknowledge to be seen to go on. */
+const progressRecords = 20;
 
 /**
  * Real processes under writers, readers and MQTT clients, with faults that the seed draws; the checkers
- * decide. Rejects when something does not go on although everything is up.
+ * decide. Rejects when the cluster does not start.
  */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const random = new SeededRandom(options.seed);
   const isPlain = options.plain ?? false;
-  // Half of the runs have the machine's own disk, with the times that its syncs take.
-  const smallDisks = random.below(2) === 0 && !isPlain;
-  await using chaos = await ChaosCluster.start({
+  const shares = new TimeShares();
+  const starting = ChaosCluster.start({
     journals: options.journals,
     brokers: 2,
     network: !isPlain,
-    smallDisks,
+    smallDisks: options.disks === 'small' && !isPlain,
+    tls: options.tls ?? false,
   });
+  await using chaos = await shares.of('start', starting);
   const violations = new Violations();
   const wake = new Wake();
-  const shared = { random: random.fork(), onProgress: () => wake.now() };
+  const shared = { violations, onProgress: () => wake.now() };
+  const { tls } = chaos;
   const placement = chaos.cluster.role('placement').address('grpc');
-  await using load = await ShardLoad.start({ ...shared, placement, violations });
+  await using load = await ShardLoad.start({ ...shared, random: random.fork(), placement, tls });
   const brokers = chaos.brokers.map((name) => chaos.cluster.mqtt(name));
   await using mqtt = new MqttLoad({ ...shared, random: random.fork(), brokers });
   await within(settleWithinMs, 'the first subscriptions', mqtt.start());
-  const run = new ChaosRun({ chaos, load, mqtt, violations, wake }, options, random);
+  const run = new ChaosRun({ chaos, load, mqtt, violations, wake, shares }, options, random);
   return await run.run();
-}
-
-/** Whoever waits looks again after each piece of progress. */
-class Wake {
-  #looks = new Set<() => void>();
-
-  now(): void {
-    for (const look of this.#looks) look();
-  }
-
-  async until(holds: () => boolean): Promise<void> {
-    const looks = this.#looks;
-    await new Promise<void>((resolve) => {
-      const look = (): void => {
-        if (!holds()) return;
-        looks.delete(look);
-        resolve();
-      };
-      looks.add(look);
-      look();
-    });
-  }
 }
 
 interface Parts {
@@ -95,83 +59,136 @@ interface Parts {
   readonly mqtt: MqttLoad;
   readonly violations: Violations;
   readonly wake: Wake;
+  readonly shares: TimeShares;
 }
 
 class ChaosRun {
   readonly #parts: Parts;
   readonly #options: ChaosOptions;
   readonly #random: SeededRandom;
-  readonly #deck: Deck;
+  readonly #faults: FaultSource;
   readonly #scene: Scene;
   readonly #outages = new OutageTable();
   readonly #counts: Partial<Record<CountedKind, number>> = {};
+  #rounds = 0;
+  #segments = 0;
 
   constructor(parts: Parts, options: ChaosOptions, random: SeededRandom) {
     this.#parts = parts;
     this.#options = options;
     this.#random = random;
-    this.#deck = new Deck(options.only);
-    const { chaos } = parts;
+    this.#faults = options.faults(random.fork());
+    const { chaos, violations } = parts;
     const corruptible = random.pick(chaos.journals);
     const { placement } = parts.load;
-    this.#scene = { chaos, placement, random: random.fork(), corruptible, log: options.log };
+    const progress = (): Promise<void> => this.#progress();
+    const { log } = options;
+    const own = { corruptible, progress, violations, log };
+    this.#scene = { chaos, placement, random: random.fork(), ...own };
   }
 
   async run(): Promise<ChaosResult> {
-    const { load, mqtt, violations, chaos } = this.#parts;
-    for (const line of this.#deck.missing(chaos)) this.#options.log(`not done, ${line}`);
-    for (let round = 0; round < this.#options.rounds; round++) await this.#round(round);
-    await this.#until('answers and tails', () => load.finished());
-    await this.#within('answers of the brokers', mqtt.finish());
-    await this.#until('deliveries', () => mqtt.isComplete);
-    const segments = await this.#within('the last read', load.conclude());
-    for (const violation of mqtt.verdict()) violations.add(violation);
-    const acknowledged = load.acknowledged.reduce((sum, each) => sum + each, mqtt.acknowledged);
+    let stuck: string | undefined;
+    try {
+      await this.#rounded();
+      await this.#conclude();
+    } catch (thrown) {
+      stuck = this.#state(String(thrown));
+    }
+    const { load, mqtt, violations, shares } = this.#parts;
+    this.#options.log(`time: ${shares.describe()}`);
     return {
       violations: violations.list(),
+      violationCounts: violations.counts,
+      stuck,
+      rounds: this.#rounds,
       counts: this.#counts,
-      acknowledged,
+      acknowledged: load.acknowledged.reduce((sum, each) => sum + each, mqtt.acknowledged),
       reads: load.reads,
-      segments,
+      segments: this.#segments,
+      longestMs: Math.round(Math.max(...load.steady.map((writer) => writer.longestOfAllMs))),
       outages: this.#outages.all(),
     };
   }
 
-  async #round(round: number): Promise<void> {
-    const { load, mqtt } = this.#parts;
-    const wanted = Math.min(replicas, this.#options.journals);
-    await this.#until('replicas of each shard', () => load.isWhole(wanted));
-    await delay(300 + this.#random.below(700));
-    const faults = this.#deck.draw(this.#scene);
+  async #rounded(): Promise<void> {
+    const { untilMs = Infinity } = this.#options;
+    for (const line of missingFaults(this.#parts.chaos)) this.#options.log(`not done, ${line}`);
+    await this.#whole();
+    while (performance.now() < untilMs) {
+      const faults = this.#faults.next(this.#scene);
+      if (faults === undefined) return;
+      await this.#round(faults);
+      this.#rounds++;
+    }
+  }
+
+  async #conclude(): Promise<void> {
+    const { load, mqtt, shares } = this.#parts;
+    await shares.of(
+      'conclusion',
+      (async () => {
+        await this.#until('answers and tails', () => load.finished());
+        await within(settleWithinMs, 'answers of the brokers', mqtt.finish());
+        await this.#until('deliveries', () => mqtt.isComplete);
+        this.#segments = await within(settleWithinMs, 'the last read', load.conclude());
+        mqtt.conclude();
+      })(),
+    );
+  }
+
+  async #round(faults: readonly Fault[]): Promise<void> {
+    const { load, mqtt, shares } = this.#parts;
+    await shares.of('pauses', delay(this.#random.below(pauseMsMax)));
     const what = faults.map((fault) => fault.what).join('; and ');
-    this.#options.log(`round ${round}: ${what}`);
+    this.#options.log(`round ${this.#rounds}: ${what}`);
     if (this.#random.below(3) === 0) mqtt.moveSubscriber();
     const roles = load.steady.map(({ shardId }) => this.#rolesOf(faults, shardId));
     for (const writer of load.steady) writer.reset();
     using lag = monitorEventLoopDelay();
     lag.enable();
     await Promise.all(faults.map((fault) => this.#strike(fault)));
-    const goals = load.acknowledged.map((each) => each + 20);
-    await this.#until('progress', () =>
-      load.acknowledged.every((each, at) => each >= (goals[at] ?? 0)),
-    );
-    await delay(watchedMs);
+    await shares.of('progress after it', this.#progress());
+    const isLone = faults.length === 1;
+    if (isLone) await shares.of('watching', delay(watchedMs));
+    else await this.#whole();
     const longest = load.steady.map((writer) => writer.longestMs);
     // What this process itself was late by counts as an outage, too: on a busy machine look at both.
     const own = `; this process was late by ${(lag.max / 1e6).toFixed(0)} ms at most`;
     this.#options.log(`  longest without an answer ${Math.max(...longest).toFixed(0)} ms${own}`);
-    if (faults.length > 1) return;
+    if (!isLone) return;
     const [fault] = faults;
     longest.forEach((ms, at) => this.#outages.add(`${fault?.kind}, ${roles[at]}`, ms));
+    await this.#whole();
   }
 
   async #strike(fault: Fault): Promise<void> {
-    await this.#within(`the begin of "${fault.what}"`, fault.begin(), faultWithinMs);
-    await delay(fault.holdMs);
-    await this.#within(`the end of "${fault.what}"`, fault.end(), faultWithinMs);
+    const { shares } = this.#parts;
+    const begun = within(faultWithinMs, `the begin of "${fault.what}"`, fault.begin());
+    await shares.of('begins of faults', begun);
+    await shares.of('faults that last', delay(fault.holdMs));
+    const ended = within(faultWithinMs, `the end of "${fault.what}"`, fault.end());
+    await shares.of('ends of faults', ended);
     for (const [kind, count] of Object.entries(fault.counts) as [CountedKind, number][]) {
       this.#counts[kind] = (this.#counts[kind] ?? 0) + count;
     }
+  }
+
+  /** Until each shard is led and has all its replicas. */
+  async #whole(): Promise<void> {
+    const { load, shares } = this.#parts;
+    const wanted = Math.min(replicas, this.#options.journals);
+    const isWhole = this.#until('replicas of each shard', () => load.isWhole(wanted));
+    await shares.of('being whole again', isWhole);
+  }
+
+  /** Until each shard has acknowledged more than now. */
+  async #progress(): Promise<void> {
+    const { load } = this.#parts;
+    const goals = load.acknowledged.map((each) => each + progressRecords);
+    await this.#until('progress', () =>
+      load.acknowledged.every((each, at) => each >= (goals[at] ?? 0)),
+    );
   }
 
   /** What a shard loses by faults. */
@@ -185,19 +202,11 @@ class ChaosRun {
 
   async #until(what: string, holds: () => boolean): Promise<void> {
     // Some of what is waited for makes no progress of its own.
-    const tick = setInterval(() => this.#parts.wake.now(), 100);
+    const tick = setInterval(() => this.#parts.wake.now(), 50);
     try {
-      await this.#within(what, this.#parts.wake.until(holds));
+      await within(settleWithinMs, what, this.#parts.wake.until(holds));
     } finally {
       clearInterval(tick);
-    }
-  }
-
-  async #within<T>(what: string, awaited: Promise<T>, ms = settleWithinMs): Promise<T> {
-    try {
-      return await within(ms, what, awaited);
-    } catch (thrown) {
-      throw new Error(this.#state(String(thrown)), { cause: thrown });
     }
   }
 

@@ -1,7 +1,6 @@
 import { expect, it } from 'vitest';
 
 import { tortureJournal } from './torture/torture-run.ts';
-import { parseValue, valueOf } from './torture/torture-value.ts';
 
 /** `pnpm torture --rounds N --seed S` does the same for longer. */
 it('a journal and placement that are killed lose, repeat and reorder nothing', async () => {
@@ -9,11 +8,4 @@ it('a journal and placement that are killed lose, repeat and reorder nothing', a
   expect(violations).toEqual([]);
   expect(acknowledged).toBeGreaterThan(0);
   expect(counts.kills).toBeGreaterThan(0);
-});
-
-it('a value tells its writer, and damage shows', () => {
-  const value = valueOf('writer-1-own', 41);
-  expect(parseValue(value)).toEqual({ writer: 'writer-1-own', sequence: 41 });
-  value[value.length - 1] = 1;
-  expect(parseValue(value)).toBeUndefined();
 });

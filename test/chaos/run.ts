@@ -1,14 +1,21 @@
 /**
  * `pnpm chaos --journals N --rounds N --runs N --seed S`: real processes under load, with faults that the
- * seed draws; the checkers decide. `--only NAME`: only faults with that in their name. `--plain`: without
- * what needs root. `--ledger`: appends each run to the ledger; `--totals`: what the ledger amounts to.
+ * seed draws; the checkers decide. `--only NAME`: only faults with that in their name. `--hand`: a fixed
+ * number of each instead of rounds. `--tls`: between the tiers. `--disks small|own`. `--plain`: without what
+ * needs root. `--budget 40m`: a series of hands until what issue 3 wants is reached, or the time is over.
+ * `--ledger`: appends each run to the ledger; `--totals`: what the ledger amounts to.
  */
 import { parseArgs } from 'node:util';
 
-import { runChaos } from './chaos-run.ts';
-import { appendToLedger, currentCommit } from './ledger/ledger.ts';
-import { totals } from './ledger/totals.ts';
+import type { ChaosResult } from './chaos-options.ts';
+import { Deck } from './faults/deck.ts';
+import { Hand } from './faults/hand.ts';
+import { SeededRandom } from './kill/seeded-random.ts';
+import { currentCommit } from './ledger/ledger.ts';
+import { runSeries } from './ledger/series.ts';
+import { sumOfCounts, totals } from './ledger/totals.ts';
 import { describeOutages, OutageTable } from './outages.ts';
+import { isRight, runAndTell } from './told-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -17,7 +24,11 @@ const { values } = parseArgs({
     runs: { type: 'string' },
     seed: { type: 'string' },
     only: { type: 'string' },
+    disks: { type: 'string' },
+    hand: { type: 'boolean', default: false },
+    tls: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
+    budget: { type: 'string' },
     ledger: { type: 'boolean', default: false },
     totals: { type: 'boolean', default: false },
   },
@@ -27,63 +38,65 @@ const { values } = parseArgs({
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 if (values.totals) for (const line of totals()) console.log(line);
-else await runAll();
+else {
+  const firstSeed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+  const commit = values.ledger ? currentCommit() : undefined;
+  const budgetMs = values.budget === undefined ? undefined : minutesOf(values.budget) * 60_000;
+  const results =
+    budgetMs === undefined
+      ? await runEach(firstSeed, commit)
+      : await runSeries({ budgetMs, firstSeed, commit });
+  tellAll(results);
+}
 
-async function runAll(): Promise<void> {
-  const { only, plain, ledger } = values;
-  const rounds = Number(values.rounds);
-  const journals = Number(values.journals);
+async function runEach(
+  first: number,
+  commit: string | undefined,
+): Promise<(ChaosResult | undefined)[]> {
+  const { only, plain, tls, hand } = values;
+  const [rounds, journals] = [Number(values.rounds), Number(values.journals)];
   const runs = Number(values.runs ?? (values.seed === undefined ? 3 : 1));
-  const first = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const commit = ledger ? currentCommit() : '';
-  const table = new OutageTable();
-  const counts: Record<string, number> = {};
-  let [acknowledged, failed] = [0, 0];
+  const results: (ChaosResult | undefined)[] = [];
   for (let seed = first; seed < first + runs; seed++) {
-    const flags = `--journals ${journals} --rounds ${rounds} --seed ${seed}`;
-    const more = `${only === undefined ? '' : ` --only '${only}'`}${plain ? ' --plain' : ''}`;
-    console.log(`seed ${seed}, repeat with: pnpm chaos ${flags}${more}`);
-    const entry = { commit, seed, journals, rounds };
-    try {
-      const log = (line: string): void => console.log(`  ${line}`);
-      const options = { seed, journals, rounds, plain, log };
-      const result = await runChaos({ ...options, ...(only !== undefined && { only }) });
-      console.log(
-        `  ${result.acknowledged} acknowledged, ${result.reads} reads, ${result.segments} segments`,
-      );
-      for (const violation of result.violations) console.log(`  VIOLATION ${violation}`);
-      if (result.violations.length > 0) failed++;
-      acknowledged += result.acknowledged;
-      for (const [kind, count] of Object.entries(result.counts)) {
-        counts[kind] = (counts[kind] ?? 0) + count;
-      }
-      for (const [kind, times] of Object.entries(result.outages)) {
-        for (const ms of times) table.add(kind, ms);
-      }
-      if (ledger) {
-        const { counts: own, outages } = result;
-        const violations = result.violations.length;
-        appendToLedger({
-          ...entry,
-          counts: own,
-          acknowledged: result.acknowledged,
-          violations,
-          outages,
-          stuck: false,
-        });
-      }
-    } catch (thrown) {
-      console.log(String(thrown));
-      failed++;
-      if (ledger) {
-        const nothing = { counts: {}, acknowledged: 0, violations: 0, outages: {} };
-        appendToLedger({ ...entry, ...nothing, stuck: true });
-      }
+    const disks = disksOf(seed);
+    const plan = hand
+      ? '--hand'
+      : `--rounds ${rounds}${only === undefined ? '' : ` --only '${only}'`}`;
+    const flags = `${plan} --journals ${journals} --disks ${disks}${tls ? ' --tls' : ''}${plain ? ' --plain' : ''}`;
+    const faults = (random: SeededRandom): Deck | Hand =>
+      hand ? new Hand(random) : new Deck(rounds, only);
+    results.push(await runAndTell({ seed, journals, faults, disks, tls, plain, flags, commit }));
+  }
+  return results;
+}
+
+/** As the seed says, unless it is given. */
+function disksOf(seed: number): 'small' | 'own' {
+  const { disks } = values;
+  if (disks === 'small' || disks === 'own') return disks;
+  if (disks !== undefined) throw new Error(`--disks ${disks}: must be small or own`);
+  return new SeededRandom(seed).below(2) === 0 ? 'small' : 'own';
+}
+
+function minutesOf(text: string): number {
+  const minutes = Number(/^(\d+)m$/.exec(text)?.[1]);
+  if (!(minutes > 0)) throw new Error(`--budget ${text}: must be minutes, for example 40m`);
+  return minutes;
+}
+
+function tellAll(results: readonly (ChaosResult | undefined)[]): void {
+  const table = new OutageTable();
+  for (const result of results) {
+    for (const [kind, times] of Object.entries(result?.outages ?? {})) {
+      for (const ms of times) table.add(kind, ms);
     }
   }
   for (const line of describeOutages(table.all())) console.log(line);
+  const acknowledged = results.reduce((sum, result) => sum + (result?.acknowledged ?? 0), 0);
+  const counts = sumOfCounts(results.map((result) => result?.counts ?? {}));
   console.log(`${acknowledged} acknowledged; ${JSON.stringify(counts)}`);
-  const verdict = failed === 0 ? 'nothing was lost' : `${failed} of ${runs} runs failed`;
+  const failed = results.filter((result) => !isRight(result)).length;
+  const verdict = failed === 0 ? 'nothing was lost' : `${failed} of ${results.length} runs failed`;
   console.log(`chaos: ${verdict}`);
   process.exitCode = failed === 0 ? 0 : 1;
 }

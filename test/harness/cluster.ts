@@ -170,7 +170,8 @@ export class Cluster implements AsyncDisposable {
   #listen(name: string): string[] {
     const listen = ['--listen', this.#free(name)];
     // Off loopback the tiers want certificates or this; what is listened on is ours alone.
-    return this.#place(name).host === undefined ? listen : [...listen, '--insecure-cluster'];
+    const isPlain = this.#options.tlsDir === undefined && this.#place(name).host !== undefined;
+    return isPlain ? [...listen, '--insecure-cluster'] : listen;
   }
 
   async #run(name: string, args: readonly string[], killed?: AbortSignal): Promise<RoleProcess> {

@@ -1,7 +1,14 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import type { ClusterTls } from '@robustmq/rpc';
+
 import { Cluster } from '../../harness/cluster.ts';
 import type { SeededRandom } from '../kill/seeded-random.ts';
 import { type LossKind, losePower } from '../power/power-loss.ts';
 import { within } from '../within.ts';
+import { makeCertificates } from './cluster-certificates.ts';
 import { ClusterNetwork } from './network.ts';
 import { NodeDisks } from './node-disks.ts';
 
@@ -12,6 +19,8 @@ export interface ChaosClusterOptions {
   readonly network: boolean;
   /** Small disks, if the machine allows it. */
   readonly smallDisks: boolean;
+  /** Mutual TLS between the tiers. */
+  readonly tls: boolean;
 }
 
 const startWithinMs = 60_000;
@@ -31,6 +40,8 @@ export class ChaosCluster implements AsyncDisposable {
   /** How many journals there were at first. */
   readonly #first: number;
   #cluster: Cluster | undefined;
+  #tls: ClusterTls | undefined;
+  #tlsDir: string | undefined;
   /** Nobody else ends the processes when this one ends early. */
   readonly #onExit = (): void => {
     for (const role of this.#cluster?.roles ?? []) role.signal('SIGKILL');
@@ -81,6 +92,16 @@ export class ChaosCluster implements AsyncDisposable {
   get cluster(): Cluster {
     if (this.#cluster === undefined) throw new Error('the cluster has not started');
     return this.#cluster;
+  }
+
+  /** What the test's own clients show; undefined without TLS. */
+  get tls(): ClusterTls | undefined {
+    return this.#tls;
+  }
+
+  /** A folder of certificates for each role, by its name. */
+  get tlsDir(): string | undefined {
+    return this.#tlsDir;
   }
 
   get journals(): readonly string[] {
@@ -148,13 +169,21 @@ export class ChaosCluster implements AsyncDisposable {
     await this.#cluster?.[Symbol.asyncDispose]();
     await this.network?.[Symbol.asyncDispose]();
     this.disks[Symbol.dispose]();
+    if (this.#tlsDir !== undefined) rmSync(this.#tlsDir, { recursive: true, force: true });
   }
 
-  async #start({ journals, brokers }: ChaosClusterOptions): Promise<void> {
+  async #start({ journals, brokers, tls }: ChaosClusterOptions): Promise<void> {
+    if (tls) {
+      this.#tlsDir = mkdtempSync(join(tmpdir(), 'robustmq-chaos-tls-'));
+      const all = [...this.names, ...this.#spare];
+      const hostOf = (name: string): string | undefined => this.network?.place(name).host;
+      this.#tls = await makeCertificates(this.#tlsDir, all, hostOf);
+    }
     this.#cluster = await Cluster.start({
       journals,
       brokers,
       journalArgs,
+      ...(this.#tlsDir !== undefined && { tlsDir: this.#tlsDir }),
       place: (name) => {
         const there = this.network?.place(name) ?? {};
         if (name.startsWith('broker')) return there;

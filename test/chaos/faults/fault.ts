@@ -1,5 +1,6 @@
 import type { PlacementClient } from '@robustmq/placement-client';
 
+import type { ViolationSink } from '../../history/violations.ts';
 import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import type { SeededRandom } from '../kill/seeded-random.ts';
 
@@ -43,6 +44,10 @@ export interface Scene {
   readonly random: SeededRandom;
   /** The one journal whose files may be damaged: no record loses more than one copy to that. */
   readonly corruptible: string;
+  /** Resolves when every shard has acknowledged more than it has now; rejects when that takes too long. */
+  readonly progress: () => Promise<void>;
+  /** Takes what a fault finds to be wrong. */
+  readonly violations: ViolationSink;
   /** Says what was done, where that shows only then. */
   readonly log: (line: string) => void;
 }
@@ -55,6 +60,18 @@ export interface FaultKind {
   /** Why it cannot be done in this cluster. */
   missing(chaos: ChaosCluster): string | undefined;
   draw(scene: Scene): Fault;
+}
+
+/** Where a run's faults come from. */
+export interface FaultSource {
+  /** The faults of the next round, which harm different roles; undefined when it was the last. */
+  next(scene: Scene): readonly Fault[] | undefined;
+}
+
+/** Whether two faults may be under way at once. */
+export function isApart(one: Fault, other: Fault): boolean {
+  // Two that add a journal would be one too many.
+  return one.kind !== other.kind && other.victims.every((victim) => !one.victims.includes(victim));
 }
 
 export function nothingMissing(): undefined {

@@ -41,6 +41,31 @@ function several({ chaos, random }: Scene): string[] {
   return [...victims];
 }
 
+/** Each is killed as soon as every shard goes on after the one before, and comes back once they go on without it. */
+function oneAfterTheOther({ chaos, random, progress }: Scene): Fault {
+  const { names } = chaos;
+  const victims = Array.from({ length: 4 + random.below(3) }, () => {
+    return random.below(2) === 0 ? random.pick(chaos.journals) : random.pick(names);
+  });
+  return {
+    kind: 'one after the other killed',
+    what: `SIGKILL ${victims.join(', then ')}`,
+    counts: { sigkill: victims.length },
+    victims: names,
+    holdMs: 0,
+    begin: async () => {
+      for (const victim of victims) {
+        await chaos.kill([victim]);
+        // Nothing fails over without placement.
+        if (victim !== 'placement') await progress();
+        await chaos.restart([victim]);
+        await progress();
+      }
+    },
+    end: async () => {},
+  };
+}
+
 function rollingRestart({ chaos, log }: Scene): Fault {
   const victims = [...chaos.journals];
   return {
@@ -86,6 +111,12 @@ export const processFaults: readonly FaultKind[] = [
     weight: 3,
     missing,
     draw: (scene) => killed(scene, 'several killed', several(scene)),
+  },
+  {
+    name: 'SIGKILL of one after the other',
+    weight: 2,
+    missing,
+    draw: oneAfterTheOther,
   },
   {
     name: 'SIGSTOP of a journal',

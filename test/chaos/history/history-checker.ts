@@ -1,3 +1,4 @@
+import { type ViolationKind, Violations } from '../../history/violations.ts';
 import { SequenceSet } from './sequence-set.ts';
 
 /** One message: publishers number theirs from 0 in each topic, in the order in which they send them. */
@@ -22,8 +23,6 @@ export type HistoryEvent =
   /** A durable session was not there when its client came back. */
   | { readonly kind: 'session-lost'; readonly client: string };
 
-const violationsKept = 20;
-
 /** The messages of one publisher in one topic. */
 interface Sent {
   readonly name: string;
@@ -42,15 +41,15 @@ interface Sent {
 export class HistoryChecker {
   readonly #sent = new Map<string, Sent>();
   readonly #subscribers: readonly string[];
-  readonly #violations: string[] = [];
-  #violationCount = 0;
+  readonly #violations: Violations;
   #duplicates = 0;
   #acknowledged = 0;
   /** Acknowledged messages that a subscriber has not received, summed over the subscribers. */
   #missing = 0;
 
-  constructor(subscribers: readonly string[]) {
+  constructor(subscribers: readonly string[], violations = new Violations()) {
     this.#subscribers = subscribers;
+    this.#violations = violations;
   }
 
   /** QoS 1 messages that arrived again, which is allowed. */
@@ -79,11 +78,14 @@ export class HistoryChecker {
         return;
       case 'refused': {
         const { publisher, topic, sequence, reason } = event;
-        this.#violated(`${publisher} in ${topic}: ${sequence} was refused with ${reason}`);
+        this.#violated(
+          'failed',
+          `${publisher} in ${topic}: ${sequence} was refused with ${reason}`,
+        );
         return;
       }
       case 'session-lost':
-        this.#violated(`the session of ${event.client} was lost`);
+        this.#violated('lost', `the session of ${event.client} was lost`);
         return;
       default:
     }
@@ -94,8 +96,7 @@ export class HistoryChecker {
     for (const sent of this.#sent.values()) {
       for (const subscriber of this.#subscribers) this.#checkComplete(sent, subscriber);
     }
-    const more = this.#violationCount - this.#violations.length;
-    return more > 0 ? [...this.#violations, `and ${more} more`] : this.#violations;
+    return this.#violations.list();
   }
 
   #takeSent({ publisher, topic, sequence }: MessageName, qos: 1 | 2): void {
@@ -114,7 +115,10 @@ export class HistoryChecker {
   #takeAcknowledged({ publisher, topic, sequence }: MessageName): void {
     const sent = this.#sent.get(`${publisher} in ${topic}`);
     if (sent === undefined || sequence >= sent.count) {
-      this.#violated(`${publisher} in ${topic}: ${sequence} was acknowledged but never sent`);
+      this.#violated(
+        'uncommitted',
+        `${publisher} in ${topic}: ${sequence} was acknowledged but never sent`,
+      );
       return;
     }
     if (!sent.acknowledged.add(sequence)) return;
@@ -126,19 +130,28 @@ export class HistoryChecker {
     const sent = this.#sent.get(`${publisher} in ${topic}`);
     const received = sent?.received.get(subscriber);
     if (sent === undefined || received === undefined || sequence >= sent.count) {
-      this.#violated(`${subscriber} received ${sequence} of ${publisher} in ${topic}: never sent`);
+      this.#violated(
+        'uncommitted',
+        `${subscriber} received ${sequence} of ${publisher} in ${topic}: never sent`,
+      );
       return;
     }
     const { highest } = received;
     if (!received.add(sequence)) {
       this.#duplicates += sent.qos === 1 ? 1 : 0;
       if (sent.qos === 2)
-        this.#violated(`${subscriber} received ${sequence} of ${sent.name} twice at QoS 2`);
+        this.#violated(
+          'duplicated',
+          `${subscriber} received ${sequence} of ${sent.name} twice at QoS 2`,
+        );
       return;
     }
     if (sent.acknowledged.has(sequence)) this.#missing--;
     if (sequence < highest) {
-      this.#violated(`${subscriber} received ${sequence} of ${sent.name} after ${highest}`);
+      this.#violated(
+        'reordered',
+        `${subscriber} received ${sequence} of ${sent.name} after ${highest}`,
+      );
     }
   }
 
@@ -148,11 +161,13 @@ export class HistoryChecker {
     if (lost.length === 0) return;
     const some = lost.slice(0, 10).join(', ');
     const last = `${received?.highest ?? -1} was its last of ${sent.count}`;
-    this.#violated(`${subscriber} never received ${lost.length} of ${sent.name}: ${some}; ${last}`);
+    this.#violated(
+      'lost',
+      `${subscriber} never received ${lost.length} of ${sent.name}: ${some}; ${last}`,
+    );
   }
 
-  #violated(violation: string): void {
-    this.#violationCount++;
-    if (this.#violations.length < violationsKept) this.#violations.push(violation);
+  #violated(kind: ViolationKind, violation: string): void {
+    this.#violations.add(kind, violation);
   }
 }

@@ -108,7 +108,7 @@ describe.skipIf(reason !== undefined)(`what the machine does to a role${skipped}
     const args = ['placement', '--data-dir', join(folder, 'placement'), ...ports];
     const shim = { LD_PRELOAD: library, SHIM_BROKEN: broken };
     const role = await RoleProcess.start('placement', args, shim);
-    await using client = await TortureClient.connect('asker', role.address('grpc'), 1);
+    await using client = await TortureClient.connect('asker', role.address('grpc'), { seed: 1 });
     await client.journal.newProducerId();
     writeFileSync(broken, '');
     const trims = [{ shardId: 1, offset: 0 }];

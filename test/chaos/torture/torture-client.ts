@@ -1,7 +1,7 @@
 import { seededRandom, shardId as asShard, systemClock } from '@robustmq/core';
 import { createJournalClient, type JournalClient } from '@robustmq/journal-client';
 import { PlacementClient } from '@robustmq/placement-client';
-import { grpcTransport } from '@robustmq/rpc';
+import { type ClusterTls, grpcTransport } from '@robustmq/rpc';
 
 /** One process's worth of clients: placement and journal over gRPC, as a broker has them. */
 export class TortureClient implements AsyncDisposable {
@@ -15,9 +15,14 @@ export class TortureClient implements AsyncDisposable {
     this.journal = journal;
   }
 
-  static async connect(name: string, address: string, seed: number): Promise<TortureClient> {
+  /** @param tls what it shows to the tiers; plaintext without. */
+  static async connect(
+    name: string,
+    address: string,
+    { seed, tls }: { seed: number; tls?: ClusterTls | undefined },
+  ): Promise<TortureClient> {
     const random = seededRandom(seed);
-    const common = { transport: grpcTransport(), clock: systemClock(), random };
+    const common = { transport: grpcTransport({ tls }), clock: systemClock(), random };
     const placement = new PlacementClient({ ...common, placement: [address], nodeId: name });
     const { catalog } = placement;
     const journal = createJournalClient({ ...common, catalog, placement });

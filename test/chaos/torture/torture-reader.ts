@@ -2,8 +2,8 @@ import { type Offset, offset, OperatingError, shardId } from '@robustmq/core';
 import type { ReadResult, Tail } from '@robustmq/journal-client';
 
 import type { SeededRandom } from '../kill/seeded-random.ts';
-import { seeFrames } from './frame-check.ts';
-import type { ShardHistory } from '../history/shard-history.ts';
+import { seeFrames } from '../../history/frame-check.ts';
+import type { ShardHistory } from '../../history/shard-history.ts';
 import type { TortureClient } from './torture-client.ts';
 
 /** Follows a shard from an offset on, and goes on at the earliest one where trimming was faster. */
@@ -43,7 +43,7 @@ export class TortureTail implements Disposable {
 
   #took(frames: Buffer, next: number, highWatermark: number): void {
     if (next > highWatermark) {
-      this.#history.report(`tail: went to ${next}, committed is ${highWatermark}`);
+      this.#history.report('uncommitted', `tail: went to ${next}, committed is ${highWatermark}`);
     }
     seeFrames(this.#history, frames, { from: this.#position, next, how: 'tail' });
     this.#position = next;
@@ -56,6 +56,7 @@ export class TortureTail implements Disposable {
       error.code === 'OFFSET_OUT_OF_RANGE' && this.#position < this.#history.trimMax;
     if (!isTrimmed || earliestOffset > this.#history.trimMax || earliestOffset <= this.#position) {
       this.#history.report(
+        'failed',
         `tail at ${this.#position} failed with earliest ${earliestOffset}: ${error.message}`,
       );
       return;
@@ -94,7 +95,7 @@ export class TortureReader {
       const { trimMax } = this.#history;
       if (code === 'OFFSET_OUT_OF_RANGE' && from < Math.max(trimmedTo, trimMax)) return;
       if (thrown instanceof OperatingError && thrown.retriable) return;
-      this.#history.report(`read at ${from}: ${String(thrown)}`);
+      this.#history.report('failed', `read at ${from}: ${String(thrown)}`);
     }
   }
 
@@ -104,11 +105,14 @@ export class TortureReader {
     try {
       const end = await this.#client.endOffset(this.#history.shardId);
       if (end < acknowledged) {
-        this.#history.report(`end ${end}, but ${acknowledged - 1} was acknowledged before`);
+        this.#history.report(
+          'realTime',
+          `end ${end}, but ${acknowledged - 1} was acknowledged before`,
+        );
       }
     } catch (thrown) {
       if (!(thrown instanceof OperatingError) || !thrown.retriable) {
-        this.#history.report(`end offset: ${String(thrown)}`);
+        this.#history.report('failed', `end offset: ${String(thrown)}`);
       }
     }
   }
@@ -121,7 +125,7 @@ export class TortureReader {
     for (let from: number = earliest; from < end;) {
       const { nextOffset } = await this.#read(from, 1024 * 1024);
       if (nextOffset === from) {
-        this.#history.report(`nothing comes at ${from}, and the end is ${end}`);
+        this.#history.report('gap', `nothing comes at ${from}, and the end is ${end}`);
         break;
       }
       from = nextOffset;
@@ -135,7 +139,10 @@ export class TortureReader {
     this.reads++;
     const next: Offset = result.nextOffset;
     if (next > result.highWatermark && next > from) {
-      this.#history.report(`read went to ${next}, committed is ${result.highWatermark}`);
+      this.#history.report(
+        'uncommitted',
+        `read went to ${next}, committed is ${result.highWatermark}`,
+      );
     }
     seeFrames(this.#history, result.frames, { from, next, how: 'read' });
     return result;

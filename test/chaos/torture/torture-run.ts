@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster } from '../../harness/cluster.ts';
 import { SeededRandom } from '../kill/seeded-random.ts';
 import { Nemesis, type NemesisCounts } from './nemesis.ts';
-import { ShardHistory } from '../history/shard-history.ts';
-import { Violations } from '../history/violations.ts';
+import { ShardHistory } from '../../history/shard-history.ts';
+import { Violations } from '../../history/violations.ts';
 import { TortureClient } from './torture-client.ts';
 import { TortureReader, TortureTail } from './torture-reader.ts';
 import { AppenderWriter, ProducerWriter, type TortureWriter } from './torture-writer.ts';
@@ -47,7 +47,7 @@ export async function tortureJournal(options: TortureOptions): Promise<TortureRe
   });
   const address = cluster.role('placement').address('grpc');
   const connect = (name: string): Promise<TortureClient> =>
-    TortureClient.connect(name, address, options.seed);
+    TortureClient.connect(name, address, { seed: options.seed });
   await using first = await connect('writer-1');
   await using second = await connect('writer-2');
   await using readers = await connect('reader');

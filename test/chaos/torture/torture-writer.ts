@@ -3,9 +3,9 @@ import type { BatchListener, PendingBatch } from '@robustmq/journal-client';
 import { noHeaders, RecordBatchWriter } from '@robustmq/record-batch';
 
 import type { SeededRandom } from '../kill/seeded-random.ts';
-import type { ShardHistory } from '../history/shard-history.ts';
+import type { ShardHistory } from '../../history/shard-history.ts';
 import type { TortureClient } from './torture-client.ts';
-import { valueOf } from './torture-value.ts';
+import { valueOf } from '../../history/record-value.ts';
 
 /** Records of one writer in one shard without an answer, at most. */
 const windowMax = 60;
@@ -69,7 +69,7 @@ export class AppenderWriter implements TortureWriter {
       if (batch.state === 'acknowledged') {
         this.#history.acknowledge({ writer, sequence }, batch.baseOffset + index);
       } else {
-        this.#history.report(`${writer}/${sequence} failed: ${batch.error?.message}`);
+        this.#history.report('failed', `${writer}/${sequence} failed: ${batch.error?.message}`);
       }
       this.#onAck();
     };
@@ -136,7 +136,7 @@ export class ProducerWriter implements TortureWriter {
         this.#history.acknowledge({ writer: this.#name, sequence }, baseOffset + index);
       });
     } catch (thrown) {
-      this.#history.report(`${this.#name}/${sequences[0]} failed: ${String(thrown)}`);
+      this.#history.report('failed', `${this.#name}/${sequences[0]} failed: ${String(thrown)}`);
     }
     this.#batches--;
     this.outstanding -= sequences.length;

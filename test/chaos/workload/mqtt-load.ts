@@ -1,3 +1,4 @@
+import type { Violations } from '../../history/violations.ts';
 import { HistoryChecker, type HistoryEvent } from '../history/history-checker.ts';
 import type { DurableClientOptions } from '../kill/durable-client.ts';
 import { DurablePublisher } from '../kill/durable-publisher.ts';
@@ -12,18 +13,20 @@ const publishEachMs = 20;
 export interface MqttLoadOptions {
   readonly brokers: readonly Address[];
   readonly random: SeededRandom;
+  readonly violations: Violations;
   readonly onProgress: () => void;
 }
 
 /** Publishers and persistent subscribers at QoS 1 and 2 that go to any broker. */
 export class MqttLoad implements AsyncDisposable {
-  readonly #checker = new HistoryChecker(subscribers);
+  readonly #checker: HistoryChecker;
   readonly #publishers: readonly DurablePublisher[];
   readonly #subscribers: readonly DurableSubscriber[];
   readonly #random: SeededRandom;
 
-  constructor({ brokers, random, onProgress }: MqttLoadOptions) {
+  constructor({ brokers, random, violations, onProgress }: MqttLoadOptions) {
     this.#random = random;
+    this.#checker = new HistoryChecker(subscribers, violations);
     const record = (event: HistoryEvent): void => {
       this.#checker.take(event);
       onProgress();
@@ -72,8 +75,9 @@ export class MqttLoad implements AsyncDisposable {
     return this.#checker.missing === 0;
   }
 
-  verdict(): readonly string[] {
-    return this.#checker.verdict();
+  /** The violations say what did not arrive. */
+  conclude(): void {
+    this.#checker.verdict();
   }
 
   describe(): string[] {

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { PlacementClient } from '@robustmq/placement-client';
-import { NodeState, type Segment, SegmentState } from '@robustmq/rpc';
+import { type ClusterTls, NodeState, type Segment, SegmentState } from '@robustmq/rpc';
 
-import { ShardHistory } from '../history/shard-history.ts';
-import type { Violations } from '../history/violations.ts';
+import { ShardHistory } from '../../history/shard-history.ts';
+import type { Violations } from '../../history/violations.ts';
 import type { SeededRandom } from '../kill/seeded-random.ts';
 import { TortureClient } from '../torture/torture-client.ts';
 import { TortureReader, TortureTail } from '../torture/torture-reader.ts';
@@ -25,6 +25,7 @@ export interface LoadOptions {
   readonly placement: string;
   readonly random: SeededRandom;
   readonly violations: Violations;
+  readonly tls?: ClusterTls | undefined;
   /** After each answer and each step of a tail. */
   readonly onProgress: () => void;
 }
@@ -81,7 +82,10 @@ export class ShardLoad implements AsyncDisposable {
 
   static async start(options: LoadOptions): Promise<ShardLoad> {
     const connect = (name: string): Promise<TortureClient> =>
-      TortureClient.connect(name, options.placement, options.random.below(2 ** 31));
+      TortureClient.connect(name, options.placement, {
+        seed: options.random.below(2 ** 31),
+        tls: options.tls,
+      });
     const [first, second, steady, reader] = await Promise.all([
       connect('writer-1'),
       connect('writer-2'),
@@ -172,7 +176,7 @@ export class ShardLoad implements AsyncDisposable {
     chain.forEach(({ baseOffset }, at) => {
       const end = chain[at - 1]?.endOffset;
       if (end !== undefined && end !== baseOffset) {
-        history.report(`a segment begins at ${baseOffset} behind one that ends at ${end}`);
+        history.report('gap', `a segment begins at ${baseOffset} behind one that ends at ${end}`);
       }
     });
     return chain.length;

@@ -4,9 +4,9 @@ import { shardId } from '@robustmq/core';
 import type { PendingBatch } from '@robustmq/journal-client';
 import { noHeaders } from '@robustmq/record-batch';
 
-import type { ShardHistory } from '../history/shard-history.ts';
+import type { ShardHistory } from '../../history/shard-history.ts';
 import type { TortureClient } from '../torture/torture-client.ts';
-import { valueOf } from '../torture/torture-value.ts';
+import { valueOf } from '../../history/record-value.ts';
 
 /** Between an acknowledgement and the next append: the finest outage that can be seen. */
 const pauseMs = 10;
@@ -18,7 +18,10 @@ export class SteadyWriter {
   readonly #history: ShardHistory;
   readonly #onAck: () => void;
   #lastAckMs = performance.now();
+  /** As the one above, but no reset moves it. */
+  #previousAckMs = performance.now();
   #longestMs = 0;
+  #longestOfAllMs = 0;
   outstanding = 0;
 
   constructor(client: TortureClient, history: ShardHistory, onAck: () => void) {
@@ -40,6 +43,11 @@ export class SteadyWriter {
   /** The longest time without an acknowledgement since the reset, one that still lasts included. */
   get longestMs(): number {
     return Math.max(this.#longestMs, performance.now() - this.#lastAckMs);
+  }
+
+  /** The longest one of all, whatever was reset. */
+  get longestOfAllMs(): number {
+    return this.#longestOfAllMs;
   }
 
   async run(ended: AbortSignal): Promise<void> {
@@ -75,11 +83,13 @@ export class SteadyWriter {
     if (batch.state === 'acknowledged') this.#history.acknowledge(place, batch.baseOffset);
     else {
       const { writer, sequence } = place;
-      this.#history.report(`${writer}/${sequence} failed: ${batch.error?.message}`);
+      this.#history.report('failed', `${writer}/${sequence} failed: ${batch.error?.message}`);
     }
     const nowMs = performance.now();
     this.#longestMs = Math.max(this.#longestMs, nowMs - this.#lastAckMs);
+    this.#longestOfAllMs = Math.max(this.#longestOfAllMs, nowMs - this.#previousAckMs);
     this.#lastAckMs = nowMs;
+    this.#previousAckMs = nowMs;
     this.#onAck();
   }
 }

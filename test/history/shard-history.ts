@@ -1,5 +1,5 @@
 import { NumberColumn } from './number-column.ts';
-import type { Violations } from './violations.ts';
+import type { ViolationKind, ViolationSink } from './violations.ts';
 
 interface WriterHistory {
   readonly name: string;
@@ -14,6 +14,13 @@ interface WriterHistory {
   readonly refused: Set<number>;
 }
 
+/**
+ * `once`: each append has one answer in the end. `any`: none when whoever waited for it has died, several
+ * when it was sent again.
+ */
+export type Answers = 'once' | 'any';
+
+/** What one record is: who wrote it, and as which of his. */
 export interface Place {
   readonly writer: string;
   readonly sequence: number;
@@ -29,7 +36,8 @@ export interface Place {
  */
 export class ShardHistory {
   readonly shardId: number;
-  readonly #violations: Violations;
+  readonly #violations: ViolationSink;
+  readonly #answers: Answers;
   readonly #writers = new Map<string, WriterHistory>();
   readonly #byNumber: WriterHistory[] = [];
   /** What stands at each offset. */
@@ -39,9 +47,10 @@ export class ShardHistory {
   #endAcknowledged = 0;
   #trimMax = 0;
 
-  constructor(shardId: number, violations: Violations) {
+  constructor(shardId: number, violations: ViolationSink, answers: Answers = 'once') {
     this.shardId = shardId;
     this.#violations = violations;
+    this.#answers = answers;
   }
 
   get acknowledged(): number {
@@ -72,11 +81,12 @@ export class ShardHistory {
 
   acknowledge(place: Place, offset: number): void {
     const writer = this.#writer(place.writer);
-    if (!writer.floors.has(place.sequence)) {
-      const sent = place.sequence < writer.sent;
-      this.#wrong(`${nameOf(place)} was acknowledged ${sent ? 'twice' : 'and never sent'}`);
+    const isNew = writer.floors.has(place.sequence);
+    if (!isNew && place.sequence < writer.sent && this.#answers === 'once') {
+      this.#wrong('duplicated', `${nameOf(place)} was acknowledged twice`);
     }
     this.see(place, offset, 'acknowledged');
+    if (!isNew) return;
     writer.floors.delete(place.sequence);
     writer.acknowledged++;
     this.#acknowledged++;
@@ -87,7 +97,8 @@ export class ShardHistory {
   refuse(place: Place): void {
     const writer = this.#writer(place.writer);
     const offset = writer.offsets.get(place.sequence);
-    if (offset !== undefined) this.#wrong(`${nameOf(place)} was refused and stands at ${offset}`);
+    if (offset !== undefined)
+      this.#wrong('uncommitted', `${nameOf(place)} was refused and stands at ${offset}`);
     writer.floors.delete(place.sequence);
     writer.refused.add(place.sequence);
   }
@@ -97,50 +108,58 @@ export class ShardHistory {
     const writer = this.#writer(place.writer);
     const { sequence } = place;
     if (sequence >= writer.sent) {
-      this.#wrong(`${how}: ${nameOf(place)} was never sent`);
+      this.#wrong('uncommitted', `${how}: ${nameOf(place)} was never sent`);
       return;
     }
-    if (writer.refused.has(sequence)) this.#wrong(`${how}: ${nameOf(place)} was refused`);
+    if (writer.refused.has(sequence))
+      this.#wrong('uncommitted', `${how}: ${nameOf(place)} was refused`);
     const floor = writer.floors.get(sequence) ?? 0;
     if (offset < floor) {
       const before = `${floor - 1} was acknowledged before its append began`;
-      this.#wrong(`${how}: ${nameOf(place)} stands at ${offset}, but ${before}`);
+      this.#wrong('realTime', `${how}: ${nameOf(place)} stands at ${offset}, but ${before}`);
     }
     const there = this.#at(offset);
     if (there === undefined) {
       this.#writerAt.set(offset, writer.number);
       this.#sequenceAt.set(offset, sequence);
     } else if (there.writer !== place.writer || there.sequence !== sequence) {
-      this.#wrong(`${how}: offset ${offset} is ${nameOf(place)} and was ${nameOf(there)}`);
+      this.#wrong(
+        'changed',
+        `${how}: offset ${offset} is ${nameOf(place)} and was ${nameOf(there)}`,
+      );
     }
     const known = writer.offsets.get(sequence);
     if (known === undefined) writer.offsets.set(sequence, offset);
     else if (known !== offset) {
-      this.#wrong(`${how}: ${nameOf(place)} stands at ${known} and at ${offset}`);
+      this.#wrong('duplicated', `${how}: ${nameOf(place)} stands at ${known} and at ${offset}`);
     }
   }
 
   /** Something else that is wrong with this shard. */
-  report(violation: string): void {
-    this.#wrong(violation);
+  report(kind: ViolationKind, violation: string): void {
+    this.#wrong(kind, violation);
   }
 
   /** After everything from `earliest` to `end` was read by {@link see}: whether it is all that has to be there. */
   conclude(earliest: number, end: number): void {
     if (earliest > this.#trimMax) {
-      this.#wrong(`it begins at ${earliest}, but was trimmed to ${this.#trimMax} at most`);
+      this.#wrong('lost', `it begins at ${earliest}, but was trimmed to ${this.#trimMax} at most`);
     }
     if (end < this.#endAcknowledged) {
-      this.#wrong(`it ends at ${end}, but ${this.#endAcknowledged - 1} was acknowledged`);
+      this.#wrong('lost', `it ends at ${end}, but ${this.#endAcknowledged - 1} was acknowledged`);
     }
     const seen = this.#sequenceAt.length;
     if (end < seen)
-      this.#wrong(`it ends at ${end}, but ${seen - 1} was read: it was not committed`);
+      this.#wrong(
+        'uncommitted',
+        `it ends at ${end}, but ${seen - 1} was read: it was not committed`,
+      );
     this.#checkOrder(earliest, end);
+    if (this.#answers === 'any') return;
     for (const writer of this.#byNumber) {
       const answers = writer.acknowledged + writer.refused.size;
       if (answers === writer.sent) continue;
-      this.#wrong(`${writer.sent - answers} appends of ${writer.name} have no answer`);
+      this.#wrong('failed', `${writer.sent - answers} appends of ${writer.name} have no answer`);
     }
   }
 
@@ -157,11 +176,14 @@ export class ShardHistory {
       const before = last[number] ?? -1;
       if (sequence <= before) {
         const place = { writer: this.#byNumber[number]?.name ?? '', sequence };
-        this.#wrong(`offset ${offset}: ${nameOf(place)} stands behind ${before} of that writer`);
+        this.#wrong(
+          'reordered',
+          `offset ${offset}: ${nameOf(place)} stands behind ${before} of that writer`,
+        );
       }
       last[number] = sequence;
     }
-    if (unread > 0) this.#wrong(`${unread} offsets before the end were never read`);
+    if (unread > 0) this.#wrong('gap', `${unread} offsets before the end were never read`);
   }
 
   #at(offset: number): Place | undefined {
@@ -189,8 +211,8 @@ export class ShardHistory {
     return writer;
   }
 
-  #wrong(violation: string): void {
-    this.#violations.add(`shard ${this.shardId}: ${violation}`);
+  #wrong(kind: ViolationKind, violation: string): void {
+    this.#violations.add(kind, `shard ${this.shardId}: ${violation}`);
   }
 }
 

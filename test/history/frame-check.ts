@@ -1,7 +1,7 @@
 import { FrameCursor, recordsOf } from '@robustmq/record-batch';
 
-import type { ShardHistory } from '../history/shard-history.ts';
-import { parseValue } from './torture-value.ts';
+import { parseValue } from './record-value.ts';
+import type { ShardHistory } from './shard-history.ts';
 
 /**
  * Tells the history what frames hold from `from` on; they have to hold every offset up to `next`, since
@@ -20,14 +20,16 @@ export function seeFrames(
     if (cursor.kind !== 'batch') continue;
     for (const { offset, value } of recordsOf(frames, cursor.payloadStart)) {
       if (offset < from) continue;
-      if (offset !== expected) history.report(`${how}: offset ${offset} follows ${expected - 1}`);
+      if (offset !== expected)
+        history.report('gap', `${how}: offset ${offset} follows ${expected - 1}`);
       expected = offset + 1;
       const place = parseValue(value ?? Buffer.alloc(0));
-      if (place === undefined) history.report(`${how}: nobody wrote what stands at ${offset}`);
+      if (place === undefined)
+        history.report('changed', `${how}: nobody wrote what stands at ${offset}`);
       else history.see(place, offset, how);
     }
   }
-  if (cursor.fault !== undefined) history.report(`${how}: a frame is ${cursor.fault}`);
+  if (cursor.fault !== undefined) history.report('changed', `${how}: a frame is ${cursor.fault}`);
   if (expected !== next)
-    history.report(`${how}: asked from ${from}, told ${next}, got ${expected}`);
+    history.report('gap', `${how}: asked from ${from}, told ${next}, got ${expected}`);
 }

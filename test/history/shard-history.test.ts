@@ -47,16 +47,33 @@ describe('the history of a shard', () => {
   it.each([
     [
       'another record at an offset',
+      'changed',
       'offset 1 is w/2',
       (h: ShardHistory) => h.see(place(2), 1, 'read'),
     ],
-    ['a record twice', 'stands at 2 and at 3', (h: ShardHistory) => h.see(place(2), 3, 'read')],
-    ['one that nobody sent', 'never sent', (h: ShardHistory) => h.see(place(3), 3, 'read')],
-    ['two acknowledgements', 'twice', (h: ShardHistory) => h.acknowledge(place(1), 1)],
-    ['a lost end', '2 was acknowledged', (h: ShardHistory) => h.conclude(0, 2)],
-    ['a lost beginning', 'begins at 1', (h: ShardHistory) => h.conclude(1, 3)],
+    [
+      'a record twice',
+      'duplicated',
+      'stands at 2 and at 3',
+      (h: ShardHistory) => h.see(place(2), 3, 'read'),
+    ],
+    [
+      'one that nobody sent',
+      'uncommitted',
+      'never sent',
+      (h: ShardHistory) => h.see(place(3), 3, 'read'),
+    ],
+    [
+      'two acknowledgements',
+      'duplicated',
+      'twice',
+      (h: ShardHistory) => h.acknowledge(place(1), 1),
+    ],
+    ['a lost end', 'lost', '2 was acknowledged', (h: ShardHistory) => h.conclude(0, 2)],
+    ['a lost beginning', 'lost', 'begins at 1', (h: ShardHistory) => h.conclude(1, 3)],
     [
       'what was read and is gone',
+      'uncommitted',
       '3 was read: it was not committed',
       (h: ShardHistory) => {
         h.sending('w');
@@ -66,6 +83,7 @@ describe('the history of a shard', () => {
     ],
     [
       'what was refused and read',
+      'uncommitted',
       'w/3 was refused',
       (h: ShardHistory) => {
         h.refuse(place(h.sending('w')));
@@ -74,6 +92,7 @@ describe('the history of a shard', () => {
     ],
     [
       'what was read and then refused',
+      'uncommitted',
       'was refused and stands at 3',
       (h: ShardHistory) => {
         h.see(place(h.sending('w')), 3, 'tail');
@@ -82,6 +101,7 @@ describe('the history of a shard', () => {
     ],
     [
       'an append without an answer',
+      'failed',
       '1 appends of v have no answer',
       (h: ShardHistory) => {
         h.sending('v');
@@ -90,6 +110,7 @@ describe('the history of a shard', () => {
     ],
     [
       'an offset that nobody has read',
+      'gap',
       '1 offsets before the end',
       (h: ShardHistory) => {
         h.acknowledge(place(h.sending('w')), 4);
@@ -98,20 +119,22 @@ describe('the history of a shard', () => {
     ],
     [
       'an append that is put before one that was acknowledged when it began',
+      'realTime',
       '2 was acknowledged before its append began',
       (h: ShardHistory) => h.acknowledge(place(h.sending('v'), 'v'), 2),
     ],
     [
       'a read of an append that stands before one that was acknowledged when it began',
+      'realTime',
       '2 was acknowledged before its append began',
       (h: ShardHistory) => h.see(place(h.sending('v'), 'v'), 1, 'read'),
     ],
-  ])('shows %s', (_, expected, fault) => {
+  ])('shows %s: %s', (_, kind, expected, fault) => {
     const said = saidOf((history) => {
       writeAll(history);
       fault(history);
     });
-    expect(said.join('\n')).toContain(expected);
+    expect(said.join('\n')).toMatch(new RegExp(`^${kind}: shard 7: .*${expected}`, 'm'));
   });
 
   it('shows a wrong order', () => {
@@ -121,7 +144,19 @@ describe('the history of a shard', () => {
       history.acknowledge(place(2), 2);
       history.conclude(0, 3);
     });
-    expect(said).toEqual(['shard 7: offset 1: w/0 stands behind 1 of that writer']);
+    expect(said).toEqual(['reordered: shard 7: offset 1: w/0 stands behind 1 of that writer']);
+  });
+
+  it('with any answers: lets appends be answered twice, or never, at one offset', () => {
+    const violations = new Violations();
+    const history = new ShardHistory(7, violations, 'any');
+    for (let count = 0; count < 2; count++) history.sending('w');
+    history.acknowledge(place(0), 0);
+    history.acknowledge(place(0), 0);
+    history.conclude(0, 1);
+    expect([violations.list(), history.acknowledged]).toEqual([[], 1]);
+    history.acknowledge(place(0), 1);
+    expect(violations.counts).toEqual({ duplicated: 1 });
   });
 
   it('keeps a million records in little memory', () => {

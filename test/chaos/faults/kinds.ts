@@ -1,0 +1,23 @@
+import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
+import { diskFaults } from './disk-faults.ts';
+import type { FaultKind } from './fault.ts';
+import { membershipFaults } from './membership-faults.ts';
+import { oldCopyFault } from './old-copy-fault.ts';
+import { partitionFaults } from './partition-faults.ts';
+import { processFaults } from './process-faults.ts';
+
+export const faultKinds: readonly FaultKind[] = [
+  ...processFaults,
+  ...partitionFaults,
+  ...diskFaults,
+  ...membershipFaults,
+  oldCopyFault,
+];
+
+/** What cannot be done, with the reason. */
+export function missingFaults(chaos: ChaosCluster): string[] {
+  return faultKinds.flatMap((kind) => {
+    const reason = kind.missing(chaos);
+    return reason === undefined ? [] : [`${kind.name}: ${reason}`];
+  });
+}
