@@ -1,7 +1,6 @@
 import { SimCluster } from './cluster/sim-cluster.ts';
 import { Nemesis } from './faults/nemesis.ts';
 import { planOf } from './world/plan.ts';
-import { yieldToLoop } from './world/turns.ts';
 import { World } from './world/world.ts';
 
 /** Steps that one phase may take before it counts as endless. */
@@ -36,8 +35,6 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
   process.on('uncaughtException', onBug);
   process.on('unhandledRejection', onBug);
   try {
-    // A tick comes behind all microtasks only if this runs in one.
-    await yieldToLoop();
     const cluster = new SimCluster(world, plan);
     await cluster.start();
     const nemesis = new Nemesis(cluster);

@@ -1,6 +1,5 @@
 import { type Random, randomInteger } from '@robustmq/core';
-
-const SECTOR_BYTES = 4096;
+import { MemoryFile, SECTOR_BYTES } from './memory-file.ts';
 
 type Done = (error: Error | undefined) => void;
 
@@ -85,21 +84,19 @@ export class MemoryDisk {
 
   /** A copy of what readers see. */
   content(path: string): Buffer {
-    return Buffer.from(this.#file(path).content);
+    return Buffer.from(this.#file(path).content.bytes);
   }
 
   /** Overwrites a file behind everybody's back, durably: rot, or a test's cut. */
   replace(path: string, content: Buffer): void {
     const file = this.#names.get(path) ?? new MemoryFile();
-    file.content = Buffer.from(content);
-    file.durable = Buffer.from(content);
-    file.dirty.clear();
+    file.replace(content);
     this.#names.set(path, file);
   }
 
   flipBit(path: string, bit: number): void {
     const file = this.#file(path);
-    for (const image of [file.content, file.durable]) {
+    for (const { bytes: image } of [file.content, file.durable]) {
       const byte = image[bit >> 3];
       if (byte !== undefined) image[bit >> 3] = byte ^ (1 << (bit & 7));
     }
@@ -296,80 +293,6 @@ interface NameChange {
   readonly before: Map<string, MemoryFile | undefined>;
 }
 
-class MemoryFile {
-  content: Buffer = Buffer.alloc(0);
-  durable: Buffer = Buffer.alloc(0);
-  /** Sectors that differ from the durable image. */
-  readonly dirty = new Set<number>();
-
-  clone(): MemoryFile {
-    const copy = new MemoryFile();
-    copy.content = Buffer.from(this.content);
-    copy.durable = Buffer.from(this.durable);
-    for (const sector of this.dirty) copy.dirty.add(sector);
-    return copy;
-  }
-
-  write(data: Buffer, position: number): void {
-    this.#resize(Math.max(this.content.length, position + data.length));
-    data.copy(this.content, position);
-    const last = Math.floor((position + data.length - 1) / SECTOR_BYTES);
-    for (let at = Math.floor(position / SECTOR_BYTES); at <= last; at++) this.dirty.add(at);
-  }
-
-  truncate(length: number): void {
-    const before = this.content.length;
-    this.#resize(length);
-    const last = Math.floor((Math.max(before, length) - 1) / SECTOR_BYTES);
-    for (let at = Math.floor(length / SECTOR_BYTES); at <= last; at++) this.dirty.add(at);
-  }
-
-  #resize(length: number): void {
-    if (length === this.content.length) return;
-    const resized = Buffer.alloc(length);
-    this.content.copy(resized);
-    this.content = resized;
-  }
-
-  sync(): void {
-    if (this.durable.length !== this.content.length) {
-      this.durable = Buffer.from(this.content);
-    } else {
-      for (const sector of this.dirty) {
-        // A cut leaves changed sectors behind the end.
-        const start = sector * SECTOR_BYTES;
-        if (start >= this.content.length) continue;
-        this.content.copy(this.durable, start, start, start + SECTOR_BYTES);
-      }
-    }
-    this.dirty.clear();
-  }
-
-  crash(random: Random): void {
-    if (this.dirty.size === 0) {
-      // After a failed sync the cache shows what the disk never got.
-      this.content = Buffer.from(this.durable);
-      return;
-    }
-    let { length } = this.durable;
-    const kept = [...this.dirty].filter(() => random.next() < 0.5);
-    // A cut that was not synced may have happened or not; growth goes with the sectors that stayed.
-    if (this.content.length < length) length = random.next() < 0.5 ? length : this.content.length;
-    for (const sector of kept) {
-      length = Math.max(length, Math.min(this.content.length, (sector + 1) * SECTOR_BYTES));
-    }
-    const after = Buffer.alloc(length);
-    this.durable.copy(after);
-    for (const sector of kept) {
-      const start = sector * SECTOR_BYTES;
-      if (start < this.content.length) this.content.copy(after, start, start, start + SECTOR_BYTES);
-    }
-    this.content = after;
-    this.durable = Buffer.from(after);
-    this.dirty.clear();
-  }
-}
-
 class MemoryHandle {
   readonly #mounted: MountedDisk;
   readonly #disk: MemoryDisk;
@@ -430,7 +353,7 @@ class MemoryHandle {
 
   async read(target: Buffer, position: number): Promise<number> {
     await this.#mounted.turn();
-    return this.#file.content.copy(target, 0, position);
+    return this.#file.content.bytes.copy(target, 0, position);
   }
 
   async truncate(length: number): Promise<void> {

@@ -9,6 +9,7 @@ import type {
 } from '@robustmq/rpc';
 import { whenSettled } from '../world/when-settled.ts';
 import type { SimProcess } from '../world/sim-process.ts';
+import { type Letter, write } from './letter.ts';
 import { type Connected, hostOf, type SimNetwork } from './sim-network.ts';
 import { ClientStream } from './sim-stream.ts';
 
@@ -55,7 +56,9 @@ export class SimClient implements RpcClient {
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#open.add(fail);
     const connected = this.#connected(fail, path);
-    this.#send(method, method.requestSerialize(request), gone.signal, { resolve, fail });
+    const { requestSerialize, requestDeserialize } = method;
+    const letter = write(path, request, requestSerialize, requestDeserialize);
+    this.#send(method, letter, gone.signal, { resolve, fail });
     try {
       return await promise;
     } finally {
@@ -96,7 +99,7 @@ export class SimClient implements RpcClient {
 
   #send<Request, Response>(
     method: Method<Request, Response>,
-    bytes: Buffer,
+    letter: Letter<Request>,
     signal: AbortSignal,
     answer: { resolve: (response: Response) => void; fail: (error: OperatingError) => void },
   ): void {
@@ -118,16 +121,14 @@ export class SimClient implements RpcClient {
       }
       world.explain(
         () =>
-          `${here} > ${there} ${method.path.slice(14)}${isFirst ? '' : ' again'} ${inShort(method.requestDeserialize(bytes))}`,
+          `${here} > ${there} ${method.path.slice(14)}${isFirst ? '' : ' again'} ${inShort(letter.read())}`,
       );
       network.called(method.path);
-      const copy = Buffer.from(bytes);
       whenSettled(
-        server.call(method, copy, { peer: here, signal }),
+        server.call(method, letter, { peer: here, signal }),
         (response) => {
-          const decoded = method.responseDeserialize(response);
-          world.explain(() => `${there} < ${here} ${inShort(decoded)}`);
-          if (isFirst) back(() => answer.resolve(method.responseDeserialize(response)));
+          world.explain(() => `${there} < ${here} ${inShort(response.read())}`);
+          if (isFirst) back(() => answer.resolve(response.read()));
         },
         (thrown) => {
           if (isFirst) back(() => answer.fail(toOperatingError(thrown)));

@@ -8,6 +8,7 @@ import type {
   UnaryHandler,
 } from '@robustmq/rpc';
 import type { SimProcess } from '../world/sim-process.ts';
+import { type Letter, write } from './letter.ts';
 import type { SimNetwork } from './sim-network.ts';
 
 const graceMs = 500;
@@ -57,12 +58,12 @@ export class SimServer implements RpcServer, ServiceRegistry {
     return this.#stream.get(path);
   }
 
-  /** What the handler answers, as bytes. */
+  /** What the handler answers. */
   async call<Request, Response>(
     method: Method<Request, Response>,
-    bytes: Buffer,
+    letter: Letter<Request>,
     context: CallContext,
-  ): Promise<Buffer> {
+  ): Promise<Letter<Response>> {
     const handler = this.#unary.get(method.path) as UnaryHandler<Request, Response> | undefined;
     if (handler === undefined) {
       throw new OperatingError('UNSUPPORTED', `${this.address} does not serve ${method.path}`);
@@ -71,9 +72,9 @@ export class SimServer implements RpcServer, ServiceRegistry {
     promise.catch(() => {});
     this.#open.add(reject);
     try {
-      const request = method.requestDeserialize(bytes);
-      const response = await Promise.race([handler(request, context), promise]);
-      return method.responseSerialize(response);
+      const response = await Promise.race([handler(letter.read(), context), promise]);
+      const { responseSerialize, responseDeserialize } = method;
+      return write(method.path, response, responseSerialize, responseDeserialize);
     } catch (thrown) {
       this.judge(thrown, method.path);
       throw toOperatingError(thrown);

@@ -2,6 +2,7 @@ import { OperatingError, toOperatingError } from '@robustmq/core';
 import type { CallContext, MessageStream, Method, StreamHandlers } from '@robustmq/rpc';
 import type { SimProcess } from '../world/sim-process.ts';
 import { type Connected, hostOf, type SimNetwork } from './sim-network.ts';
+import { type Letter, write } from './letter.ts';
 import type { SimServer } from './sim-server.ts';
 
 /** Bytes of one direction that may be under way before `send` says stop. */
@@ -31,10 +32,10 @@ class Direction {
   }
 
   /** False: stop until `drain` is called. */
-  send(bytes: Buffer, deliver: () => void, drain: () => void): boolean {
-    this.#bytesUnderWay += bytes.length;
+  send(bytes: number, deliver: () => void, drain: () => void): boolean {
+    this.#bytesUnderWay += bytes;
     this.carry(() => {
-      this.#bytesUnderWay -= bytes.length;
+      this.#bytesUnderWay -= bytes;
       deliver();
       if (!this.#stopped || this.#bytesUnderWay > windowBytes / 2) return;
       this.#stopped = false;
@@ -96,11 +97,12 @@ export class ClientStream<Request, Response> implements MessageStream<Request>, 
 
   send(message: Request): boolean {
     if (this.#ended) return true;
-    const bytes = this.#method.requestSerialize(message);
+    const { path, requestSerialize, requestDeserialize } = this.#method;
+    const letter = write(path, message, requestSerialize, requestDeserialize);
     const drain = (): void => {
       if (this.#isHere && !this.#ended) this.#handlers.drain?.();
     };
-    return this.#out.send(bytes, () => this.#server.receive(bytes), drain);
+    return this.#out.send(letter.bytes, () => this.#server.receive(letter), drain);
   }
 
   end(): void {
@@ -116,10 +118,10 @@ export class ClientStream<Request, Response> implements MessageStream<Request>, 
     this.over(error ?? cancelled);
   }
 
-  receive(bytes: Buffer): void {
+  receive(letter: Letter<Response>): void {
     if (this.#closed || !this.#isHere) return;
     try {
-      this.#handlers.message(this.#method.responseDeserialize(bytes));
+      this.#handlers.message(letter.read());
     } catch (thrown) {
       this.#options.network.world.violate(
         `${this.client.name}: ${this.#method.path}: ${toOperatingError(thrown).message}`,
@@ -188,18 +190,19 @@ class ServerStream<Request, Response> implements MessageStream<Response> {
     });
   }
 
-  receive(bytes: Buffer): void {
+  receive(letter: Letter<Request>): void {
     if (this.#closed || this.#server?.isSameLife !== true) return;
-    this.#guard(() => this.#handlers?.message(this.#method.requestDeserialize(bytes)));
+    this.#guard(() => this.#handlers?.message(letter.read()));
   }
 
   send(message: Response): boolean {
     if (this.#ended) return true;
-    const bytes = this.#method.responseSerialize(message);
+    const { path, responseSerialize, responseDeserialize } = this.#method;
+    const letter = write(path, message, responseSerialize, responseDeserialize);
     const drain = (): void => {
       if (this.#server?.isSameLife === true && !this.#ended) this.#handlers?.drain?.();
     };
-    return this.#out.send(bytes, () => this.#client.receive(bytes), drain);
+    return this.#out.send(letter.bytes, () => this.#client.receive(letter), drain);
   }
 
   end(): void {

@@ -1,13 +1,20 @@
 import { randomInteger, type Random, seededRandom } from '@robustmq/core';
 import { EventQueue, type SimEvent } from './event-queue.ts';
 import type { SimProcess } from './sim-process.ts';
-import { settleTurn, yieldToLoop } from './turns.ts';
+import { onLoop, settleTurn } from './turns.ts';
 
 export interface WorldEvent extends SimEvent {
   readonly kind: string;
   /** Whose event it is: it never happens to a process that has died since. */
   readonly process: SimProcess | undefined;
   readonly life: number;
+}
+
+/** How far a world runs. */
+export interface Until {
+  readonly ms: number;
+  readonly steps: number;
+  readonly isOver?: () => boolean;
 }
 
 /** Events between two looks of the real event loop, which reports rejections that nobody handles. */
@@ -99,27 +106,44 @@ export class World {
   }
 
   /** Lets things happen until `isOver`, or until that moment, or until that many steps. */
-  async run(until: { ms: number; steps: number; isOver?: () => boolean }): Promise<void> {
-    const { ms, steps, isOver = () => false } = until;
-    while (this.#steps < steps && !isOver()) {
+  async run(until: Until): Promise<void> {
+    while (!(await onLoop(() => this.#runSome(until))));
+  }
+
+  /** Some events; whether there is no more to run. */
+  #runSome({ ms, steps, isOver = () => false }: Until): boolean {
+    for (let left = eventsPerLoop; left > 0; left--) {
+      if (this.#steps >= steps || isOver()) return true;
+      const event = this.#next(ms);
+      if (event === undefined) return true;
+      this.#happen(event);
+    }
+    return false;
+  }
+
+  /** The next event up to a moment that still concerns somebody; without one it is that moment. */
+  #next(ms: number): WorldEvent | undefined {
+    for (;;) {
       const event = this.#queue.pop();
       if (event === undefined || event.atMs > ms) {
         if (event !== undefined) this.#queue.push(event);
         this.#nowMs = Math.max(this.#nowMs, ms);
-        return;
+        return undefined;
       }
-      if (event.cancelled || !this.#concerns(event)) continue;
-      this.#steps++;
-      this.#nowMs = Math.max(this.#nowMs, event.atMs);
-      this.#hash = (Math.imul(this.#hash, 31) + Math.floor(event.atMs * 1000)) | 0;
-      try {
-        event.run();
-      } catch (thrown) {
-        this.violate(`${event.process?.name ?? 'the world'}: ${stackOf(thrown)}`);
-      }
-      await settleTurn();
-      if (this.#steps % eventsPerLoop === 0) await yieldToLoop();
+      if (!event.cancelled && this.#concerns(event)) return event;
     }
+  }
+
+  #happen(event: WorldEvent): void {
+    this.#steps++;
+    this.#nowMs = Math.max(this.#nowMs, event.atMs);
+    this.#hash = (Math.imul(this.#hash, 31) + Math.floor(event.atMs * 1000)) | 0;
+    try {
+      event.run();
+    } catch (thrown) {
+      this.violate(`${event.process?.name ?? 'the world'}: ${stackOf(thrown)}`);
+    }
+    settleTurn();
   }
 
   #concerns(event: WorldEvent): boolean {
