@@ -5,6 +5,9 @@ import { World } from './world/world.ts';
 
 /** Steps that one phase may take before it counts as endless. */
 const stepsMax = 200_000;
+/** With less a seed would not count, so that its faults go on, for some time. */
+const stepsMin = 1_950;
+const littleMs = 20_000;
 /** Virtual time after healing within which everything has to be answered. */
 const healedMs = 60_000;
 
@@ -42,6 +45,9 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
     nemesis.start();
     const untilMs = world.nowMs + plan.faultyMs;
     await world.run({ ms: untilMs, steps: stepsMax, isOver: failing });
+    const isEnough = (): boolean => world.steps >= stepsMin && cluster.network.failovers > 0;
+    const isOver = (): boolean => failing() || isEnough();
+    await world.run({ ms: untilMs + littleMs, steps: stepsMax, isOver });
     nemesis.stop();
     cluster.heal();
     for (const producer of cluster.producers) producer.stop();

@@ -21,7 +21,8 @@ export class Nemesis {
   /** One leader dies early in each run; all else is drawn. */
   start(): void {
     const { world, plan } = this.#cluster;
-    world.schedule(world.between(0.1, 0.4) * plan.faultyMs, 'fault', () => this.#begin('kill'));
+    const inMs = world.between(0.1, 0.4) * plan.faultyMs;
+    world.schedule(inMs, 'fault', () => this.#begin('kill', this.#leader()));
     this.#drawOn();
   }
 
@@ -44,13 +45,13 @@ export class Nemesis {
     if (kind !== undefined) this.#begin(kind);
   }
 
-  #begin(kind: FaultKind): void {
+  #begin(kind: FaultKind, chosen?: SimJournal): void {
     if (this.#isOver) return;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     const { world } = this.#cluster;
     world.note(`-- ${kind}`);
     const forMs = world.between(lastsMs.from, lastsMs.to);
-    this.#do(kind, forMs, this.#victim());
+    this.#do(kind, forMs, chosen ?? this.#victim());
   }
 
   #do(kind: FaultKind, forMs: number, victim: SimJournal): void {
@@ -93,11 +94,16 @@ export class Nemesis {
   /** More often a leader than anybody. */
   #victim(): SimJournal {
     const { journals, world } = this.#cluster;
-    const leaders = journals.filter(({ name }) => this.#cluster.leads(name));
-    const victim = world.chance(0.6) ? world.pick(leaders) : undefined;
+    const victim = world.chance(0.6) ? this.#leader() : undefined;
     const anybody = victim ?? world.pick(journals);
     if (anybody === undefined) throw new Error('a cluster has journals');
     return anybody;
+  }
+
+  /** One that leads something, if there is any. */
+  #leader(): SimJournal | undefined {
+    const { journals, world } = this.#cluster;
+    return world.pick(journals.filter(({ name }) => this.#cluster.leads(name)));
   }
 
   #draw(): FaultKind | undefined {

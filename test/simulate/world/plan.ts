@@ -11,7 +11,7 @@ export interface Plan {
   readonly shards: number;
   readonly replicas: number;
   readonly minInSync: number;
-  /** Virtual time with faults, in ms. */
+  /** Virtual time with faults, in ms; more in a run where little happens. */
   readonly faultyMs: number;
   /** Mean time between two faults, in ms. */
   readonly faultEachMs: number;
@@ -79,14 +79,15 @@ export function planOf(seed: number): Plan {
     shards: among(1, 2),
     replicas,
     minInSync,
-    faultyMs: among(8, 16) * 1_000,
-    faultEachMs: among(500, 2_000),
-    appendEachMs: among(100, 400),
+    // Most are short: many different ones find more than long ones do.
+    faultyMs: (random.next() < 0.9 ? among(3, 6) : among(8, 16)) * 1_000,
+    faultEachMs: among(300, 1_500),
+    appendEachMs: among(60, 300),
     latency: { fromMs: 0.1, toMs: among(1, 20), slow: random.next() < 0.5 ? 0.02 : 0 },
     lost: random.next() < 0.5 ? harsh * 0.05 : 0,
     twice: random.next() < 0.5 ? harsh * 0.1 : 0,
     diskMs: among(1, 8),
-    segmentMs: among(1, 12) * 1_000,
+    segmentMs: among(1, 8) * 1_000,
     faultyDisks: lies ? Math.floor(replicas / 2) : 0,
     weights: weightsOf(random, lies),
   };
