@@ -69,14 +69,19 @@ export class SimProcess {
     return seededRandom(Math.floor(this.world.random.next() * 2 ** 32));
   }
 
-  readonly clock: Clock = {
-    wallMs: () => Math.floor(startedAtMs + this.world.nowMs + this.skewMs),
-    monotonicMs: () => this.world.nowMs,
-    setTimer: (delayMs: number, fire: () => void): CancelTimer => {
-      const event = this.schedule(delayMs, 'timer', fire);
-      return () => {
-        event.cancelled = true;
-      };
-    },
-  };
+  /** The clock of one life: what it was asked for after that never comes. */
+  get clock(): Clock {
+    const { life, world } = this;
+    return {
+      wallMs: () => Math.floor(startedAtMs + world.nowMs + this.skewMs),
+      monotonicMs: () => world.nowMs,
+      setTimer: (delayMs: number, fire: () => void): CancelTimer => {
+        if (this.life !== life) return () => {};
+        const event = this.schedule(delayMs, 'timer', fire);
+        return () => {
+          event.cancelled = true;
+        };
+      },
+    };
+  }
 }

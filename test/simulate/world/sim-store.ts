@@ -24,6 +24,7 @@ export class SimStore implements MetadataStore {
   readonly #inner: MetadataStore;
   readonly #process: SimProcess;
   readonly #seat: LeaderSeat;
+  readonly #life: number;
 
   readonly operationsMax: number;
 
@@ -32,6 +33,7 @@ export class SimStore implements MetadataStore {
     this.operationsMax = inner.operationsMax;
     this.#process = process;
     this.#seat = seat;
+    this.#life = process.life;
   }
 
   get(key: string): Promise<StoredValue | undefined> {
@@ -109,9 +111,10 @@ export class SimStore implements MetadataStore {
     return result;
   }
 
+  /** Never, once the process has died: what waits for the shared store would go on in its next life. */
   #turn(delayMs = this.#process.world.between(0.1, 2)): Promise<void> {
     return new Promise((resolve) => {
-      this.#process.schedule(delayMs, 'store', resolve);
+      if (this.#process.life === this.#life) this.#process.schedule(delayMs, 'store', resolve);
     });
   }
 }
