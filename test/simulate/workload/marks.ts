@@ -35,7 +35,10 @@ export function seeFrames(history: ShardHistory, frames: Buffer, from: number, n
       if (offset < from) continue;
       if (offset !== expected) history.wrong(`read ${offset} behind ${expected - 1}`);
       expected = offset + 1;
-      const mark = value === null ? undefined : markOf(Buffer.from(value.buffer, value.byteOffset, value.length));
+      const mark =
+        value === null
+          ? undefined
+          : markOf(Buffer.from(value.buffer, value.byteOffset, value.length));
       if (mark === undefined) history.wrong(`nobody wrote what was read at ${offset}`);
       else history.see(mark, offset, 'read');
     }

@@ -49,7 +49,7 @@ export function onLoop<T>(work: () => T): Promise<T> {
       try {
         resolve(work());
       } catch (thrown) {
-        reject(thrown as Error);
+        reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
       }
     });
   });
