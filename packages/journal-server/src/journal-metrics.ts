@@ -107,6 +107,16 @@ const gauges: readonly Named[] = [
     value: ({ damagedReplicas }) => damagedReplicas,
   },
   {
+    name: 'quarantined_files',
+    help: 'Files in quarantine: damaged replicas that were replaced, and what nobody knows',
+    value: ({ storage }) => storage.quarantined.files,
+  },
+  {
+    name: 'quarantined_bytes',
+    help: 'Bytes of these files',
+    value: ({ storage }) => storage.quarantined.bytes,
+  },
+  {
     name: 'scrub_left_bytes',
     help: 'Bytes that the scrub which runs has still to read',
     value: ({ storage: { scrub } }) =>

@@ -92,10 +92,27 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(replica('j4', segment)).toMatchObject({ length: 10 });
   });
 
-  it('gives a damaged replica to a spare journal, and destroys nothing', async () => {
+  it('has a damaged replica replaced on its own journal, at the second attempt, too', async () => {
     const segment = await roll(2);
     const [, , damaged = ''] = segment.replicaNodeIds;
     Object.assign(replica(damaged, segment) ?? {}, { damaged: true });
+    journal(damaged).replacesDamaged = false;
+    await cluster.settle(5_000);
+    expect((await first()).fullNodeIds).not.toContain(damaged);
+    journal(damaged).replacesDamaged = true;
+    await cluster.settle(60_000);
+    const { replicaNodeIds, fullNodeIds } = await first();
+    expect(replicaNodeIds).toEqual(segment.replicaNodeIds);
+    expect(new Set(fullNodeIds)).toEqual(new Set(replicaNodeIds));
+    expect(replica(damaged, segment)).toMatchObject({ length: 10, sealed: true });
+    expect(await metric('segments_to_repair')).toBe(0);
+  });
+
+  it('gives a damaged replica that cannot be replaced where it is to a spare journal, and destroys nothing', async () => {
+    const segment = await roll(2);
+    const [, , damaged = ''] = segment.replicaNodeIds;
+    Object.assign(replica(damaged, segment) ?? {}, { damaged: true });
+    journal(damaged).replacesDamaged = false;
     await cluster.settle(3_000);
     expect((await first()).fullNodeIds).not.toContain(damaged);
     await cluster.journal('j4');
@@ -119,12 +136,38 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     Object.assign(replica(follower, segment) ?? {}, { damaged: true });
     await cluster.settle(5_000);
     expect((await first()).fullNodeIds).toContain(follower);
+    expect(journal(follower).obeyed.get('recover')).toBeUndefined();
     health(1);
-    await cluster.settle(5_000);
-    expect((await first()).fullNodeIds).not.toContain(follower);
-    expect((await first()).fullNodeIds).toHaveLength(2);
-    expect(await metric('segments_to_repair')).toBe(1);
+    await cluster.settle(15_000);
+    expect(journal(follower).obeyed.get('recover')).toBe(1);
+    expect((await first()).fullNodeIds).toContain(follower);
+    expect(replica(follower, segment)?.damaged).toBeUndefined();
   });
+
+  it.each(['lost', 'away'] as const)(
+    'counts a member that comes back with all records although all full replicas are %s',
+    async (what) => {
+      const { replicaNodeIds } = await first();
+      const [back = ''] = replicaNodeIds.slice(2);
+      await journal(back).kill();
+      const segment = await roll(2);
+      expect((await first()).fullNodeIds).toEqual(replicaNodeIds.slice(0, 2));
+      // It has everything, and was not there to say so when the segment was sealed.
+      Object.assign(replica(back, segment) ?? {}, { length: 10, baseOffset: 0 });
+      for (const name of replicaNodeIds.slice(0, 2)) {
+        await journal(name).kill();
+        if (what === 'lost') journal(name).replicas.clear();
+      }
+      await cluster.settle(5_000);
+      await journal(back).start();
+      await cluster.settle(5_000);
+      expect((await first()).fullNodeIds).toContain(back);
+      for (const name of replicaNodeIds.slice(0, 2)) await journal(name).start();
+      await cluster.settle(60_000);
+      expect(new Set((await first()).fullNodeIds)).toEqual(new Set(replicaNodeIds));
+      for (const name of replicaNodeIds) expect(replica(name, segment)?.length).toBe(10);
+    },
+  );
 
   it('does not count what a journal says that differs from the others', async () => {
     const segment = await roll(2);

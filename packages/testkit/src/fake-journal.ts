@@ -79,6 +79,8 @@ export class FakeJournal implements AsyncDisposable {
   /** The copy of placement's catalog that it keeps. */
   catalog: { revision: number; copy: Buffer } = { revision: 0, copy: Buffer.alloc(0) };
   health: JournalHealth = JournalHealth.create({ freeBytes: 1_000_000_000 });
+  /** Whether it can make a copy in the place of a damaged replica. */
+  replacesDamaged = true;
   incarnation = 0;
   onOrder: FakeJournalOptions['onOrder'];
   readonly #options: FakeJournalOptions;
@@ -309,7 +311,10 @@ export class FakeJournal implements AsyncDisposable {
   }
 
   #recover({ segmentId, epoch, length, sources, copy, baseOffset }: RecoverSegment): FenceResult {
-    if (copy !== undefined && sources.length > 0 && this.#replica(segmentId) === undefined) {
+    const before = this.#replica(segmentId);
+    const isToCopy = before === undefined || (before.damaged && this.replacesDamaged);
+    if (copy !== undefined && sources.length > 0 && isToCopy) {
+      this.replicas.delete(segmentId.toString('hex'));
       this.#prepare(copy);
       Object.assign(this.#replica(segmentId) ?? {}, {
         length,

@@ -9,7 +9,7 @@ import type { StoredReplica } from '../storage/storage.ts';
 export type FillLog = (stored: StoredReplica) => Promise<void>;
 
 /**
- * Makes a replica of a sealed segment where there is none (docs/journal.md 2.7, S4). It is marked as a copy
+ * Makes a replica of a sealed segment where there is none, or a damaged one (docs/journal.md 2.7, S4). It is marked as a copy
  * durably and unknown to everybody until the record that seals it, with all records, is durable. A copy that
  * was cut off is gone on with; one that is damaged is dropped and begun again.
  */
@@ -30,11 +30,17 @@ export async function copySegment(
     const stored = await begin(port, order.copy, order.epoch, segmentId);
     await fill(stored);
     // A delete may have come meanwhile.
-    if (storage.replica(segmentId) !== stored) throw unknown(segmentId);
+    if (storage.copyOf(segmentId) !== stored) throw unknown(segmentId);
     await storage.seal([{ replica: stored, length: order.length }]);
     if (storage.replica(segmentId) !== stored) throw unknown(segmentId);
+    const damaged = port.replica(segmentId);
+    if (damaged !== undefined) {
+      port.driver.run(damaged, { kind: 'close' });
+      port.remove(damaged);
+    }
     port.adopt([segmentId]);
-    port.logger.info({ segmentId, records: order.length }, 'a replica was copied');
+    const fields = { segmentId, records: order.length, replacesDamaged: damaged !== undefined };
+    port.logger.info(fields, 'a replica was copied');
   } finally {
     copying.delete(segmentId);
   }
@@ -46,9 +52,9 @@ async function begin(
   epoch: number,
   segmentId: SegmentId,
 ): Promise<StoredReplica> {
-  const before = storage.replica(segmentId);
+  const before = storage.copyOf(segmentId);
   if (before !== undefined && !before.damaged) return before;
-  if (before !== undefined) await storage.delete([segmentId]);
+  if (before !== undefined) await storage.abandonCopy(before);
   const manifest = manifestOf(copy);
   if (manifest.segmentId !== segmentId || !manifest.replicaNodeIds.includes(storage.nodeId)) {
     const message = `the order to copy segment ${segmentId} does not name this journal, ${storage.nodeId}`;

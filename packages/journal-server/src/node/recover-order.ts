@@ -67,14 +67,16 @@ async function recover(
 ): Promise<FenceResult> {
   const segmentId = segmentIdOfBytes(order.segmentId);
   const replica = port.replica(segmentId);
-  if (replica !== undefined) return complete(port, replica, order, sources);
+  if (replica !== undefined && !isToReplace(replica, order)) {
+    return complete(port, replica, order, sources);
+  }
   if (order.copy === undefined) return notFenced(segmentUnknown(segmentId));
   await copySegment(port, order, segmentId, async (stored) => {
     const target = { stored, state: { baseOffset: order.baseOffset } };
     await fill(port, order, sources, {
       target,
       check: () => {
-        if (port.storage.replica(segmentId) === stored) return;
+        if (port.storage.copyOf(segmentId) === stored) return;
         throw new OperatingError('SEGMENT_UNKNOWN', `segment ${segmentId} was deleted here`);
       },
       grown: () => {},
@@ -82,6 +84,14 @@ async function recover(
   });
   const copied = port.replica(segmentId);
   return copied === undefined ? notFenced(segmentUnknown(segmentId)) : fencedState(copied);
+}
+
+/**
+ * A damaged replica of a sealed segment. Whoever orders has fenced it for the seal: an order from before
+ * another seal does not touch it.
+ */
+function isToReplace({ stored, state }: Replica, { copy, epoch }: RecoverSegment): boolean {
+  return stored.damaged && copy !== undefined && state.fencedEpoch === epoch;
 }
 
 async function complete(

@@ -405,6 +405,55 @@ describe('a copy of a sealed segment', () => {
     expect(await set.recover(empty, set.leader, order)).toEqual({ code: 'OK', length: 3 });
   });
 
+  it('takes the place of a damaged one, which is there until then and kept in quarantine after', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [, member] = set.followers;
+    const appends = set.appends();
+    for (const value of ['a', 'b', 'c']) {
+      await appends.offset(entry(1, batchOf([value.repeat(9_000)])));
+    }
+    for (const follower of set.followers) await untilEqual(set, follower);
+    for (const one of set.members) {
+      await set.fence(one, 2);
+      await one.storage.seal([{ replica: set.replica(one).stored, length: 3 }]);
+    }
+    const file = `seg/ab/${set.segmentId}.log`;
+    await until(() => (member.disk.paths().includes(file) ? true : undefined));
+    await set.clock.advance(100);
+    member.disk.flipBit(file, 10_000 * 8);
+    member.storage.beginScrub();
+    await set.clock.advance(10_000);
+    expect(member.node.damagedReplicas).toBe(1);
+
+    const segmentId = segmentIdToBytes(set.segmentId);
+    const replicaNodeIds = ['a', 'b', 'c'];
+    const copy = { segmentId, shardId: 1, epoch: 1, replicaNodeIds, ackQuorum: 2 };
+    const order = { epoch: 2, length: 3 };
+    expect(await set.recover(member, set.leader, order)).toMatchObject({ code: 'DAMAGED' });
+    const old = { ...order, epoch: 1, copy };
+    expect(await set.recover(member, set.leader, old)).toMatchObject({ code: 'DAMAGED' });
+    const tooLong = { ...order, length: 4, copy };
+    expect(await set.recover(member, set.leader, tooLong)).toMatchObject({ code: 'UNAVAILABLE' });
+    // The attempt has left a copy to go on with, and the damaged one where it was.
+    expect(member.node.damagedReplicas).toBe(1);
+    expect(member.storage.copyOf(set.segmentId)).toMatchObject({ length: 0 });
+    expect(await set.recover(member, set.leader, { ...order, copy })).toEqual({
+      code: 'OK',
+      length: 3,
+    });
+    expect(member.node.damagedReplicas).toBe(0);
+    expect(set.replica(member)).toMatchObject({ isSealed: true, baseOffset: 100 });
+    expect(set.replica(member).stored.chain).toBe(set.replica(set.leader).stored.chain);
+    const reads = set.reads(member);
+    const id = reads.ask(1, 100);
+    expect(codeOf((await until(() => reads.answers.get(id))).status)).toBe('OK');
+    await until(() => (member.storage.quarantined.files === 1 ? true : undefined));
+    expect(member.disk.paths()).not.toContain(file);
+    await member.crash();
+    await member.start();
+    expect(set.replica(member).stored).toMatchObject({ damaged: false, sealedLength: 3 });
+  });
+
   it('is not made without a source that has everything', async () => {
     const { set, empty, copy } = await lost();
     await using _ = set;

@@ -3,11 +3,19 @@ import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import type { Disk } from './disk.ts';
 import { readWhole, syncFile, writeAll } from './disk.ts';
-import { readManifest, SEGMENT_ID_BYTES, segmentIdAt, writeManifest } from './manifest.ts';
+import {
+  readManifest,
+  SEGMENT_ID_BYTES,
+  segmentIdAt,
+  segmentIdBytes,
+  writeManifest,
+} from './manifest.ts';
 import { Replica } from './replica.ts';
 
 const MAGIC = 0x43514d52; // "RMQC"
-const VERSION = 1;
+/** Before 2 no replica had a name of its own. */
+const VERSION = 2;
+const VERSION_MIN = 1;
 const HEADER_BYTES = 128;
 const NONE = 0xffffffff;
 
@@ -76,7 +84,8 @@ export function writeEntry(writer: ByteWriter, replica: Replica): void {
       (replica.sealedLength === undefined ? 0 : 2) |
       (replica.damaged ? 4 : 0) |
       (replica.hasFooter ? 8 : 0) |
-      (replica.isCopying ? 16 : 0),
+      (replica.isCopying ? 16 : 0) |
+      (replica.fileId === replica.manifest.segmentId ? 0 : 32),
   );
   writer.u64(replica.baseOffset ?? 0).u64(replica.sealedLength ?? 0);
   writer.u32(replica.fencedEpoch).u32(replica.activatedBy ?? NONE);
@@ -85,30 +94,37 @@ export function writeEntry(writer: ByteWriter, replica: Replica): void {
   const isSnapshotSynced = replica.lastSnapshotBytes < replica.synced.bytes;
   writer.f64(isSnapshotSynced ? replica.lastSnapshotBytes : -1);
   writer.f64(replica.maxTimestampMs).u64(replica.firstAppendMs);
+  const { segmentId } = replica.manifest;
+  if (replica.fileId !== segmentId) writer.bytes(segmentIdBytes(segmentId));
 }
 
 function readEntry(reader: ByteReader): { replica: Replica; length: number; bytes: number } {
   const id = segmentIdAt(reader.bytes(SEGMENT_ID_BYTES), 0);
-  const replica = new Replica(readManifest(reader, id));
+  const manifest = readManifest(reader, id);
   const flags = reader.u8();
   const baseOffset = reader.u64();
   const sealedLength = reader.u64();
+  const fencedEpoch = epoch(reader.u32());
+  const activatedBy = reader.u32();
+  const length = reader.u64();
+  const bytes = reader.u64();
+  const records = reader.u64();
+  const syncedBytes = reader.u64();
+  const synced = { records, bytes: syncedBytes, chain: reader.u32() };
+  const lastSnapshotBytes = reader.f64();
+  const maxTimestampMs = reader.f64();
+  const firstAppendMs = reader.u64();
+  const segment = (flags & 32) === 0 ? id : segmentIdAt(reader.bytes(SEGMENT_ID_BYTES), 0);
+  const replica = new Replica({ ...manifest, segmentId: segment }, id);
   if ((flags & 1) !== 0) replica.baseOffset = offset(baseOffset);
   if ((flags & 2) !== 0) replica.sealedLength = sealedLength;
   replica.damaged = (flags & 4) !== 0;
   replica.hasFooter = (flags & 8) !== 0;
   replica.isCopying = (flags & 16) !== 0;
-  replica.fencedEpoch = epoch(reader.u32());
-  const activatedBy = reader.u32();
+  replica.fencedEpoch = fencedEpoch;
   if (activatedBy !== NONE) replica.activatedBy = incarnation(activatedBy);
-  const length = reader.u64();
-  const bytes = reader.u64();
-  const records = reader.u64();
-  const syncedBytes = reader.u64();
-  replica.restoreSynced({ records, bytes: syncedBytes, chain: reader.u32() });
-  replica.lastSnapshotBytes = reader.f64();
-  replica.maxTimestampMs = reader.f64();
-  replica.firstAppendMs = reader.u64();
+  replica.restoreSynced(synced);
+  Object.assign(replica, { lastSnapshotBytes, maxTimestampMs, firstAppendMs });
   return { replica, length, bytes };
 }
 
@@ -136,7 +152,8 @@ function decode(slot: Buffer): StoredCheckpoint | undefined {
   if (slot.length < HEADER_BYTES || slot.readUInt32LE(0) !== MAGIC) return undefined;
   if (slot.readUInt32LE(HEADER_BYTES - 4) !== crc32c(slot, 0, HEADER_BYTES - 4)) return undefined;
   const header = new ByteReader(slot, 4);
-  if (header.u32() !== VERSION) return undefined;
+  const version = header.u32();
+  if (version < VERSION_MIN || version > VERSION) return undefined;
   const number = header.u64();
   const replayFrom = header.u64();
   const replayLsn = header.u64();

@@ -6,15 +6,18 @@ import {
   type Offset,
   OperatingError,
   type SegmentId,
+  segmentId as segmentIdOf,
 } from '@robustmq/core';
 import type { CatalogFile } from './catalog-file.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { Damages } from './damages.ts';
 import type { Flusher } from './flusher.ts';
+import { SEGMENT_ID_BYTES } from './manifest.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
 import type { Recovered } from './recovery.ts';
+import type { Quarantine } from './quarantine.ts';
 import { Relief } from './relief.ts';
 import { Removals } from './removals.ts';
 import { Replica } from './replica.ts';
@@ -38,7 +41,13 @@ import type {
 import type { StorageLimits, StorageOptions } from './storage-options.ts';
 import type { Group } from './wal/group.ts';
 import { WalFiles } from './wal/wal-files.ts';
-import { activatedPayload, createPayload, fencePayload, recordType } from './wal/wal-record.ts';
+import {
+  activatedPayload,
+  createPayload,
+  fencePayload,
+  rebuildPayload,
+  recordType,
+} from './wal/wal-record.ts';
 import { WalWriter } from './wal/wal-writer.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -56,6 +65,7 @@ export interface FileStorageParts {
   /** Bytes that have yet to go to segment files. */
   readonly debt: { bytes: number };
   readonly identity: NodeIdentity;
+  readonly quarantine: Quarantine;
   readonly catalog: CatalogFile;
   readonly seed: number;
   readonly checkpoint: Checkpoint;
@@ -74,7 +84,12 @@ export class FileStorage implements JournalStorage {
   onDurable: (replicas: readonly StoredReplica[]) => void = () => {};
 
   readonly #parts: FileStorageParts;
+  /** All, by their files. */
   readonly #replicas: Map<SegmentId, Replica>;
+  /** Those that are asked for. */
+  readonly #bySegment = new Map<SegmentId, Replica>();
+  /** Copies that are made beside damaged ones. */
+  readonly #rebuilds = new Map<SegmentId, Replica>();
   readonly #files: WalFiles;
   readonly #writer: WalWriter;
   readonly #checkpointer: Checkpointer;
@@ -94,6 +109,7 @@ export class FileStorage implements JournalStorage {
     this.incarnation = parts.identity.incarnation;
     this.catalog = parts.catalog;
     this.#replicas = recovered.replay.replicas;
+    this.#sortBySegment();
     this.#reads = new ReplicaReader(parts.reader);
     this.#files = new WalFiles(
       {
@@ -127,12 +143,17 @@ export class FileStorage implements JournalStorage {
       parts.checkpoint,
     );
     const onFatal = (error: Error): void => this.#die(error);
-    this.#removals = new Removals({ ...options, onFatal });
+    this.#removals = new Removals({ ...parts, ...options, onFatal });
     this.#sealer = new Sealer({
       ...parts,
       disk: options.disk,
       writer: this.#writer,
       reads: this.#reads,
+      onSwapAccepted: (copy, damaged) => {
+        this.#replicas.delete(damaged.fileId);
+        damaged.replacedBy = copy;
+      },
+      onSwapped: (copy) => this.#swap(copy),
     });
     this.#relief = new Relief({
       ...parts,
@@ -170,11 +191,13 @@ export class FileStorage implements JournalStorage {
       debt.bytes += replica.unwrittenBytes;
       if (this.#hasEnough(replica)) flusher.request(replica);
     }
-    for (const id of recovered.replay.deleted) this.#removals.remove(id);
+    const { deleted, replaced } = recovered.replay;
+    for (const id of deleted) this.#removals.remove(id);
+    for (const [id, segmentId] of replaced) this.#removals.keepAside(id, segmentId);
     // Damage that was found now must be known even when the log that showed it is gone.
     if (recovered.replay.hasFindings) await this.#relief.checkpoint();
     this.#files.prepare();
-    this.#removals.reportUnknown((id) => this.#replicas.has(id));
+    this.#removals.keepUnknownAside((id) => this.#replicas.has(id));
     this.#scrubber.start();
   }
 
@@ -200,19 +223,45 @@ export class FileStorage implements JournalStorage {
   }
 
   replica(segmentId: SegmentId): StoredReplica | undefined {
-    return this.#replicas.get(segmentId);
+    return this.#bySegment.get(segmentId);
   }
 
   replicas(): Iterable<StoredReplica> {
-    return this.#replicas.values();
+    return this.#bySegment.values();
+  }
+
+  copyOf(segmentId: SegmentId): StoredReplica | undefined {
+    const copy = this.#rebuilds.get(segmentId) ?? this.#bySegment.get(segmentId);
+    return copy?.isCopying === true ? copy : undefined;
+  }
+
+  get quarantined(): { readonly files: number; readonly bytes: number } {
+    const { files, bytes } = this.#parts.quarantine;
+    return { files, bytes };
+  }
+
+  /** A copy whose damaged replica is there stands beside it; without one it is like any copy. */
+  #sortBySegment(): void {
+    const beside: Replica[] = [];
+    for (const replica of this.#replicas.values()) {
+      const { segmentId } = replica.manifest;
+      if (replica.isCopying && replica.fileId !== segmentId) beside.push(replica);
+      else this.#bySegment.set(segmentId, replica);
+    }
+    for (const copy of beside) {
+      const { segmentId } = copy.manifest;
+      copy.replaces = this.#bySegment.get(segmentId);
+      if (copy.replaces === undefined) this.#bySegment.set(segmentId, copy);
+      else this.#rebuilds.set(segmentId, copy);
+    }
   }
 
   async create(manifests: readonly ReplicaManifest[]): Promise<void> {
     this.#checkAlive();
     for (const manifest of manifests) {
-      if (this.#replicas.has(manifest.segmentId)) continue;
+      if (this.#bySegment.has(manifest.segmentId)) continue;
       const replica = new Replica(manifest);
-      this.#replicas.set(manifest.segmentId, replica);
+      this.#add(replica);
       this.#writer.control(recordType.replicaCreate, replica, createPayload(manifest));
     }
     await this.sync();
@@ -220,18 +269,64 @@ export class FileStorage implements JournalStorage {
 
   async createCopy(manifest: ReplicaManifest, epoch: Epoch): Promise<StoredReplica> {
     this.#checkAlive();
+    const { segmentId } = manifest;
+    const damaged = this.#bySegment.get(segmentId);
     // One of the same segment may just have been deleted: its file must not take the new one with it.
     await this.#removals.settle();
+    const fileId = await this.#newFileId();
     this.#checkAlive();
-    assert(!this.#replicas.has(manifest.segmentId), 'a copy is made where there is no replica');
-    const replica = new Replica(manifest);
+    if (damaged?.isDeleted === true) throw deletedHere(damaged);
+    assert(damaged?.damaged ?? true, 'a copy is made where there is no replica, or a damaged one');
+    assert(!this.#rebuilds.has(segmentId), 'one copy is made at a time');
+    const replica = new Replica(manifest, damaged === undefined ? segmentId : fileId);
     replica.isCopying = true;
     replica.fencedEpoch = epoch;
-    this.#replicas.set(manifest.segmentId, replica);
-    this.#writer.control(recordType.copyBegin, replica, createPayload(manifest));
+    replica.replaces = damaged;
+    this.#add(replica);
+    if (damaged === undefined) {
+      this.#writer.control(recordType.copyBegin, replica, createPayload(manifest));
+    } else this.#writer.control(recordType.rebuildBegin, replica, rebuildPayload(manifest));
     this.#writer.control(recordType.fence, replica, fencePayload(epoch, 0));
     await this.sync();
     return replica;
+  }
+
+  #add(replica: Replica): void {
+    this.#replicas.set(replica.fileId, replica);
+    const names = replica.replaces === undefined ? this.#bySegment : this.#rebuilds;
+    names.set(replica.manifest.segmentId, replica);
+  }
+
+  /** A name that no replica and no file has. */
+  async #newFileId(): Promise<SegmentId> {
+    const { random, disk } = this.#parts.options;
+    for (;;) {
+      const fileId = segmentIdOf(random.bytes(SEGMENT_ID_BYTES).toString('hex'));
+      if (this.#replicas.has(fileId) || this.#bySegment.has(fileId)) continue;
+      if (!(await disk.exists(segmentPath(fileId)))) return fileId;
+    }
+  }
+
+  async abandonCopy(copy: StoredReplica): Promise<void> {
+    this.#checkAlive();
+    const own = this.#own(copy);
+    assert(own.isCopying, 'only a copy is abandoned');
+    await this.#discard([own]);
+  }
+
+  /** The copy has its place durably: the damaged one goes into quarantine. */
+  #swap(copy: Replica): void {
+    const { segmentId } = copy.manifest;
+    const damaged = copy.replaces;
+    assert(damaged !== undefined, 'it replaces one');
+    copy.replaces = undefined;
+    this.#rebuilds.delete(segmentId);
+    this.#bySegment.set(segmentId, copy);
+    this.#letGo(damaged);
+    this.#removals.keepAside(damaged.fileId, segmentId, async () => {
+      await damaged.fileWork;
+      await this.#parts.reader.drop(damaged);
+    });
   }
 
   activate(replica: StoredReplica, baseOffset: Offset): void {
@@ -284,7 +379,10 @@ export class FileStorage implements JournalStorage {
     for (const { own, epoch } of wanted) {
       if (epoch <= own.fencedEpoch) continue;
       own.fencedEpoch = epoch;
-      this.#writer.control(recordType.fence, own, fencePayload(epoch, own.length));
+      // The log knows the damaged one no more once the swap is in it.
+      const named = own.replacedBy ?? own;
+      if (epoch > named.fencedEpoch) named.fencedEpoch = epoch;
+      this.#writer.control(recordType.fence, named, fencePayload(epoch, named.length));
     }
     await this.sync();
   }
@@ -298,27 +396,40 @@ export class FileStorage implements JournalStorage {
 
   async delete(segmentIds: readonly SegmentId[]): Promise<void> {
     this.#checkAlive();
-    const gone: Replica[] = [];
-    for (const id of segmentIds) {
-      const replica = this.#replicas.get(id);
-      if (replica === undefined) continue;
-      this.#replicas.delete(id);
-      this.#parts.debt.bytes -= replica.unwrittenBytes;
-      replica.isDeleted = true;
-      replica.memory.cut(0);
-      replica.firstUnsyncedLsn = Number.POSITIVE_INFINITY;
+    const named = segmentIds.flatMap((id) => [
+      ...maybe(this.#bySegment.get(id)),
+      ...maybe(this.#rebuilds.get(id)),
+    ]);
+    await this.#discard(named);
+  }
+
+  async #discard(replicas: readonly Replica[]): Promise<void> {
+    for (const replica of replicas) {
+      const { segmentId } = replica.manifest;
+      this.#replicas.delete(replica.fileId);
+      for (const names of [this.#bySegment, this.#rebuilds]) {
+        if (names.get(segmentId) === replica) names.delete(segmentId);
+      }
+      this.#letGo(replica);
       this.#writer.control(recordType.delete, replica, EMPTY);
-      gone.push(replica);
     }
     const durable = this.sync();
-    for (const replica of gone) {
-      this.#removals.remove(replica.manifest.segmentId, async () => {
+    for (const replica of replicas) {
+      this.#removals.remove(replica.fileId, async () => {
         await durable;
         await replica.fileWork;
         await this.#parts.reader.drop(replica);
       });
     }
     await durable;
+  }
+
+  /** It is no replica any more: nothing of it is kept in memory, nor asked of the log. */
+  #letGo(replica: Replica): void {
+    this.#parts.debt.bytes -= replica.unwrittenBytes;
+    replica.isDeleted = true;
+    replica.memory.cut(0);
+    replica.firstUnsyncedLsn = Number.POSITIVE_INFINITY;
   }
 
   read(replica: StoredReplica, range: ReadRange): StorageRead | Promise<StorageRead> {
@@ -367,7 +478,7 @@ export class FileStorage implements JournalStorage {
     if (replica.damaged) return;
     replica.damaged = true;
     const segment = replica.manifest.segmentId;
-    const file = segmentPath(segment);
+    const file = replica.path;
     this.#parts.options.logger.error(
       { segment, file, ...damage },
       'replica damaged: another one has to serve',
@@ -379,10 +490,7 @@ export class FileStorage implements JournalStorage {
   #own(replica: StoredReplica): Replica {
     assert(replica instanceof Replica, 'replicas come from the storage');
     if (!replica.isDeleted) return replica;
-    throw new OperatingError(
-      'SEGMENT_UNKNOWN',
-      `segment ${replica.manifest.segmentId} was deleted on this node; resolve it again`,
-    );
+    throw deletedHere(replica);
   }
 
   #checkAlive(): void {
@@ -407,6 +515,7 @@ export class FileStorage implements JournalStorage {
     if (this.#fatal === undefined) await this.sync();
     this.#isClosing = true;
     space.stop();
+    if (this.#fatal === undefined) await this.#removals.stop();
     await flusher.stop();
     if (this.#fatal === undefined) {
       await this.#relief.stop();
@@ -417,6 +526,15 @@ export class FileStorage implements JournalStorage {
     await reader.close();
     unlock();
   }
+}
+
+function deletedHere({ manifest: { segmentId } }: StoredReplica): OperatingError {
+  const message = `segment ${segmentId} was deleted on this node; resolve it again`;
+  return new OperatingError('SEGMENT_UNKNOWN', message);
+}
+
+function maybe(replica: Replica | undefined): Replica[] {
+  return replica === undefined ? [] : [replica];
 }
 
 function makeStats(parts: FileStorageParts, writer: WalWriter): StorageStats {

@@ -6,7 +6,7 @@ import { chainAt } from './frame-fields.ts';
 import { Gate } from './gate.ts';
 import { NOTHING, type Mark, type Replica } from './replica.ts';
 import type { SegmentReader } from './segment-reader.ts';
-import { segmentFolder, segmentPath } from './segment-file.ts';
+import { segmentFolder } from './segment-file.ts';
 import type { Slab, SlabPool } from './slab.ts';
 import type { SparseIndex } from './sparse-index.ts';
 import { appendTimestampBefore } from './wal/wal-record.ts';
@@ -96,7 +96,7 @@ export class Flusher {
   async #nameFiles(synced: readonly SyncedFile[]): Promise<void> {
     const folders = new Set<string>();
     for (const { replica } of synced) {
-      if (!replica.isNamed) folders.add(segmentFolder(replica.manifest.segmentId));
+      if (!replica.isNamed) folders.add(segmentFolder(replica.fileId));
     }
     for (const folder of folders) await this.#options.disk.syncFolder(folder);
     for (const file of synced) noteSynced(file);
@@ -166,7 +166,7 @@ export class Flusher {
   }
 
   async #withFile(replica: Replica, work: (file: DiskFile) => Promise<void>): Promise<void> {
-    const file = await this.#options.disk.open(segmentPath(replica.manifest.segmentId), 'create');
+    const file = await this.#options.disk.open(replica.path, 'create');
     try {
       await work(file);
     } finally {

@@ -1,7 +1,7 @@
 import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import type { DiskFile } from './disk.ts';
-import { writeManifest } from './manifest.ts';
+import { segmentIdBytes, writeManifest } from './manifest.ts';
 import type { Replica } from './replica.ts';
 import { SparseIndex } from './sparse-index.ts';
 
@@ -25,7 +25,7 @@ const sectionType = {
 export function encodeFooter(replica: Replica, index: SparseIndex): Buffer {
   const footer = new ByteWriter(4096);
   section(footer, sectionType.manifest, (writer) => {
-    writer.bytes(replica.idBytes).u64(replica.baseOffset ?? 0);
+    writer.bytes(segmentIdBytes(replica.manifest.segmentId)).u64(replica.baseOffset ?? 0);
     writeManifest(writer, replica.manifest);
   });
   section(footer, sectionType.sparseIndex, (writer) => writeIndex(writer, index));

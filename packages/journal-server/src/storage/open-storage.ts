@@ -14,6 +14,7 @@ import {
   writeCookie,
 } from './node-identity.ts';
 import type { PartHooks } from './part-hooks.ts';
+import { Quarantine } from './quarantine.ts';
 import { recover } from './recovery.ts';
 import { makeSegmentFolders } from './segment-file.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -79,6 +80,7 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
     slabs,
     debt,
     identity: new NodeIdentity(disk, cookie, boot),
+    quarantine: await Quarantine.open(options),
     catalog: await CatalogFile.open(disk, logger, (error) => shared.hooks.onFatal(error)),
     seed,
     checkpoint,

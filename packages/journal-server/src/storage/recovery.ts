@@ -5,7 +5,6 @@ import type { Flusher } from './flusher.ts';
 import { Gate } from './gate.ts';
 import type { Replica } from './replica.ts';
 import { Replay } from './replay.ts';
-import { segmentPath } from './segment-file.ts';
 import type { SlabPool } from './slab.ts';
 import { FIRST_BLOCK_POSITION } from './wal/block.ts';
 import type { OpenWalFile, WalFile } from './wal/wal-files.ts';
@@ -99,7 +98,7 @@ async function checkSegmentSizes(disk: Disk, replay: Replay): Promise<void> {
 }
 
 async function checkSegmentSize(disk: Disk, replay: Replay, replica: Replica): Promise<void> {
-  const path = segmentPath(replica.manifest.segmentId);
+  const { path } = replica;
   let size = 0;
   if (await disk.exists(path)) {
     const file = await disk.open(path, 'read');

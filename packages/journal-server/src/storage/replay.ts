@@ -3,8 +3,14 @@ import type { StoredCheckpoint } from './checkpoint.ts';
 import { Replica } from './replica.ts';
 import { cutReplica, noteFrame } from './replica-change.ts';
 import type { SlabPool } from './slab.ts';
+import type { ReplicaManifest } from './storage.ts';
 import type { FoundBlock, LostGroups } from './wal/wal-scan.ts';
-import { APPEND_PREFIX_BYTES, visitRecords, type WalRecord } from './wal/wal-record.ts';
+import {
+  APPEND_PREFIX_BYTES,
+  type SealFields,
+  visitRecords,
+  type WalRecord,
+} from './wal/wal-record.ts';
 
 type Of<K extends WalRecord['kind']> = Extract<WalRecord, { kind: K }>;
 
@@ -13,9 +19,12 @@ type Of<K extends WalRecord['kind']> = Extract<WalRecord, { kind: K }>;
  * already knows change nothing. What cannot be accounted for makes a replica damaged, never shorter.
  */
 export class Replay {
+  /** By their names in the log, as everything here. */
   readonly replicas = new Map<SegmentId, Replica>();
   /** Removed by the log: their files have to go, again perhaps. */
   readonly deleted = new Set<SegmentId>();
+  /** Replaced by a copy: their files are kept aside. By file, the segment. */
+  readonly replaced = new Map<SegmentId, SegmentId>();
   /** Anything that the next checkpoint has to hold although the log does not. */
   hasFindings = false;
   readonly #checkpoint: StoredCheckpoint;
@@ -32,7 +41,7 @@ export class Replay {
     this.#slabs = slabs;
     this.#logger = logger;
     checkpoint.replicas.forEach((replica, at) => {
-      this.replicas.set(replica.manifest.segmentId, replica);
+      this.replicas.set(replica.fileId, replica);
       const { length, bytes } = checkpoint.lengths[at] ?? { length: 0, bytes: 0 };
       if (replica.sealedLength !== undefined && length >= replica.sealedLength) {
         this.#finalBytes.set(replica, bytes);
@@ -48,7 +57,12 @@ export class Replay {
   }
 
   #apply(record: WalRecord, source: Buffer, lsn: number): void {
-    if (record.kind === 'create' || record.kind === 'copyBegin') return this.#create(record);
+    if (record.kind === 'create' || record.kind === 'copyBegin') {
+      return this.#create(record.manifest, record.manifest.segmentId, record.kind === 'copyBegin');
+    }
+    if (record.kind === 'rebuildBegin') {
+      return this.#create(record.manifest, record.segmentId, true);
+    }
     const replica = this.replicas.get(record.segmentId);
     if (replica === undefined) {
       // Deleted before the checkpoint, with the order still ahead in the log; or its manifest is lost.
@@ -68,6 +82,8 @@ export class Replay {
         return;
       case 'seal':
         return this.#seal(replica, record);
+      case 'swap':
+        return this.#swap(replica, record);
       case 'delete':
         return this.#delete(record.segmentId, replica);
       case 'damaged':
@@ -75,13 +91,27 @@ export class Replay {
     }
   }
 
-  #create({ kind, manifest }: Of<'create' | 'copyBegin'>): void {
-    if (this.replicas.has(manifest.segmentId)) return;
-    const replica = new Replica(manifest);
-    replica.isCopying = kind === 'copyBegin';
-    this.replicas.set(manifest.segmentId, replica);
+  #create(manifest: ReplicaManifest, fileId: SegmentId, isCopying: boolean): void {
+    if (this.replicas.has(fileId)) return;
+    const replica = new Replica(manifest, fileId);
+    replica.isCopying = isCopying;
+    this.replicas.set(fileId, replica);
     // A copy follows a replica that was deleted; the file of that one was gone before this began.
-    this.deleted.delete(manifest.segmentId);
+    this.deleted.delete(fileId);
+    this.replaced.delete(fileId);
+  }
+
+  #swap(copy: Replica, record: Of<'swap'>): void {
+    this.#seal(copy, record);
+    const { replacedId } = record;
+    const damaged = this.replicas.get(replacedId);
+    if (damaged !== undefined) {
+      damaged.isDeleted = true;
+      damaged.memory.cut(0);
+    }
+    this.replicas.delete(replacedId);
+    this.replaced.set(replacedId, copy.manifest.segmentId);
+    this.#unknown.delete(replacedId);
   }
 
   #delete(id: SegmentId, replica: Replica | undefined): void {
@@ -91,6 +121,7 @@ export class Replay {
     }
     this.replicas.delete(id);
     this.deleted.add(id);
+    this.replaced.delete(id);
     this.#unknown.delete(id);
   }
 
@@ -131,7 +162,7 @@ export class Replay {
     replica.durableBytes = replica.sizeBytes;
   }
 
-  #seal(replica: Replica, record: Of<'seal'>): void {
+  #seal(replica: Replica, record: SealFields): void {
     this.#compareBytes(replica, record);
     replica.sealedLength = record.sealedLength;
     replica.isCopying = false;
@@ -144,7 +175,7 @@ export class Replay {
     if (record.length >= record.sealedLength) this.#finalBytes.set(replica, record.bytes);
   }
 
-  #compareBytes(replica: Replica, record: Of<'seal'>): void {
+  #compareBytes(replica: Replica, record: SealFields): void {
     if (replica.sizeBytes < record.bytes) {
       this.damage(replica, `it has ${replica.sizeBytes} of ${record.bytes} bytes that were sealed`);
     }
@@ -180,7 +211,7 @@ export class Replay {
 
   finish(): void {
     for (const replica of this.#suspects) {
-      if (this.replicas.has(replica.manifest.segmentId)) {
+      if (this.replicas.has(replica.fileId)) {
         this.damage(replica, 'nothing proves that it lost no records');
       }
     }

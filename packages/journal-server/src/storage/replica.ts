@@ -1,7 +1,8 @@
-import type { Epoch, Incarnation, Offset } from '@robustmq/core';
+import type { Epoch, Incarnation, Offset, SegmentId } from '@robustmq/core';
 import { epoch } from '@robustmq/core';
 import { FrameTable } from './frame-table.ts';
 import { segmentIdBytes } from './manifest.ts';
+import { segmentPath } from './segment-file.ts';
 import type { Slab } from './slab.ts';
 import { SparseIndex } from './sparse-index.ts';
 import type { ReplicaManifest, StoredReplica } from './storage.ts';
@@ -23,6 +24,8 @@ export const NOTHING = Number.POSITIVE_INFINITY;
 /** One replica with what only the storage needs to know. Nobody else writes its fields. */
 export class Replica implements StoredReplica {
   readonly manifest: ReplicaManifest;
+  /** Names it in the log, in checkpoints and as a file: its segment's id, but for a copy beside a damaged one. */
+  readonly fileId: SegmentId;
   readonly idBytes: Buffer;
   baseOffset: Offset | undefined = undefined;
   length = 0;
@@ -66,9 +69,20 @@ export class Replica implements StoredReplica {
   fileWork: Promise<void> = Promise.resolve();
   isFlushQueued = false;
 
-  constructor(manifest: ReplicaManifest) {
+  /** The damaged replica of the same segment whose place it takes with the record that seals it. */
+  replaces: Replica | undefined = undefined;
+  /** That record is on its way: what this one is told is told to the other one. */
+  replacedBy: Replica | undefined = undefined;
+
+  constructor(manifest: ReplicaManifest, fileId: SegmentId = manifest.segmentId) {
     this.manifest = manifest;
-    this.idBytes = segmentIdBytes(manifest.segmentId);
+    this.fileId = fileId;
+    this.idBytes = segmentIdBytes(fileId);
+  }
+
+  /** Of its file, in the data folder. */
+  get path(): string {
+    return segmentPath(this.fileId);
   }
 
   /** Bytes that only memory and the log hold. */

@@ -5,9 +5,8 @@ import { chainAt } from './frame-fields.ts';
 import { type Mark, type Replica, START } from './replica.ts';
 import { cutReplica } from './replica-change.ts';
 import type { ReplicaReader } from './replica-reader.ts';
-import { segmentPath } from './segment-file.ts';
 import type { StorageLimits } from './storage-options.ts';
-import { recordType, sealPayload } from './wal/wal-record.ts';
+import { fencePayload, recordType, sealPayload, swapPayload } from './wal/wal-record.ts';
 import type { WalWriter } from './wal/wal-writer.ts';
 
 export interface SealerOptions {
@@ -18,6 +17,10 @@ export interface SealerOptions {
   readonly limits: StorageLimits;
   /** Bytes that have yet to go to segment files. */
   readonly debt: { bytes: number };
+  /** A copy takes the place of a damaged replica: from now on a checkpoint has the copy alone. */
+  readonly onSwapAccepted: (copy: Replica, damaged: Replica) => void;
+  /** That is durable. */
+  readonly onSwapped: (copy: Replica) => void;
 }
 
 /** Gives replicas their final lengths, and cuts what lies beyond. */
@@ -39,7 +42,10 @@ export class Sealer {
     }
     await Promise.all(cuts);
     await this.#sync();
-    for (const { replica } of items) this.settle(replica);
+    for (const { replica } of items) {
+      if (replica.replaces !== undefined && !replica.isDeleted) this.#options.onSwapped(replica);
+      this.settle(replica);
+    }
   }
 
   /** The file is finished once it is worth it; a small one waits until its log file is emptied. */
@@ -54,9 +60,20 @@ export class Sealer {
     assert(!replica.isCopying || replica.length >= sealedLength, 'a copy is sealed when complete');
     replica.sealedLength = sealedLength;
     replica.isCopying = false;
-    const { length, sizeBytes: bytes, chain } = replica;
-    const payload = sealPayload({ sealedLength, length, bytes, chain });
-    this.#options.writer.control(recordType.seal, replica, payload);
+    const { length, sizeBytes: bytes, chain, replaces } = replica;
+    const seal = { sealedLength, length, bytes, chain };
+    const { writer } = this.#options;
+    if (replaces === undefined) {
+      writer.control(recordType.seal, replica, sealPayload(seal));
+      return;
+    }
+    // What the damaged one was fenced with holds on, in the same group.
+    if (replaces.fencedEpoch > replica.fencedEpoch) {
+      replica.fencedEpoch = replaces.fencedEpoch;
+      writer.control(recordType.fence, replica, fencePayload(replica.fencedEpoch, length));
+    }
+    writer.control(recordType.swap, replica, swapPayload(seal, replaces.idBytes));
+    this.#options.onSwapAccepted(replica, replaces);
   }
 
   async #cut(replica: Replica, length: number): Promise<void> {
@@ -82,7 +99,7 @@ export class Sealer {
   #cutFile(replica: Replica): Promise<void> {
     const { disk, flusher } = this.#options;
     return flusher.onFile(replica, async () => {
-      const file = await disk.open(segmentPath(replica.manifest.segmentId), 'write');
+      const file = await disk.open(replica.path, 'write');
       try {
         await file.truncate(replica.written.bytes);
       } finally {

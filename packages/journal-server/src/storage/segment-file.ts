@@ -26,16 +26,24 @@ function segmentFolders(): string[] {
   );
 }
 
-/** Paths of segment files whose segments are not known. */
+/** A file among segment files. */
+export interface UnknownFile {
+  readonly path: string;
+  /** Undefined when its name is none of ours. */
+  readonly fileId: SegmentId | undefined;
+}
+
+/** Segment files whose replicas are not known. */
 export async function unknownSegmentFiles(
   disk: Disk,
-  isKnown: (id: SegmentId) => boolean,
-): Promise<string[]> {
-  const unknown: string[] = [];
+  isKnown: (fileId: SegmentId) => boolean,
+): Promise<UnknownFile[]> {
+  const unknown: UnknownFile[] = [];
   for (const folder of segmentFolders()) {
     for (const name of await disk.list(folder)) {
-      const id = /^[0-9a-f]{32}\.log$/.test(name) ? segmentId(name.slice(0, 32)) : undefined;
-      if (id === undefined || !isKnown(id)) unknown.push(`${folder}/${name}`);
+      const fileId = /^[0-9a-f]{32}\.log$/.test(name) ? segmentId(name.slice(0, 32)) : undefined;
+      if (fileId === undefined || !isKnown(fileId))
+        unknown.push({ path: `${folder}/${name}`, fileId });
     }
   }
   return unknown;

@@ -5,7 +5,6 @@ import { FileCache } from './file-cache.ts';
 import { readFooter } from './footer.ts';
 import { Gate } from './gate.ts';
 import type { Replica } from './replica.ts';
-import { segmentPath } from './segment-file.ts';
 import { SparseIndex } from './sparse-index.ts';
 
 /** Read at once while walking a file. */
@@ -79,7 +78,7 @@ export class SegmentReader {
     chunkBytes = CHUNK_BYTES,
   ): Promise<void> {
     if (from.position >= end) return;
-    const path = segmentPath(replica.manifest.segmentId);
+    const { path } = replica;
     try {
       await this.#gate.through(() =>
         this.#files.use(path, (file) =>
@@ -116,7 +115,7 @@ export class SegmentReader {
 
   async #fromFooter(replica: Replica): Promise<SparseIndex | undefined> {
     if (!replica.hasFooter) return undefined;
-    const path = segmentPath(replica.manifest.segmentId);
+    const { path } = replica;
     const footer = await this.#files.use(path, (file) => readFooter(file, replica.sizeBytes));
     // Whoever reads the file through gives it a new one.
     if (footer === undefined) replica.hasFooter = false;
@@ -172,7 +171,7 @@ export class SegmentReader {
   /** Closes the replica's file: it is removed. */
   async drop(replica: Replica): Promise<void> {
     this.forgetIndex(replica);
-    await this.#files.drop(segmentPath(replica.manifest.segmentId));
+    await this.#files.drop(replica.path);
   }
 
   async close(): Promise<void> {

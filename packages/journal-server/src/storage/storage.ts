@@ -98,9 +98,19 @@ export interface JournalStorage extends AsyncDisposable {
 
   /**
    * Creates a replica that is filled from others, fenced: {@link StoredReplica.isCopying} until it is sealed
-   * with all its records, over restarts, too. Resolves once that is durable.
+   * with all its records, over restarts, too. Resolves once that is durable. Where there is a damaged replica
+   * of the segment, that one stays {@link replica} until the copy is sealed; then its file goes into quarantine.
    */
   createCopy(manifest: ReplicaManifest, epoch: Epoch): Promise<StoredReplica>;
+
+  /** The copy of a segment that is being made, beside a damaged replica or alone. */
+  copyOf(segmentId: SegmentId): StoredReplica | undefined;
+
+  /** Gives up a copy that is being made; a damaged replica beside it stays. */
+  abandonCopy(copy: StoredReplica): Promise<void>;
+
+  /** Files that are kept aside: damaged replicas that were replaced, and what nobody knows. */
+  readonly quarantined: { readonly files: number; readonly bytes: number };
 
   /** Marks a replica as led by this incarnation, durably before the first append's sync ends. */
   activate(replica: StoredReplica, baseOffset: Offset): void;

@@ -33,7 +33,9 @@ interface Due {
   copies: number;
   delayMs: number;
   notBeforeMs: number;
-  /** Journals whose replica of it is damaged. */
+  /** Attempts that failed: each goes to the next member or journal that could be repaired. */
+  tries: number;
+  /** Journals whose replica of it is damaged and could not be replaced there. */
   readonly damagedAt: Set<string>;
 }
 
@@ -136,7 +138,8 @@ export class Auditor {
     if (known !== undefined) known.copies = copies;
     else {
       const damagedAt = new Set<string>();
-      this.#due.set(hex, { segment, copies, delayMs: firstDelayMs, notBeforeMs: 0, damagedAt });
+      const times = { delayMs: firstDelayMs, notBeforeMs: 0, tries: 0 };
+      this.#due.set(hex, { segment, copies, ...times, damagedAt });
     }
   }
 
@@ -190,8 +193,10 @@ export class Auditor {
       }
       due.notBeforeMs = nowMs + due.delayMs;
       due.delayMs = Math.min(due.delayMs * 2, lastDelayMs);
-      const [target] = plan.targets;
-      if (target === undefined || plan.sources.length === 0) continue;
+      const target = plan.targets[due.tries % Math.max(1, plan.targets.length)];
+      // Nobody takes over from a damaged replica: it is tried once more where it is.
+      if (target === undefined) due.damagedAt.clear();
+      if (target === undefined) continue;
       const { sources } = plan;
       repairs.push({ segment, target, sources, problem: undefined, isDamaged: false });
       bytes += segment.sizeBytes;
@@ -209,8 +214,9 @@ export class Auditor {
     if (due === undefined) return;
     if (isDamaged) due.damagedAt.add(target.nodeId);
     // The next pass sees whether it lacks another one.
-    if (problem === undefined || isDamaged)
-      Object.assign(due, { delayMs: firstDelayMs, notBeforeMs: 0 });
+    if (problem === undefined) due.delayMs = firstDelayMs;
+    else due.tries++;
+    if (problem === undefined || isDamaged) due.notBeforeMs = 0;
   }
 }
 

@@ -16,6 +16,9 @@ export interface RepairerOptions {
   readonly onRepaired: (segment: Segment, nodeId: string) => void;
 }
 
+/** What a replica answers to a fence that can be completed, copied or replaced. */
+const repairable: readonly string[] = ['OK', 'SEGMENT_UNKNOWN', 'DAMAGED'];
+
 /** A full replica of a sealed segment that is to be made. */
 export interface Repair {
   readonly segment: Segment;
@@ -24,7 +27,7 @@ export interface Repair {
   readonly sources: readonly string[];
   /** Why it could not be done, for the log. */
   problem: string | undefined;
-  /** The journal says that the replica there is damaged. */
+  /** The replica there is damaged and could not be replaced: another journal has to take its place. */
   isDamaged: boolean;
 }
 
@@ -38,7 +41,8 @@ interface Item {
 
 /**
  * Makes full replicas of sealed segments: fences the replica, has it completed or copied, tells it the end,
- * compares it with a full one, and only then records it. Whatever is lost on the way is done again.
+ * compares it with a full one that answers, and only then records it. Whatever is lost on the way is done
+ * again. A member that has all records counts although no full one is left: replicas are prefixes of one log.
  */
 export class Repairer {
   readonly #options: RepairerOptions;
@@ -65,7 +69,10 @@ export class Repairer {
     nodeOf: (item: Item) => string | undefined,
   ): Promise<void> {
     const byNode = new ByNode<Item>();
-    for (const item of items) byNode.add(nodeOf(item) ?? '', item);
+    for (const item of items) {
+      const nodeId = nodeOf(item);
+      if (nodeId !== undefined) byNode.add(nodeId, item);
+    }
     await byNode.forEach(async (nodeId, ofNode) => {
       const wanted = ofNode.map(({ repair: { segment } }) => ({
         segmentId: segment.segmentId,
@@ -82,17 +89,19 @@ export class Repairer {
   async #copy(items: readonly Item[]): Promise<void> {
     const byNode = new ByNode<Item>();
     for (const item of items) {
-      const { repair, found } = item;
-      repair.isDamaged = codeOf(found) === 'DAMAGED';
-      const isPossible = codeOf(found) === 'OK' || codeOf(found) === 'SEGMENT_UNKNOWN';
-      if (isPossible) byNode.add(repair.target.nodeId, item);
+      // A damaged one is replaced where it is, by a copy beside it.
+      const { sources } = item.repair;
+      if (sources.length === 0) item.repair.problem = 'no journal with all records is there';
+      else if (repairable.includes(codeOf(item.found))) byNode.add(item.repair.target.nodeId, item);
     }
     await byNode.forEach(async (nodeId, ofNode) => {
       const wanted = ofNode.map(({ repair }) => this.#orderFor(repair));
       const answers = await this.#options.orders.recoverSealed(nodeId, wanted);
       ofNode.forEach((item, at) => {
         const answer = answers[at];
+        const wasDamaged = codeOf(item.found) === 'DAMAGED';
         if (answer !== undefined) item.found = answer;
+        item.repair.isDamaged = wasDamaged && !isOk(item.found);
       });
     });
   }
@@ -127,16 +136,17 @@ export class Repairer {
   async #record(item: Item): Promise<void> {
     const { repair, found, reference, isSealed } = item;
     const { segment, target } = repair;
-    if (!isSealed || !isOk(found) || !isOk(reference)) {
+    if (!isSealed || !isOk(found)) {
       repair.problem ??= problemOf(found) ?? problemOf(reference) ?? 'no answer';
       return;
     }
     const length = segment.endOffset - segment.baseOffset;
-    if (reference.length !== length || found.length !== length) {
-      repair.problem = `${found.length} and ${reference.length} of ${length} records`;
+    if (found.length !== length) {
+      repair.problem = `${found.length} of ${length} records`;
       return;
     }
-    if (reference.chain !== found.chain) {
+    // Without one to compare with: two replicas of one length are equal (I4).
+    if (isOk(reference) && (reference.length !== length || reference.chain !== found.chain)) {
       const fields = { segmentId: segment.segmentId.toString('hex'), nodeId: target.nodeId };
       const message = 'two replicas of a segment differ: somebody has to look at them';
       this.#options.logger.error({ ...fields, full: repair.sources[0] }, message);
@@ -146,11 +156,21 @@ export class Repairer {
     const isRecorded = await this.#options.rows.change(segment, (now) => {
       const { replaces } = target;
       const isWanted = replaces === undefined || now.replicaNodeIds.includes(replaces);
-      return isWanted ? withFullReplica(now, target) : undefined;
+      return isWanted ? withFullReplica(without(now, lostAt(item)), target) : undefined;
     });
     if (isRecorded) this.#options.onRepaired(segment, target.nodeId);
     else repair.problem = 'the segment was changed meanwhile';
   }
+}
+
+/** The journal whose replica counted as full, and is proved to be lost or damaged. */
+function lostAt({ repair, reference }: Item): string | undefined {
+  return ['SEGMENT_UNKNOWN', 'DAMAGED'].includes(codeOf(reference)) ? repair.sources[0] : undefined;
+}
+
+function without(segment: Segment, nodeId: string | undefined): Segment {
+  const fullNodeIds = segment.fullNodeIds.filter((one) => one !== nodeId);
+  return { ...segment, fullNodeIds };
 }
 
 function isOk(answer: FenceOutcome | undefined): answer is FenceResult {

@@ -42,7 +42,7 @@ export interface ScrubberOptions {
 /**
  * Reads the files of sealed replicas again and again: all frames with their checksums, the chain that was
  * sealed, the footer. Whatever fails marks its replica as damaged, as any read does. A pass goes through
- * the replicas in the order of their ids, and on after a restart where it was.
+ * the replicas in the order of their files' ids, and on after a restart where it was.
  */
 export class Scrubber {
   readonly #options: ScrubberOptions;
@@ -154,10 +154,9 @@ export class Scrubber {
 
   /** Sealed replicas behind an id that can be read, in order. */
   #ahead(after: SegmentId): Replica[] {
-    const idOf = (replica: Replica): SegmentId => replica.manifest.segmentId;
     return [...this.#options.replicas.values()]
-      .filter((replica) => isReadable(replica) && idOf(replica) > after)
-      .sort((one, other) => (idOf(one) < idOf(other) ? -1 : 1));
+      .filter((replica) => isReadable(replica) && replica.fileId > after)
+      .sort((one, other) => (one.fileId < other.fileId ? -1 : 1));
   }
 
   async #pass(): Promise<void> {
@@ -170,7 +169,7 @@ export class Scrubber {
         await this.#scrub(replica);
         if (this.#isInterrupted || pass !== this.progress.pass) return;
         this.progress.replicasRead++;
-        this.#place = { ...this.#place, after: replica.manifest.segmentId };
+        this.#place = { ...this.#place, after: replica.fileId };
         await this.#keepPlace(PLACE_EACH_MS);
       }
     }

@@ -1,7 +1,13 @@
 import { assert, epoch, incarnation, offset } from '@robustmq/core';
 import type { Epoch, Incarnation, Offset, SegmentId } from '@robustmq/core';
 import { ByteReader, ByteWriter, getU64, putU64 } from '../bytes.ts';
-import { readManifest, segmentIdAt, writeManifest } from '../manifest.ts';
+import {
+  readManifest,
+  SEGMENT_ID_BYTES,
+  segmentIdAt,
+  segmentIdBytes,
+  writeManifest,
+} from '../manifest.ts';
 import type { ReplicaManifest } from '../storage.ts';
 
 /** Numbers of the record types in the log; never reused. 6 and 8 are reserved. */
@@ -16,9 +22,14 @@ export const recordType = {
   copyEnd: 8,
   delete: 9,
   damaged: 10,
+  rebuildBegin: 11,
+  swap: 12,
 } as const;
 
-/** type u8, 3 bytes 0, payload length u32, segment id 16 bytes. */
+/**
+ * type u8, 3 bytes 0, payload length u32, 16 bytes that name the replica: the segment's id, or an own one of
+ * a copy that is made beside a damaged replica.
+ */
 export const RECORD_HEADER_BYTES = 24;
 /** Before the frame: record index u64, byte position u64, largest time stamp f64, records u32, 4 bytes 0. */
 export const APPEND_PREFIX_BYTES = 32;
@@ -33,9 +44,24 @@ export interface AppendFields {
   readonly records: number;
 }
 
+/** Final length, and what the replica then holds of it. */
+export interface SealFields {
+  readonly sealedLength: number;
+  readonly length: number;
+  readonly bytes: number;
+  readonly chain: number;
+}
+
+/** `segmentId` is the name of the replica in the log. */
 export type WalRecord =
   | { readonly kind: 'create'; readonly manifest: ReplicaManifest }
   | { readonly kind: 'copyBegin'; readonly manifest: ReplicaManifest }
+  | {
+      /** A copy begins beside the damaged replica of its segment. */
+      readonly kind: 'rebuildBegin';
+      readonly segmentId: SegmentId;
+      readonly manifest: ReplicaManifest;
+    }
   | {
       readonly kind: 'append';
       readonly segmentId: SegmentId;
@@ -56,15 +82,13 @@ export type WalRecord =
       readonly incarnation: Incarnation;
       readonly baseOffset: Offset;
     }
-  | {
-      readonly kind: 'seal';
+  | ({ readonly kind: 'seal'; readonly segmentId: SegmentId } & SealFields)
+  | ({
+      /** A copy is complete and takes the place of the damaged replica, which is no replica any more. */
+      readonly kind: 'swap';
       readonly segmentId: SegmentId;
-      /** Final length, and what this replica then holds of it. */
-      readonly sealedLength: number;
-      readonly length: number;
-      readonly bytes: number;
-      readonly chain: number;
-    }
+      readonly replacedId: SegmentId;
+    } & SealFields)
   | { readonly kind: 'delete'; readonly segmentId: SegmentId }
   | { readonly kind: 'damaged'; readonly segmentId: SegmentId };
 
@@ -105,14 +129,31 @@ export function activatedPayload(by: Incarnation, baseOffset: Offset): Buffer {
   return new ByteWriter(16).u64(by).u64(baseOffset).view();
 }
 
-export function sealPayload(seal: {
-  sealedLength: number;
-  length: number;
-  bytes: number;
-  chain: number;
-}): Buffer {
-  const writer = new ByteWriter(28).u64(seal.sealedLength).u64(seal.length);
-  return writer.u64(seal.bytes).u32(seal.chain).view();
+export function sealPayload(seal: SealFields): Buffer {
+  return sealFields(new ByteWriter(28), seal).view();
+}
+
+export function swapPayload(seal: SealFields, replaced: Buffer): Buffer {
+  return sealFields(new ByteWriter(44), seal).bytes(replaced).view();
+}
+
+function sealFields(writer: ByteWriter, seal: SealFields): ByteWriter {
+  writer.u64(seal.sealedLength).u64(seal.length);
+  return writer.u64(seal.bytes).u32(seal.chain);
+}
+
+function readSealFields(reader: ByteReader): SealFields {
+  const sealedLength = reader.u64();
+  const length = reader.u64();
+  const bytes = reader.u64();
+  return { sealedLength, length, bytes, chain: reader.u32() };
+}
+
+/** The manifest does not say of which segment it is: the record's name is the copy's. */
+export function rebuildPayload(manifest: ReplicaManifest): Buffer {
+  const writer = new ByteWriter().bytes(segmentIdBytes(manifest.segmentId));
+  writeManifest(writer, manifest);
+  return writer.view();
 }
 
 /**
@@ -169,11 +210,16 @@ function readRecord(
         baseOffset: offset(reader.u64()),
       };
     }
-    case recordType.seal: {
-      const sealedLength = reader.u64();
-      const length = reader.u64();
-      const bytes = reader.u64();
-      return { kind: 'seal', segmentId: id, sealedLength, length, bytes, chain: reader.u32() };
+    case recordType.seal:
+      return { kind: 'seal', segmentId: id, ...readSealFields(reader) };
+    case recordType.swap: {
+      const fields = readSealFields(reader);
+      const replacedId = segmentIdAt(reader.bytes(SEGMENT_ID_BYTES), 0);
+      return { kind: 'swap', segmentId: id, ...fields, replacedId };
+    }
+    case recordType.rebuildBegin: {
+      const segment = segmentIdAt(reader.bytes(SEGMENT_ID_BYTES), 0);
+      return { kind: 'rebuildBegin', segmentId: id, manifest: readManifest(reader, segment) };
     }
     case recordType.delete:
       return { kind: 'delete', segmentId: id };
