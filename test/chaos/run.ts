@@ -2,14 +2,16 @@
  * `pnpm chaos --journals N --rounds N --runs N --seed S`: real processes under load, with faults that the
  * seed draws; the checkers decide. `--only NAME`: only faults with that in their name. `--hand`: a fixed
  * number of each instead of rounds. `--tls`: between the tiers. `--disks small|own`. `--plain`: without what
- * needs root. `--budget 40m`: a series of hands until what issue 3 wants is reached, or the time is over.
+ * needs root. `--placement-away MINUTES`: that alone, under load. `--budget 40m`: a series of hands until what issue 3 wants is reached, or the time is over.
  * `--ledger`: appends each run to the ledger; `--totals`: what the ledger amounts to.
  */
 import { parseArgs } from 'node:util';
 
 import type { ChaosResult } from './chaos-options.ts';
 import { Deck } from './faults/deck.ts';
+import type { FaultSource } from './faults/fault.ts';
 import { Hand } from './faults/hand.ts';
+import { PlacementAway } from './faults/placement-away.ts';
 import { SeededRandom } from './kill/seeded-random.ts';
 import { currentCommit } from './ledger/ledger.ts';
 import { runSeries } from './ledger/series.ts';
@@ -27,6 +29,7 @@ const { values } = parseArgs({
     disks: { type: 'string' },
     hand: { type: 'boolean', default: false },
     tls: { type: 'boolean', default: false },
+    'placement-away': { type: 'string' },
     plain: { type: 'boolean', default: false },
     budget: { type: 'string' },
     ledger: { type: 'boolean', default: false },
@@ -53,21 +56,34 @@ async function runEach(
   first: number,
   commit: string | undefined,
 ): Promise<(ChaosResult | undefined)[]> {
-  const { only, plain, tls, hand } = values;
-  const [rounds, journals] = [Number(values.rounds), Number(values.journals)];
-  const runs = Number(values.runs ?? (values.seed === undefined ? 3 : 1));
+  const { plain, tls } = values;
+  const journals = Number(values.journals);
+  const { plan, faults } = planOf();
+  const runs = Number(
+    values.runs ?? (values.seed === undefined && plan.startsWith('--rounds') ? 3 : 1),
+  );
   const results: (ChaosResult | undefined)[] = [];
   for (let seed = first; seed < first + runs; seed++) {
     const disks = disksOf(seed);
-    const plan = hand
-      ? '--hand'
-      : `--rounds ${rounds}${only === undefined ? '' : ` --only '${only}'`}`;
     const flags = `${plan} --journals ${journals} --disks ${disks}${tls ? ' --tls' : ''}${plain ? ' --plain' : ''}`;
-    const faults = (random: SeededRandom): Deck | Hand =>
-      hand ? new Hand(random) : new Deck(rounds, only);
     results.push(await runAndTell({ seed, journals, faults, disks, tls, plain, flags, commit }));
   }
   return results;
+}
+
+/** What is done, and the flags that say so. */
+function planOf(): { plan: string; faults: (random: SeededRandom) => FaultSource } {
+  const { only, hand, 'placement-away': away } = values;
+  if (hand) return { plan: '--hand', faults: (random) => new Hand(random) };
+  if (away !== undefined) {
+    const minutes = Number(away);
+    if (!(minutes > 0))
+      throw new Error(`--placement-away ${away}: must be minutes, for example 10`);
+    return { plan: `--placement-away ${minutes}`, faults: () => new PlacementAway(minutes) };
+  }
+  const rounds = Number(values.rounds);
+  const plan = `--rounds ${rounds}${only === undefined ? '' : ` --only '${only}'`}`;
+  return { plan, faults: () => new Deck(rounds, only) };
 }
 
 /** As the seed says, unless it is given. */

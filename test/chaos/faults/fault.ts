@@ -18,7 +18,9 @@ export type CountedKind =
   | 'journalAdded'
   | 'journalDrained'
   | 'journalRemoved'
-  | 'oldPlacement';
+  | 'oldPlacement'
+  | 'placementRebuilt'
+  | 'placementAway';
 
 /** One thing that is done to the cluster, and undone. */
 export interface Fault {

@@ -2,8 +2,8 @@ import type { ChaosCluster } from '../cluster/chaos-cluster.ts';
 import { diskFaults } from './disk-faults.ts';
 import type { FaultKind } from './fault.ts';
 import { membershipFaults } from './membership-faults.ts';
-import { oldCopyFault } from './old-copy-fault.ts';
 import { partitionFaults } from './partition-faults.ts';
+import { placementFaults } from './placement-faults.ts';
 import { processFaults } from './process-faults.ts';
 
 export const faultKinds: readonly FaultKind[] = [
@@ -11,7 +11,7 @@ export const faultKinds: readonly FaultKind[] = [
   ...partitionFaults,
   ...diskFaults,
   ...membershipFaults,
-  oldCopyFault,
+  ...placementFaults,
 ];
 
 /** What cannot be done, with the reason. */

@@ -71,16 +71,15 @@ export class Ledger {
   /** The store must not be changed any more, and whoever tries is told why. */
   stop(error: OperatingError): void {
     this.#stopped ??= error;
-    this.#failure = this.#stopped;
   }
 
   get stopped(): OperatingError | undefined {
     return this.#stopped;
   }
 
-  /** Why the last transaction could not be done; undefined when the store took it. */
+  /** Why the last transaction could not be done, or none will be; undefined when the store took it. */
   get failure(): OperatingError | undefined {
-    return this.#failure;
+    return this.#stopped ?? this.#failure;
   }
 
   /** Writes a row as it is when the store took nothing last time: nothing else might be written for long. */
