@@ -30,6 +30,8 @@ export interface ClusterOptions {
   readonly store?: MetadataStore;
   readonly config?: Partial<PlacementConfig>;
   readonly logger?: Logger;
+  /** Whether the timeouts of calls run on the virtual clock, too. */
+  readonly virtualCalls?: boolean;
   /** Waits until nothing is under way, at least so many turns. */
   readonly turns?: (count: number) => Promise<void>;
 }
@@ -37,7 +39,7 @@ export interface ClusterOptions {
 export class Cluster implements AsyncDisposable {
   readonly clock: VirtualClock;
   readonly random: Random = seededRandom(7);
-  readonly transport: Transport = inProcessTransport({ graceMs: 0 });
+  readonly transport: Transport;
   readonly store: MetadataStore;
   readonly turns: (count: number) => Promise<void>;
   readonly journals: FakeJournal[] = [];
@@ -52,6 +54,9 @@ export class Cluster implements AsyncDisposable {
     this.store = options.store ?? new MemoryMetadataStore();
     this.turns = options.turns ?? turns;
     this.clock = new VirtualClock(undefined, this.turns);
+    const { clock } = this;
+    const timed = options.virtualCalls === true ? { clock } : {};
+    this.transport = inProcessTransport({ graceMs: 0, ...timed });
   }
 
   static async start(options: ClusterOptions = {}): Promise<Cluster> {

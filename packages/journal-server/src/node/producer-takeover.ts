@@ -11,6 +11,7 @@ import { decodeProducerSnapshot, encodeProducerSnapshot } from '../core/producer
 import { type ProducerBudget, type ProducerLimits, ProducerState } from '../core/producer-state.ts';
 import type { JournalStorage } from '../storage/storage.ts';
 import type { JournalLimits } from './journal-limits.ts';
+import { peerTimeoutMs } from './peer-timeout.ts';
 import type { Replica } from './replica.ts';
 
 export interface ProducerTakeoverOptions {
@@ -146,7 +147,8 @@ export class ProducerTakeover {
       await using client = transport.connect(node.address, 'bulk');
       try {
         const request = { segmentId: segmentIdToBytes(previous.segmentId) };
-        const answer = await client.call(journalReplicaMethods.exportProducers, request);
+        const options = { timeoutMs: peerTimeoutMs };
+        const answer = await client.call(journalReplicaMethods.exportProducers, request, options);
         const refusal = refusalOf(answer.status);
         if (refusal !== undefined) throw refusal;
         const state = this.empty();

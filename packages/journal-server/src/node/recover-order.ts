@@ -19,6 +19,7 @@ import { copySegment } from './copy-order.ts';
 import { fencedState, notFenced } from './fence-order.ts';
 import { inParallel } from './in-parallel.ts';
 import { operatingErrorOf } from './operating-error.ts';
+import { peerTimeoutMs } from './peer-timeout.ts';
 import type { Replica } from './replica.ts';
 
 /** What copying needs besides. */
@@ -100,8 +101,10 @@ async function complete(
   order: RecoverSegment,
   sources: Sources,
 ): Promise<FenceResult> {
+  const { stored, state } = replica;
   await fill(port, order, sources, {
-    target: replica,
+    // One that never got a frame does not know where its segment begins.
+    target: { stored, state: { baseOffset: state.baseOffset ?? order.baseOffset } },
     check: () => checkFence(replica, order),
     grown: () => {
       const { length } = replica.stored;
@@ -197,7 +200,8 @@ class Sources {
     const client = this.#clients.get(address) ?? this.#transport.connect(address, 'bulk');
     this.#clients.set(address, client);
     try {
-      const answer = await client.call(journalReplicaMethods.fetch, request);
+      const options = { timeoutMs: peerTimeoutMs };
+      const answer = await client.call(journalReplicaMethods.fetch, request, options);
       return refusalOf(answer.status) === undefined ? answer : undefined;
     } catch (thrown) {
       operatingErrorOf(thrown);

@@ -291,16 +291,16 @@ describe('a follower', () => {
 });
 
 describe('a copy for a seal', () => {
-  /** Member b has ten batches, c has two, and the leader is gone. */
-  async function shortened(): Promise<ReplicaSetFixture> {
+  /** Member b has ten batches, c has as many as are told, and the leader is gone. */
+  async function shortened(length = 2): Promise<ReplicaSetFixture> {
     const set = await ReplicaSetFixture.start({ snapshotEachBytes: 300 });
     const appends = set.appends();
     const [, short] = set.followers;
-    for (let sequence = 0; sequence < 2; sequence++) {
+    for (let sequence = 0; sequence < length; sequence++) {
       await appends.offset(entry(1, producerBatch(sequence), { ackLevel: AckLevel.ALL }));
     }
     await short.crash();
-    for (let sequence = 2; sequence < 10; sequence++) {
+    for (let sequence = length; sequence < 10; sequence++) {
       await appends.offset(entry(1, producerBatch(sequence)));
     }
     await set.leader.crash();
@@ -320,6 +320,16 @@ describe('a copy for a seal', () => {
     await short.crash();
     await short.start();
     expect(set.replica(short).stored).toMatchObject({ length: 10, fencedEpoch: 2 });
+  });
+
+  it('brings one there that never had a record, and does not know where its segment begins', async () => {
+    await using set = await shortened(0);
+    const [full, short] = set.followers;
+    for (const member of set.followers) await set.fence(member, 2);
+    expect(set.replica(short).isBaseKnown).toBe(false);
+    const order = { epoch: 2, length: 10 };
+    expect(await set.recover(short, full, order)).toEqual({ code: 'OK', length: 10 });
+    expect(set.replica(short).stored.chain).toBe(set.replica(full).stored.chain);
   });
 
   it('is refused without that fence, below a higher one, and by a source that is not fenced', async () => {

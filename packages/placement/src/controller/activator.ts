@@ -1,4 +1,10 @@
-import type { ErrorCode, Logger, OperatingError } from '@robustmq/core';
+import {
+  type Clock,
+  delay,
+  type ErrorCode,
+  type Logger,
+  type OperatingError,
+} from '@robustmq/core';
 import {
   type ActivateSegment,
   type Node,
@@ -15,6 +21,7 @@ import type { JournalOrders } from './journal-orders.ts';
 export interface ActivatorOptions {
   readonly image: Image;
   readonly orders: JournalOrders;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Told of shards whose leader will never lead the open segment: it has to be sealed. */
   readonly onRefused: (shardIds: number[]) => void;
@@ -30,6 +37,13 @@ const finalRefusals: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
+ * How long whoever opened segments waits for their leaders, in ms: with the waits of `JournalOrders` less
+ * than its own caller does. A leader that takes longer (it gets the producers from a journal that hangs)
+ * is not hurried: the caller is told who leads, and asks there until it does.
+ */
+const activateWaitMs = 2_000;
+
+/**
  * Makes leaders of open segments. An order may be given again at any time: a journal leads a segment at
  * most once per incarnation. So whatever is not known to be active (an answer was lost, placement was
  * killed after the transaction) is ordered again.
@@ -38,12 +52,14 @@ export class Activator {
   readonly #options: ActivatorOptions;
   /** Shards whose open segment is not known to be active. */
   readonly #unconfirmed = new Set<number>();
+  /** Those of them whose leaders were ordered and have not answered. */
+  readonly #ordered = new Set<number>();
 
   constructor(options: ActivatorOptions) {
     this.#options = options;
   }
 
-  /** Orders the leaders of the open segments of these shards to lead. */
+  /** Orders the leaders of the open segments of these shards to lead, and waits for them, but not for ever. */
   async activate(shardIds: Iterable<number>): Promise<void> {
     const byNode = new ByNode<number>();
     for (const shardId of shardIds) {
@@ -53,20 +69,28 @@ export class Activator {
       this.#unconfirmed.add(shardId);
       byNode.add(leader.nodeId, shardId);
     }
-    await byNode.forEach((nodeId, items) => this.#order(nodeId, items));
+    const gone = new AbortController();
+    const { clock } = this.#options;
+    const ordered = byNode.forEach((nodeId, items) => this.#order(nodeId, items));
+    const waited = delay(clock, activateWaitMs, gone.signal).catch(() => undefined);
+    await Promise.race([ordered, waited]);
+    gone.abort();
   }
 
-  /** Orders again what was not confirmed. */
+  /** Orders again what was not confirmed, unless an order is under way. */
   async retry(): Promise<void> {
-    if (this.#unconfirmed.size > 0) await this.activate([...this.#unconfirmed]);
+    const due = [...this.#unconfirmed].filter((shardId) => !this.#ordered.has(shardId));
+    if (due.length > 0) await this.activate(due);
   }
 
   async #order(nodeId: string, shardIds: readonly number[]): Promise<void> {
     const open = shardIds.flatMap((shardId) => this.#orderFor(shardId) ?? []);
+    for (const { shardId } of open) this.#ordered.add(shardId);
     const outcomes = await this.#options.orders.activate(
       nodeId,
       open.map((item) => item.order),
     );
+    for (const { shardId } of open) this.#ordered.delete(shardId);
     const refused: number[] = [];
     let example: OperatingError | undefined;
     open.forEach(({ shardId, segment }, at) => {

@@ -221,6 +221,7 @@ export class Controller implements AsyncDisposable {
     this.#activator = new Activator({
       image,
       orders,
+      clock,
       logger,
       onRefused: (shardIds) =>
         this.#background('seal', async () => {

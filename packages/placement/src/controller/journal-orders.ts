@@ -20,11 +20,20 @@ import type { NodeClients } from './node-clients.ts';
 
 /** Items in one call, as the contract says. */
 const itemsPerCall = 1_000;
-const callTimeoutMs = 10_000;
+/**
+ * How long journals may take, in ms. Whoever asks placement to open or roll a segment waits 10 s (the
+ * transport's default). All that is done for it one after the other, with a journal that hangs, is shorter:
+ * 300 ms to 3 s for fences, 3 s to copy for a seal, 1 s for the copy of the catalog, 3 s until it does not
+ * take its replica and another one does, 2 s for the leader (`Activator`). So the caller gets an answer.
+ */
+const fenceTimeoutMs = 3_000;
+const recoverTimeoutMs = 3_000;
+const prepareTimeoutMs = 3_000;
+const copyTimeoutMs = 1_000;
+/** Nobody waits for these. */
+const backgroundTimeoutMs = 10_000;
 /** Whole segments are copied. What is done when it is over is gone on with the next time. */
 const recoverSealedTimeoutMs = 60_000;
-/** Opening a segment may wait for it. */
-const copyTimeoutMs = 2_000;
 
 /** What became of one order: undefined when it was carried out. */
 export type OrderOutcome = OperatingError | undefined;
@@ -61,8 +70,12 @@ export class JournalOrders {
   }
 
   prepare(nodeId: string, replicas: readonly PrepareReplica[]): Promise<OrderOutcome[]> {
-    return this.#order(nodeId, replicas, (batch, call) =>
-      call(journalControlMethods.prepare, { authority: this.#authority(), replicas: batch }),
+    return this.#order(
+      nodeId,
+      replicas,
+      (batch, call) =>
+        call(journalControlMethods.prepare, { authority: this.#authority(), replicas: batch }),
+      prepareTimeoutMs,
     );
   }
 
@@ -85,15 +98,23 @@ export class JournalOrders {
   }
 
   fence(nodeId: string, segments: readonly FenceSegment[]): Promise<FenceOutcome[]> {
-    return this.#inBatches(nodeId, segments, (batch, call) =>
-      call(journalControlMethods.fence, { authority: this.#authority(), segments: batch }),
+    return this.#inBatches(
+      nodeId,
+      segments,
+      (batch, call) =>
+        call(journalControlMethods.fence, { authority: this.#authority(), segments: batch }),
+      fenceTimeoutMs,
     );
   }
 
   /** Completes fenced replicas; each answers as to a fence. */
   recover(nodeId: string, segments: readonly RecoverSegment[]): Promise<FenceOutcome[]> {
-    return this.#inBatches(nodeId, segments, (batch, call) =>
-      call(journalControlMethods.recover, { authority: this.#authority(), segments: batch }),
+    return this.#inBatches(
+      nodeId,
+      segments,
+      (batch, call) =>
+        call(journalControlMethods.recover, { authority: this.#authority(), segments: batch }),
+      recoverTimeoutMs,
     );
   }
 
@@ -141,8 +162,9 @@ export class JournalOrders {
     nodeId: string,
     items: readonly Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Status>>,
+    timeoutMs = backgroundTimeoutMs,
   ): Promise<OrderOutcome[]> {
-    const outcomes = await this.#inBatches(nodeId, items, ask);
+    const outcomes = await this.#inBatches(nodeId, items, ask, timeoutMs);
     return outcomes.map((outcome) =>
       outcome instanceof OperatingError ? outcome : outcomeOf(outcome),
     );
@@ -152,7 +174,7 @@ export class JournalOrders {
     nodeId: string,
     items: readonly Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Result>>,
-    timeoutMs = callTimeoutMs,
+    timeoutMs: number,
   ): Promise<(Result | OperatingError)[]> {
     const batches: Promise<(Result | OperatingError)[]>[] = [];
     for (let at = 0; at < items.length; at += itemsPerCall) {

@@ -35,7 +35,7 @@ export interface NodeRegistryOptions {
   /** It is late: its address should be asked. */
   readonly onSuspected: (node: Node) => void;
   readonly onLeaving: (node: Node) => void;
-  /** Journals were cut from each other: some may lead what they cannot commit. */
+  /** Journals are cut from each other: some may lead what they cannot commit. */
   readonly onCut: () => void;
 }
 
@@ -314,14 +314,13 @@ export class NodeRegistry {
     const { clock, logger, onCut } = this.#options;
     this.#reach.lags(nodeId, loopLagMs);
     const changes = this.#reach.told(nodeId, followers, clock.monotonicMs());
-    let isAnyCut = false;
     for (const [peer, change] of changes) {
-      if (change === 'cut') {
-        isAnyCut = true;
-        logger.warn({ nodeId, peer }, 'a journal gets no answer from its peer');
-      } else logger.info({ nodeId, peer }, 'a journal gets answers from its peer again');
+      const message = 'a journal gets no answer from its peer';
+      if (change === 'cut') logger.warn({ nodeId, peer }, message);
+      else logger.info({ nodeId, peer }, 'a journal gets answers from its peer again');
     }
-    if (isAnyCut) onCut();
+    // Each time: who could do better may have been doubted the time before.
+    if (this.#reach.tellsOfCuts(nodeId)) onCut();
   }
 }
 

@@ -38,6 +38,16 @@ export interface Prepared {
   readonly replicas: ReplicaSet;
 }
 
+/** Who has all of the last segment of a shard, by shard. */
+export type FullNodes = ReadonlyMap<number, readonly string[]>;
+
+interface Plan {
+  readonly epochsAhead: number;
+  /** Journals that did not take a replica. */
+  readonly excluded: ReadonlySet<string>;
+  readonly full: FullNodes;
+}
+
 /** How one shard fared: undefined when it has an open segment. */
 export type OpenOutcome = OperatingError | undefined;
 
@@ -72,16 +82,18 @@ export class Opener {
    * instead. The caller has to {@link Opener.settle} each.
    *
    * @param epochsAhead How far above the shard's epoch the segment will be opened.
+   * @param full Who has all of the segment before, by shard; where it is not told, as the chain says.
    */
   async prepare(
     shardIds: readonly number[],
     epochsAhead: number,
+    full: FullNodes = new Map(),
   ): Promise<Map<number, Prepared | OperatingError>> {
     const outcomes = new Map<number, Prepared | OperatingError>();
     const excluded = new Set<string>();
     let rest = shardIds;
     for (let tries = 0; rest.length > 0; tries++) {
-      const planned = this.#plan(rest, epochsAhead, excluded, outcomes);
+      const planned = this.#plan(rest, { epochsAhead, excluded, full }, outcomes);
       await this.#explain(planned);
       const refusals = await this.#orderPrepare(planned, excluded);
       for (const [shardId, prepared] of planned) outcomes.set(shardId, prepared);
@@ -172,8 +184,7 @@ export class Opener {
 
   #plan(
     shardIds: readonly number[],
-    epochsAhead: number,
-    excluded: ReadonlySet<string>,
+    { epochsAhead, excluded, full }: Plan,
     outcomes: Map<number, Prepared | OperatingError>,
   ): Map<number, Prepared> {
     const { nodes, random, ledger } = this.#options;
@@ -182,14 +193,17 @@ export class Opener {
     const planned = new Map<number, Prepared>();
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
-      const replicas = chooser.choose(config.replicationFactor, config.minInsyncReplicas);
+      const shard = this.#shard(shardId);
+      const behind = behindIn(shard, full.get(shardId));
+      const { replicationFactor, minInsyncReplicas } = config;
+      const replicas = chooser.choose(replicationFactor, minInsyncReplicas, behind);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;
         outcomes.set(shardId, noJournal(shardId, candidates.length, config.minInsyncReplicas));
         continue;
       }
-      const epoch = this.#shard(shardId).epoch + epochsAhead;
+      const epoch = shard.epoch + epochsAhead;
       const segmentId = random.bytes(16);
       this.#pending.add(segmentId.toString('hex'));
       planned.set(shardId, { segmentId, epoch, replicas });
@@ -248,6 +262,14 @@ export class Opener {
     if (shard === undefined) throw new OperatingError('NOT_FOUND', `there is no shard ${shardId}`);
     return shard;
   }
+}
+
+/** Members of the last segment that lack some of it. */
+function behindIn({ segments }: Shard, full: readonly string[] | undefined): ReadonlySet<string> {
+  const last = segments.at(-1);
+  if (last === undefined) return new Set();
+  const complete = new Set(full ?? last.fullNodeIds);
+  return new Set(last.replicaNodeIds.filter((nodeId) => !complete.has(nodeId)));
 }
 
 /** What Kafka calls NOT_ENOUGH_REPLICAS, unless there is no journal at all. */

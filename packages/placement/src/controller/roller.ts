@@ -44,7 +44,8 @@ export class Roller {
     const valid = [...items.values()].filter((item) => this.#refusal(request, item) === undefined);
     const wanting = valid.filter((item) => item.openNext).map((item) => item.shardId);
     // One epoch for the seal, one for the next segment.
-    const prepared = await this.#options.opener.prepare(wanting, 2);
+    const full = new Map(valid.map((item) => [item.shardId, item.fullNodeIds]));
+    const prepared = await this.#options.opener.prepare(wanting, 2, full);
     const { opened, error } = await this.#record(request, valid, prepared);
     await activator.activate(opened);
     return request.segments.map((item) => this.#outcome(request, item, error));

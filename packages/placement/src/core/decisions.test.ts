@@ -224,6 +224,13 @@ describe('replica choice', () => {
     expect(some.length).toBeLessThan(15);
   });
 
+  it('lets who lacks some of the segment before lead only when nobody else can', () => {
+    const journals = ['a', 'b'].map((name) => journal(name, { ledSegments: name === 'a' ? 0 : 9 }));
+    const leader = (behind: string[]) =>
+      new ReplicaChooser(journals, seededRandom(3)).choose(2, 1, new Set(behind))?.leaderNodeId;
+    expect([leader([]), leader(['a']), leader(['a', 'b'])]).toEqual(['a', 'b', 'a']);
+  });
+
   it('prefers who leads less', () => {
     const [set] = choose([journal('a', { ledSegments: 9 }), journal('b', { ledSegments: 2 })], 2);
     expect(set?.leaderNodeId).toBe('b');

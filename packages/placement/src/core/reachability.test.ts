@@ -62,6 +62,22 @@ describe('reachability', () => {
     expect(teller.reach.isWhole).toBe(true);
   });
 
+  it('doubts nobody whose answer is just under way', () => {
+    const reach = new Reachability(1_000);
+    new Teller(reach).silent('a', ['b', 'c'], 2_000);
+    reach.told('b', [{ nodeId: 'c', silentMs: 400 }], 20_000);
+    expect(reach.isCutOff(three, all, all)).toBe(true);
+    reach.told('b', [{ nodeId: 'c', silentMs: 600 }], 20_000);
+    expect(reach.isCutOff(three, all, all)).toBe(false);
+  });
+
+  it('takes a heartbeat that comes late for no new silence', () => {
+    const teller = new Teller();
+    teller.silent('a', ['b'], 2_000);
+    const changes = teller.reach.told('a', [{ nodeId: 'b', silentMs: 2_100 }], teller.nowMs + 900);
+    expect([changes.size, teller.reach.reaches('a', 'b')]).toEqual([0, false]);
+  });
+
   it('heals with the next heartbeat that tells of none, or when the journal begins anew', () => {
     const teller = new Teller();
     teller.silent('a', ['b', 'c'], 3_000);

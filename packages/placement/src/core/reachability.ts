@@ -18,6 +18,8 @@ export type ReachChange = 'cut' | 'healed';
 
 interface Silence {
   readonly sinceMs: number;
+  /** How long it was when it was told last. */
+  readonly silentMs: number;
   /** Undefined while the peer is only doubted; else the time that its silence has passed. */
   readonly limitMs: number | undefined;
 }
@@ -27,8 +29,8 @@ interface Reporter {
   silences: Map<string, Silence>;
 }
 
-/** Two heartbeats that tell of the same silence agree on its beginning up to this, in ms. */
-const sameSilenceMs = 200;
+/** A peer is doubted after this part of the time: what is under way is always owed for a moment. */
+const doubtShare = 0.5;
 
 /**
  * Which journals are cut off from one another, by what they say of their peers (DESIGN.md, Reach). Pure:
@@ -56,12 +58,14 @@ export class Reachability {
     const before = reporter.silences;
     const silences = new Map<string, Silence>();
     for (const peer of peers) {
-      if (peer.silentMs === 0) continue;
-      const sinceMs = nowMs - peer.silentMs;
+      if (peer.silentMs < doubtShare * this.#peerSilentMs) continue;
+      const { silentMs } = peer;
       const known = before.get(peer.nodeId);
-      const isSame = known !== undefined && Math.abs(known.sinceMs - sinceMs) < sameSilenceMs;
+      // One that has grown is the same: when it began cannot be told, since heartbeats may be late.
+      const isSame = known !== undefined && silentMs > known.silentMs;
       const limitMs = isSame ? (known.limitMs ?? this.#limit(reporter, peer)) : undefined;
-      silences.set(peer.nodeId, { sinceMs: isSame ? known.sinceMs : sinceMs, limitMs });
+      const sinceMs = isSame ? known.sinceMs : nowMs - silentMs;
+      silences.set(peer.nodeId, { sinceMs, silentMs, limitMs });
     }
     reporter.silences = silences;
     return this.#changes(reporter, before, nowMs);
@@ -78,6 +82,12 @@ export class Reachability {
     if (reporter === undefined) return;
     for (const { limitMs } of reporter.silences.values()) if (limitMs !== undefined) this.#cuts--;
     this.#reporters.delete(nodeId);
+  }
+
+  /** Whether a journal is cut off from somebody by what it says itself. */
+  tellsOfCuts(nodeId: string): boolean {
+    const silences = this.#reporters.get(nodeId)?.silences.values() ?? [];
+    return Array.from(silences).some(({ limitMs }) => limitMs !== undefined);
   }
 
   /** Whether two journals are connected as far as anybody knows. */

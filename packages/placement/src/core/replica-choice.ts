@@ -15,6 +15,8 @@ export interface JournalCandidate {
   readonly openReplicas: number;
 }
 
+const nobody: ReadonlySet<string> = new Set();
+
 /** Whether two journals are connected, by their ids. */
 export type Reaches = (one: string, other: string) => boolean;
 
@@ -65,8 +67,15 @@ export class ReplicaChooser {
   /**
    * A set of `wanted` replicas, or as many as there are journals; the ack quorum is a majority of them,
    * floor(R / 2) + 1, or `atLeast` where that is more. Undefined when there are fewer than `atLeast`.
+   *
+   * @param behind Who was in the segment before and lacks some of it: it leads only if nobody else can,
+   *   since it may be cut off, and has to ask others for the producers before it leads.
    */
-  choose(wanted: number, atLeast = 1): ReplicaSet | undefined {
+  choose(
+    wanted: number,
+    atLeast = 1,
+    behind: ReadonlySet<string> = nobody,
+  ): ReplicaSet | undefined {
     const size = Math.min(wanted, this.#loads.length);
     if (size < Math.max(1, atLeast)) return undefined;
     const chosen: Load[] = [];
@@ -76,7 +85,8 @@ export class ReplicaChooser {
     }
     const ackQuorum = Math.max(Math.floor(size / 2) + 1, atLeast);
     const able = chosen.filter((load) => this.#reachedBy(load, chosen) >= ackQuorum);
-    const leader = this.#lightest(able.length > 0 ? able : chosen, (load) => load.led);
+    const best = able.filter(({ journal }) => !behind.has(journal.nodeId));
+    const leader = this.#lightest(firstFilled(best, able, chosen), (load) => load.led);
     for (const load of chosen) load.replicas++;
     leader.led++;
     const followers = chosen.filter((load) => load !== leader);
@@ -105,8 +115,7 @@ export class ReplicaChooser {
   #connected(loads: Load[], chosen: readonly Load[]): Load[] {
     const near = loads.filter((load) => this.#reachedBy(load, chosen) === chosen.length);
     const well = near.filter((load) => !this.#isolated.has(load));
-    if (well.length > 0) return well;
-    return near.length > 0 ? near : loads;
+    return firstFilled(well, near, loads);
   }
 
   /** How many of these a journal is connected to, itself included if it is one of them. */
@@ -123,4 +132,8 @@ export class ReplicaChooser {
     const lightest = loads.filter((load) => burden(load) === least);
     return lightest[randomInteger(this.#random, lightest.length)] as Load;
   }
+}
+
+function firstFilled(...lists: Load[][]): Load[] {
+  return lists.find((list) => list.length > 0) ?? [];
 }
