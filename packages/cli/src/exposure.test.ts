@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { allowedListen } from './exposure.ts';
+import { allowedListen, reachableListen } from './exposure.ts';
 
 const free = '10.0.0.1:7400';
 const tls = { 'cluster-tls-ca': 'a', 'cluster-tls-cert': 'b', 'cluster-tls-key': 'c' };
@@ -21,6 +21,20 @@ describe('the gRPC listener', () => {
       expect(() => allowedListen({ listen })).toThrow(/--cluster-tls-dir.*--insecure-cluster/);
     },
   );
+
+  it.each(['0.0.0.0:1', '[::]:1', '[0:0:0:0:0:0:0:0]:1'])(
+    'of a role that others reach may not be on %s without a host to tell them',
+    (listen) => {
+      const options = { listen, 'insecure-cluster': true };
+      expect(() => reachableListen(options)).toThrow(/--advertise-host HOST/);
+      expect(reachableListen({ ...options, 'advertise-host': 'journal-1' })).toBe(listen);
+    },
+  );
+
+  it('of such a role may be on one address without', () => {
+    expect(reachableListen({ listen: free, 'insecure-cluster': true })).toBe(free);
+    expect(reachableListen({ listen: '[::1]:1' })).toBe('[::1]:1');
+  });
 
   it('may not with half of what TLS needs', () => {
     const half = { 'cluster-tls-ca': 'a', 'cluster-tls-key': 'c' };

@@ -21,6 +21,27 @@ export function allowedListen(options: Options): string {
   );
 }
 
+/**
+ * The same for a role that others have to reach: an address that means every interface of this machine
+ * tells them nothing. Throws INVALID_ARGUMENT without `--advertise-host`.
+ */
+export function reachableListen(options: Options): string {
+  const listen = allowedListen(options);
+  if (options['advertise-host'] !== undefined || !isEveryAddress(hostOf(listen))) return listen;
+  throw new OperatingError(
+    'INVALID_ARGUMENT',
+    `--listen ${listen} is every address of this machine, and the others would be told to connect to ` +
+      'that; give --advertise-host HOST, the name or address under which they reach this process, or ' +
+      'listen on that address alone',
+  );
+}
+
+/** Whether a host means every interface of the machine: 0.0.0.0, ::, and other spellings of them. */
+export function isEveryAddress(host: string): boolean {
+  if (isIP(host) === 4) return host === '0.0.0.0';
+  return isIP(host) === 6 && /^[0:]+(?:0\.0\.0\.0)?$/.test(host);
+}
+
 export function isLoopback(host: string): boolean {
   if (host === 'localhost' || host === '::1') return true;
   return isIP(host) === 4 && host.startsWith('127.');

@@ -118,6 +118,13 @@ export const optionTable = {
     schema: z.string().min(1),
     help: 'a file with the password of --etcd-user',
   },
+  'down-grace-ms': {
+    roles: ['placement'],
+    value: 'MS',
+    schema: count,
+    default: '600000',
+    help: 'how long a journal may be away before others take over the replicas that it has',
+  },
   'mqtt-listen': {
     roles: ['start', 'broker', 'dev'],
     value: 'HOST:PORT',

@@ -3,10 +3,9 @@ import { isIP } from 'node:net';
 import { hostOf, OperatingError } from '@robustmq/core';
 import type { CheckedTls } from '@robustmq/rpc';
 
+import { isEveryAddress } from './exposure.ts';
 import type { Options } from './options.ts';
 import { required } from './required.ts';
-
-const everyAddress = new Set(['0.0.0.0', '::']);
 
 /**
  * Throws INVALID_ARGUMENT when the others would not believe this process: the certificate has to name the
@@ -14,7 +13,7 @@ const everyAddress = new Set(['0.0.0.0', '::']);
  */
 export function checkOwnHost({ certificate }: CheckedTls, options: Options): void {
   const host = options['advertise-host'] ?? hostOf(required(options, 'listen'));
-  if (everyAddress.has(host)) return;
+  if (isEveryAddress(host)) return;
   const named = isIP(host) > 0 ? certificate.checkIP(host) : certificate.checkHost(host);
   if (named !== undefined) return;
   throw new OperatingError(

@@ -15,7 +15,7 @@ import type { Registry } from 'prom-client';
 import { etcdStoreOf } from '../etcd-options.ts';
 import { createLogger } from '../logger.ts';
 import { type Options } from '../options.ts';
-import { allowedListen } from '../exposure.ts';
+import { reachableListen } from '../exposure.ts';
 import { required } from '../required.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
@@ -26,7 +26,7 @@ const hourMs = 3_600_000;
 /** Runs a broker until SIGTERM or SIGINT. */
 export async function runBroker(options: Options): Promise<void> {
   refuseUnbuilt(options);
-  const listen = allowedListen(options);
+  const listen = reachableListen(options);
   const { tls, ...shared } = sharedOptions(options, 'broker');
   await serveUntilSignal({ ...shared, options }, async (running) => {
     running.use(tls);
@@ -40,7 +40,7 @@ export async function runBroker(options: Options): Promise<void> {
 
 /** Runs a journal until SIGTERM or SIGINT. */
 export async function runJournal(options: Options): Promise<void> {
-  const listen = allowedListen(options);
+  const listen = reachableListen(options);
   const { tls, ...shared } = sharedOptions(options, 'journal');
   await serveUntilSignal({ ...shared, options }, async (running) => {
     running.use(tls);
@@ -57,7 +57,7 @@ export async function runJournal(options: Options): Promise<void> {
 
 /** Runs placement until SIGTERM or SIGINT. */
 export async function runPlacement(options: Options): Promise<void> {
-  const listen = allowedListen(options);
+  const listen = reachableListen(options);
   const { tls, ...shared } = sharedOptions(options, 'placement');
   await serveUntilSignal({ ...shared, options }, async (running) => {
     running.use(tls);
@@ -70,6 +70,7 @@ export async function runPlacement(options: Options): Promise<void> {
       dataDir,
       listen,
       advertiseHost,
+      config: { downGraceMs: required(options, 'down-grace-ms') },
       ...(store && { store }),
     });
     running.use(placement);

@@ -77,6 +77,8 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
           await this.#send(messageOf(changes, revision, this.#options.placementEpoch));
           position = revision;
         }
+        // A watch that ends by itself: the store was closed before this session.
+        if (!this.#closed.signal.aborted) throw storeClosed();
       } catch (thrown) {
         const error = expectOperatingError(thrown);
         if (error.code === 'COMPACTED' && position !== 0) position = 0;
@@ -115,6 +117,10 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
     });
     this.#drained = undefined;
   }
+}
+
+function storeClosed(): OperatingError {
+  return new OperatingError('UNAVAILABLE', 'the metadata store was closed');
 }
 
 function* listOf(image: Image): Generator<CatalogEntry> {
