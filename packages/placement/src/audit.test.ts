@@ -1,3 +1,4 @@
+import { OperatingError } from '@robustmq/core';
 import { RollSegment, type Segment } from '@robustmq/rpc';
 import type { FakeJournal } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -108,7 +109,7 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(await metric('segments_to_repair')).toBe(0);
   });
 
-  it('gives a damaged replica that cannot be replaced where it is to a spare journal, and destroys nothing', async () => {
+  it('gives a damaged replica that cannot be replaced where it is to a spare journal', async () => {
     const segment = await roll(2);
     const [, , damaged = ''] = segment.replicaNodeIds;
     Object.assign(replica(damaged, segment) ?? {}, { damaged: true });
@@ -121,7 +122,37 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(replicaNodeIds).toContain('j4');
     expect(replicaNodeIds).not.toContain(damaged);
     expect(fullNodeIds).toHaveLength(3);
-    expect(replica(damaged, segment)).toMatchObject({ damaged: true });
+    // What nobody needs any more is deleted on order, then and not before.
+    await cluster.settle(5_000);
+    expect(replica(damaged, segment)).toBeUndefined();
+  });
+
+  it('has what a journal kept deleted when it is back and another one has taken its place', async () => {
+    const segment = await roll(3);
+    const [, gone = '', third = ''] = segment.replicaNodeIds;
+    await journal(gone).kill();
+    await cluster.journal('j4');
+    await cluster.settle(70_000);
+    expect((await first()).fullNodeIds).toContain('j4');
+    // One copy less than there should be: nothing is deleted.
+    await journal(third).kill();
+    journal(third).replicas.clear();
+    await cluster.settle(3_000);
+    await journal(third).start();
+    journal(third).onOrder = (order) => {
+      if (order === 'recover') throw new OperatingError('DISK_FULL', 'no room');
+    };
+    await cluster.settle(3_000);
+    await journal(gone).start();
+    await cluster.settle(5_000);
+    expect(replica(gone, segment)).toMatchObject({ length: 10 });
+    journal(third).onOrder = undefined;
+    await cluster.settle(60_000);
+    const { replicaNodeIds, fullNodeIds } = await first();
+    expect(fullNodeIds).toHaveLength(3);
+    const others = cluster.journals.filter(({ nodeId }) => !replicaNodeIds.includes(nodeId));
+    for (const { nodeId } of others) expect(replica(nodeId, segment)).toBeUndefined();
+    for (const nodeId of replicaNodeIds) expect(replica(nodeId, segment)?.length).toBe(10);
   });
 
   it('learns of damage that a journal finds while it runs', async () => {

@@ -47,6 +47,7 @@ export {
   Authority,
   ControlResponse,
   DeleteRequest,
+  LeftoverOrder,
   DescribeReplicasRequest,
   DescribeReplicasResponse,
   ScrubRequest,

@@ -2,6 +2,7 @@ import { type Logger, OperatingError, type SegmentId } from '@robustmq/core';
 import { type Status, toStatus } from '@robustmq/rpc';
 import type { JournalStorage } from '../storage/storage.ts';
 import type { JournalLimits } from './journal-limits.ts';
+import type { OrderNumber } from './order-number.ts';
 import type { ProducerTakeover } from './producer-takeover.ts';
 import type { Replica } from './replica.ts';
 import type { ReplicaDriver } from './replica-driver.ts';
@@ -13,6 +14,7 @@ export interface ControlPort {
   readonly driver: ReplicaDriver;
   readonly takeover: ProducerTakeover;
   readonly logger: Logger;
+  readonly orderNumber: OrderNumber;
   /** The node shuts down: it takes nothing new. */
   readonly isDraining: boolean;
   replica(segmentId: SegmentId): Replica | undefined;

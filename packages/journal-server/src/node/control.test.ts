@@ -54,7 +54,7 @@ describe('orders', () => {
     const { authority } = journal.chains;
     const ask = async (change: Partial<Authority>): Promise<string> => {
       const request = { authority: { ...authority, ...change }, segments: [] };
-      return codeOf((await journal.client.call(fence, request)).status);
+      return codeOf((await journal.client.call(fence, { ...request, order: 0 })).status);
     };
     expect(await ask({})).toBe('OK');
     expect(await ask({ clusterId: 'other' })).toBe('WRONG_CLUSTER');
@@ -117,6 +117,7 @@ describe('orders', () => {
     const request = {
       authority: journal.chains.authority,
       segments: [{ segmentId: segment.segmentId, epoch: segment.epoch + 1 }],
+      order: 0,
     };
     const fenced = journal.client.call(fence, request).finally(() => (isAnswered = true));
     expect(codeOf((await client.answer(late)).status)).toBe('INDETERMINATE');
@@ -182,7 +183,8 @@ describe('orders', () => {
     tails.open(1, 1, 0);
     await tails.reached(1, 1);
     const { authority } = journal.chains;
-    const request = { authority, segmentIds: [segment.segmentId, Buffer.alloc(16, 9)] };
+    const segmentIds = [segment.segmentId, Buffer.alloc(16, 9)];
+    const request = { authority, segmentIds, leftover: undefined };
     const answer = await journal.client.call(journalControlMethods.delete, request);
     expect(answer.results.map(codeOf)).toEqual(['OK', 'OK']);
     const ended = await until(() => tails.of(1).find(({ status }) => status !== undefined));
@@ -213,6 +215,7 @@ describe('orders', () => {
     const deleted = journal.client.call(journalControlMethods.delete, {
       authority,
       segmentIds: [segmentId, segment.segmentId],
+      leftover: undefined,
     });
     await until(() => journal.storage.replica(segmentIdOfBytes(segmentId)) === undefined);
     journal.disk.releaseSyncs();

@@ -134,6 +134,7 @@ export class FakeChains implements PlacementPort {
     const fenced = await client.call(journalControlMethods.fence, {
       authority: this.authority,
       segments: [{ segmentId, epoch }],
+      order: 0,
     });
     const [result] = fenced.results;
     throwUnlessDone(fenced.status, [result?.status ?? this.noStatus]);

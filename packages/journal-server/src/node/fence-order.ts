@@ -29,6 +29,7 @@ export async function fenceSegments(
     segmentId: segmentIdOfBytes(segmentId),
     epoch: epochOf(epoch),
   }));
+  port.orderNumber.note(request.authority, request.order);
   const fenced = orders.map((order) => fenceInMemory(port, order));
   const items = fenced.flatMap((one) =>
     'replica' in one ? [{ replica: one.replica.stored, epoch: one.epoch }] : [],

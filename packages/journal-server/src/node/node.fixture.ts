@@ -113,6 +113,7 @@ export class NodeFixture implements AsyncDisposable {
     const answer = await this.client.call(journalControlMethods.fence, {
       authority: this.chains.authority,
       segments: segments.map(({ segment, epoch }) => ({ segmentId: segment.segmentId, epoch })),
+      order: 0,
     });
     return answer.results.map(({ status }) => status ?? this.chains.noStatus);
   }

@@ -172,9 +172,9 @@ export class ReplicaSetFixture implements AsyncDisposable {
     return this.transport.connect(member.address, 'bulk');
   }
 
-  async fence(member: Member, epoch: number): Promise<void> {
+  async fence(member: Member, epoch: number, order = 0): Promise<void> {
     const segments = [{ segmentId: segmentIdToBytes(this.segmentId), epoch }];
-    await this.client(member).call(journalControlMethods.fence, { authority, segments });
+    await this.client(member).call(journalControlMethods.fence, { authority, segments, order });
   }
 
   /** Copies what a fenced member lacks up to `length` from another one; the status and the length then. */

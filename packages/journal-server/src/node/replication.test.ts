@@ -366,9 +366,11 @@ describe('a copy of a sealed segment', () => {
     for (const member of set.members) await set.fence(member, 2);
     await storage.seal([{ replica: set.replica(set.leader).stored, length: 3 }]);
     const segmentId = segmentIdToBytes(set.segmentId);
-    await set
-      .client(empty)
-      .call(journalControlMethods.delete, { authority, segmentIds: [segmentId] });
+    await set.client(empty).call(journalControlMethods.delete, {
+      authority,
+      segmentIds: [segmentId],
+      leftover: undefined,
+    });
     const replicaNodeIds = ['a', 'b', 'c'];
     const copy = { segmentId, shardId: 1, epoch: 1, replicaNodeIds, ackQuorum: 2 };
     return { set, empty, copy };
@@ -409,7 +411,7 @@ describe('a copy of a sealed segment', () => {
     const segments = [{ segmentId: segmentIdToBytes(set.segmentId), epoch: 3 }];
     const fenced = await set
       .client(empty)
-      .call(journalControlMethods.fence, { authority, segments });
+      .call(journalControlMethods.fence, { authority, segments, order: 0 });
     expect(codeOf(fenced.results[0]?.status)).toBe('SEGMENT_UNKNOWN');
     expect(empty.storage.replica(set.segmentId)).toMatchObject({ isCopying: true, length: 2 });
     expect(await set.recover(empty, set.leader, order)).toEqual({ code: 'OK', length: 3 });
@@ -470,6 +472,32 @@ describe('a copy of a sealed segment', () => {
     const answer = await set.recover(empty, set.leader, { epoch: 2, length: 4, copy });
     expect(answer).toMatchObject({ code: 'UNAVAILABLE' });
     expect(empty.node.replica(set.segmentId)).toBeUndefined();
+  });
+});
+
+describe('an order to delete leftovers', () => {
+  it('is refused once a later fence has counted the replica, in another life, and not of a new placement', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [member] = set.followers;
+    const client = set.client(member);
+    const segmentIds = [segmentIdToBytes(set.segmentId)];
+    const incarnation = member.storage.incarnation;
+    const order = async (number: number, more: object = {}, epoch = 1): Promise<string> => {
+      const leftover = { incarnation, order: number, ...more };
+      const request = { authority: { ...authority, placementEpoch: epoch }, segmentIds, leftover };
+      const { status, results } = await client.call(journalControlMethods.delete, request);
+      return codeOf(status ?? results[0]);
+    };
+    await set.fence(member, 2, 7);
+    expect(await order(6)).toBe('CONFLICT');
+    expect(await order(7)).toBe('CONFLICT');
+    expect(await order(8, { incarnation: incarnation + 1 })).toBe('CONFLICT');
+    expect(member.storage.replica(set.segmentId)).toBeDefined();
+    expect(await order(1, {}, 2)).toBe('OK');
+    expect(member.storage.replica(set.segmentId)).toBeUndefined();
+    // Said twice by the network.
+    expect(await order(1, {}, 2)).toBe('CONFLICT');
+    expect(await order(9)).toBe('FENCED');
   });
 });
 

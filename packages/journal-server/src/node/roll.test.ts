@@ -131,7 +131,7 @@ describe('rolls (docs/journal.md 2.6)', () => {
       first.endOffset = item.endOffset;
       shard.endOffset = item.endOffset;
       const { authority } = journal.chains;
-      const request = { authority, segmentIds: [item.segmentId] };
+      const request = { authority, segmentIds: [item.segmentId], leftover: undefined };
       await journal.client.call(journalControlMethods.delete, request);
       journal.chains.rollSegments = roll;
       setImmediate(ended.resolve);

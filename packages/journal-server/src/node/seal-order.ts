@@ -54,10 +54,12 @@ function conflict(port: ControlPort, message: string): Status {
   return toStatus(new OperatingError('CONFLICT', message));
 }
 
-/** Removes replicas. Deleting what is not there works. */
+/** Removes replicas. Deleting what is not there works. Throws CONFLICT for leftovers when it comes too late. */
 export async function deleteReplicas(port: ControlPort, request: DeleteRequest): Promise<Status[]> {
   checkItems(port, request.segmentIds.length);
   const segmentIds = request.segmentIds.map(segmentIdOfBytes);
+  const { authority, leftover } = request;
+  if (leftover !== undefined) port.orderNumber.check(authority, leftover, port.storage.incarnation);
   for (const segmentId of segmentIds) {
     const replica = port.replica(segmentId);
     if (replica === undefined) continue;

@@ -4,6 +4,7 @@ import { decideRepair, type RepairPlan } from '../core/repair-decision.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Image } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
+import { Leftovers } from './leftovers.ts';
 import type { NodeRegistry } from './node-registry.ts';
 import type { Repair, Repairer } from './repairer.ts';
 import type { SealedRows } from './sealed-rows.ts';
@@ -12,7 +13,7 @@ export interface AuditorOptions {
   readonly image: Image;
   readonly rows: SealedRows;
   readonly repairer: Pick<Repairer, 'run'>;
-  readonly orders: Pick<JournalOrders, 'inventory'>;
+  readonly orders: Pick<JournalOrders, 'inventory' | 'deleteLeftovers'>;
   readonly nodes: Pick<NodeRegistry, 'journalCandidates' | 'health'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -52,8 +53,12 @@ export class Auditor {
   readonly #compared = new Map<string, { incarnation: number; damages: number; atMs: number }>();
   #after: string | undefined;
 
+  readonly #leftovers: Leftovers;
+
   constructor(options: AuditorOptions) {
     this.#options = options;
+    const isWell = (segment: Segment): boolean => this.#plan(segment, undefined) === undefined;
+    this.#leftovers = new Leftovers({ ...options, isWell });
   }
 
   /** Sealed segments that are known to lack full replicas. */
@@ -74,6 +79,7 @@ export class Auditor {
       if (this.#plan(segment, undefined) !== undefined) this.#note(segment);
     }
     await this.#repair();
+    await this.#leftovers.pass();
     await this.#compareDamaged();
   }
 
@@ -104,6 +110,10 @@ export class Auditor {
     const first = byId(await orders.inventory(nodeId));
     const suspects: Segment[] = [];
     await rows.forEach((segment) => {
+      const isMember = segment.replicaNodeIds.includes(nodeId);
+      if (!isMember && first.has(segment.segmentId.toString('hex'))) {
+        this.#leftovers.note(segment, nodeId);
+      }
       if (segment.fullNodeIds.includes(nodeId) && !isFull(segment, first)) suspects.push(segment);
     });
     if (suspects.length === 0) return;
@@ -214,6 +224,9 @@ export class Auditor {
     if (due === undefined) return;
     if (isDamaged) due.damagedAt.add(target.nodeId);
     // The next pass sees whether it lacks another one.
+    const left = problem === undefined ? target.replaces : target.nodeId;
+    // A copy that nobody waited for may be complete by now.
+    if (left !== undefined) this.#leftovers.note(segment, left);
     if (problem === undefined) due.delayMs = firstDelayMs;
     else due.tries++;
     if (problem === undefined || isDamaged) due.notBeforeMs = 0;

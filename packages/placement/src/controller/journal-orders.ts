@@ -54,6 +54,7 @@ export class JournalOrders {
   readonly #clients: NodeClients;
   readonly #authority: () => Authority;
   readonly #onUnreachable: (nodeId: string, incarnation: number) => void;
+  #orderNumber = 0;
 
   constructor(options: {
     readonly image: Image;
@@ -93,7 +94,38 @@ export class JournalOrders {
 
   delete(nodeId: string, segmentIds: readonly Buffer[]): Promise<OrderOutcome[]> {
     return this.#order(nodeId, segmentIds, (batch, call) =>
-      call(journalControlMethods.delete, { authority: this.#authority(), segmentIds: batch }),
+      call(journalControlMethods.delete, {
+        authority: this.#authority(),
+        segmentIds: batch,
+        leftover: undefined,
+      }),
+    );
+  }
+
+  /**
+   * Deletes replicas of segments that go on without the journal: never after a later {@link fenceMember}, however
+   * late the order comes.
+   */
+  deleteLeftovers(nodeId: string, segmentIds: readonly Buffer[]): Promise<OrderOutcome[]> {
+    const incarnation = this.#image.liveNode(nodeId)?.incarnation ?? 0;
+    return this.#order(nodeId, segmentIds, (batch, call) => {
+      const leftover = { incarnation, order: ++this.#orderNumber };
+      const request = { authority: this.#authority(), segmentIds: batch, leftover };
+      return call(journalControlMethods.delete, request);
+    });
+  }
+
+  /** Fences replicas that are to count as full: what is a leftover before is none any more. */
+  fenceMember(nodeId: string, segments: readonly FenceSegment[]): Promise<FenceOutcome[]> {
+    return this.#inBatches(
+      nodeId,
+      segments,
+      (batch, call) => {
+        const order = ++this.#orderNumber;
+        const request = { authority: this.#authority(), segments: batch, order };
+        return call(journalControlMethods.fence, request);
+      },
+      fenceTimeoutMs,
     );
   }
 
@@ -102,7 +134,11 @@ export class JournalOrders {
       nodeId,
       segments,
       (batch, call) =>
-        call(journalControlMethods.fence, { authority: this.#authority(), segments: batch }),
+        call(journalControlMethods.fence, {
+          authority: this.#authority(),
+          segments: batch,
+          order: 0,
+        }),
       fenceTimeoutMs,
     );
   }

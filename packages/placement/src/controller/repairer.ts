@@ -10,7 +10,7 @@ import type { SealedRows } from './sealed-rows.ts';
 export interface RepairerOptions {
   readonly image: Image;
   readonly rows: SealedRows;
-  readonly orders: Pick<JournalOrders, 'fence' | 'recoverSealed' | 'sealNotify'>;
+  readonly orders: Pick<JournalOrders, 'fenceMember' | 'recoverSealed' | 'sealNotify'>;
   readonly logger: Logger;
   /** Told of each replica that is full again. */
   readonly onRepaired: (segment: Segment, nodeId: string) => void;
@@ -78,7 +78,7 @@ export class Repairer {
         segmentId: segment.segmentId,
         epoch: segment.sealEpoch,
       }));
-      const answers = await this.#options.orders.fence(nodeId, wanted);
+      const answers = await this.#options.orders.fenceMember(nodeId, wanted);
       ofNode.forEach((item, at) => {
         const answer = answers[at];
         if (answer !== undefined) item[as] = answer;

@@ -157,7 +157,7 @@ export async function fenceAt(
   const results: FenceResult[] = [];
   for (let at = 0; at < segments.length; at += segmentsMax) {
     const batch = segments.slice(at, at + segmentsMax);
-    const request = { authority, segments: batch };
+    const request = { authority, segments: batch, order: 0 };
     const answer = await client.call(journalControlMethods.fence, request);
     const refusal = refusalOf(answer.status);
     if (refusal !== undefined) throw refusal;

@@ -393,6 +393,11 @@ export interface FenceRequest {
     | undefined;
   /** At most 1,000. */
   segments: FenceSegment[];
+  /**
+   * Number of the order, counted by this placement; 0 for none. Orders to delete leftovers with a lower one
+   * are refused from now on, however late they come.
+   */
+  order: number;
 }
 
 /** What a fenced replica has. */
@@ -485,6 +490,16 @@ export interface DeleteRequest {
     | undefined;
   /** Segments to delete, at most 1,000. */
   segmentIds: Buffer[];
+  /** Set for replicas of segments that go on without this journal. */
+  leftover: LeftoverOrder | undefined;
+}
+
+/** The journal may be given such replicas again: the order must not be carried out after that. */
+export interface LeftoverOrder {
+  /** Incarnation that is meant; another one refuses. */
+  incarnation: number;
+  /** As in FenceRequest. */
+  order: number;
 }
 
 /** Asks for all replicas. */
@@ -2995,7 +3010,7 @@ export const FenceSegment: MessageFns<FenceSegment> = {
 };
 
 function createBaseFenceRequest(): FenceRequest {
-  return { authority: undefined, segments: [] };
+  return { authority: undefined, segments: [], order: 0 };
 }
 
 export const FenceRequest: MessageFns<FenceRequest> = {
@@ -3005,6 +3020,9 @@ export const FenceRequest: MessageFns<FenceRequest> = {
     }
     for (const v of message.segments) {
       FenceSegment.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.order !== 0) {
+      writer.uint32(24).uint64(message.order);
     }
     return writer;
   },
@@ -3038,6 +3056,14 @@ export const FenceRequest: MessageFns<FenceRequest> = {
             message.segments.push(FenceSegment.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.order = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3059,6 +3085,7 @@ export const FenceRequest: MessageFns<FenceRequest> = {
       ? Authority.fromPartial(object.authority)
       : undefined;
     message.segments = object.segments?.map((e) => FenceSegment.fromPartial(e)) || [];
+    message.order = object.order ?? 0;
     return message;
   },
 };
@@ -3596,7 +3623,7 @@ export const SealNotifyRequest: MessageFns<SealNotifyRequest> = {
 };
 
 function createBaseDeleteRequest(): DeleteRequest {
-  return { authority: undefined, segmentIds: [] };
+  return { authority: undefined, segmentIds: [], leftover: undefined };
 }
 
 export const DeleteRequest: MessageFns<DeleteRequest> = {
@@ -3606,6 +3633,9 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
     }
     for (const v of message.segmentIds) {
       writer.uint32(18).bytes(v!);
+    }
+    if (message.leftover !== undefined) {
+      LeftoverOrder.encode(message.leftover, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -3639,6 +3669,14 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
             message.segmentIds.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leftover = LeftoverOrder.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3660,6 +3698,76 @@ export const DeleteRequest: MessageFns<DeleteRequest> = {
       ? Authority.fromPartial(object.authority)
       : undefined;
     message.segmentIds = object.segmentIds?.map((e) => e) || [];
+    message.leftover = (object.leftover !== undefined && object.leftover !== null)
+      ? LeftoverOrder.fromPartial(object.leftover)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLeftoverOrder(): LeftoverOrder {
+  return { incarnation: 0, order: 0 };
+}
+
+export const LeftoverOrder: MessageFns<LeftoverOrder> = {
+  encode(message: LeftoverOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.incarnation !== 0) {
+      writer.uint32(8).uint64(message.incarnation);
+    }
+    if (message.order !== 0) {
+      writer.uint32(16).uint64(message.order);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeftoverOrder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeftoverOrder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.incarnation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.order = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeftoverOrder>): LeftoverOrder {
+    return LeftoverOrder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeftoverOrder>): LeftoverOrder {
+    const message = createBaseLeftoverOrder();
+    message.incarnation = object.incarnation ?? 0;
+    message.order = object.order ?? 0;
     return message;
   },
 };
