@@ -1,6 +1,6 @@
 /** Numbers by index, for many: 4 bytes for each index up to the highest. */
 export class NumberColumn {
-  #values = new Uint32Array(1024).fill(none);
+  #values = new Uint32Array(256).fill(none);
   #length = 0;
 
   /** One more than the highest index that was set. */

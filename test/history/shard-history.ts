@@ -62,6 +62,11 @@ export class ShardHistory {
     return this.#endAcknowledged;
   }
 
+  /** Behind the last record that anybody has seen: in the end a reader has to get as far. */
+  get endSeen(): number {
+    return this.#sequenceAt.length;
+  }
+
   /** The highest offset that trimming was asked for: nothing from it on may be missing. */
   get trimMax(): number {
     return this.#trimMax;
@@ -148,7 +153,7 @@ export class ShardHistory {
     if (end < this.#endAcknowledged) {
       this.#wrong('lost', `it ends at ${end}, but ${this.#endAcknowledged - 1} was acknowledged`);
     }
-    const seen = this.#sequenceAt.length;
+    const seen = this.endSeen;
     if (end < seen)
       this.#wrong(
         'uncommitted',

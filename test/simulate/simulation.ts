@@ -85,9 +85,7 @@ async function conclude(cluster: SimCluster): Promise<void> {
   const reader = cluster.newReader();
   reader.start();
   const isRead = (): boolean =>
-    histories.every(
-      ({ shardId, endAcknowledged }) => (reader.tailed.get(shardId) ?? 0) >= endAcknowledged,
-    );
+    histories.every(({ shardId, endSeen }) => (reader.tailed.get(shardId) ?? 0) >= endSeen);
   const readBy = { ms: world.nowMs + healedMs, steps: world.steps + stepsMax };
   await world.run({ ...readBy, isOver: () => failing() || isRead() });
   for (const history of histories) {

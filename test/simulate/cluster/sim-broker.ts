@@ -3,7 +3,7 @@ import { createJournalClient, type JournalClient } from '@robustmq/journal-clien
 import { PlacementClient } from '@robustmq/placement-client';
 import type { SimNetwork } from '../network/sim-network.ts';
 import { seeFrames } from '../workload/marks.ts';
-import type { ShardHistory } from '../workload/shard-history.ts';
+import type { ShardHistory } from '../../history/shard-history.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { worldLogger } from '../world/world-logger.ts';
 
@@ -67,7 +67,8 @@ export class SimBroker {
       {
         frames: (frames, next, highWatermark) => {
           seeFrames(history, frames, from, next);
-          if (next > highWatermark) history.wrong(`a tail got ${next} above ${highWatermark}`);
+          if (next > highWatermark)
+            history.report('uncommitted', `a tail got ${next} above ${highWatermark}`);
           from = next;
           this.tailed.set(shardId, next);
           return true;
@@ -76,10 +77,13 @@ export class SimBroker {
           if (error.code === 'OFFSET_OUT_OF_RANGE') {
             const { earliestOffset: earliest } = error.hint;
             if (earliest === undefined || earliest > history.trimMax || earliest <= from) {
-              history.wrong(`a tail at ${from} is told to begin at ${earliest}: ${error.message}`);
+              history.report(
+                'failed',
+                `a tail at ${from} is told to begin at ${earliest}: ${error.message}`,
+              );
             } else this.#follow(history, journal, earliest);
           } else if (error.code !== 'CANCELLED') {
-            history.wrong(`a tail fails at ${from}: ${error.code} ${error.message}`);
+            history.report('failed', `a tail fails at ${from}: ${error.code} ${error.message}`);
           }
         },
       },

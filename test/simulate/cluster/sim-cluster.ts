@@ -4,7 +4,7 @@ import { SegmentState } from '@robustmq/rpc';
 import { SimNetwork } from '../network/sim-network.ts';
 import { BrokerProducer } from '../workload/broker-producer.ts';
 import { IdempotentProducer, type Producer } from '../workload/producer.ts';
-import { ShardHistory } from '../workload/shard-history.ts';
+import { SimulatedHistory } from '../workload/simulated-history.ts';
 import type { Plan } from '../world/plan.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { whenSettled } from '../world/when-settled.ts';
@@ -23,7 +23,7 @@ export class SimCluster {
   readonly placements: readonly SimPlacement[];
   readonly journals: readonly SimJournal[];
   readonly operator: SimProcess;
-  readonly histories: ShardHistory[] = [];
+  readonly histories: SimulatedHistory[] = [];
   brokers: readonly SimBroker[] = [];
   producers: readonly Producer[] = [];
   #client: PlacementClient | undefined;
@@ -208,7 +208,7 @@ export class SimCluster {
     const known = made instanceof Error ? (await client.describeCluster(topic)).topics[0] : made;
     if (known === undefined) throw made ?? new Error('no topic');
     for (const shardId of known.shardIds)
-      this.histories.push(new ShardHistory(shardId, this.world));
+      this.histories.push(new SimulatedHistory(shardId, this.world));
   }
 
   #startWork(): void {

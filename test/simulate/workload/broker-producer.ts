@@ -2,10 +2,10 @@ import { shardId as asShard } from '@robustmq/core';
 import type { PendingBatch } from '@robustmq/journal-client';
 import { noHeaders } from '@robustmq/record-batch';
 import type { SimBroker } from '../cluster/sim-broker.ts';
+import type { Place, ShardHistory } from '../../history/shard-history.ts';
 import type { World } from '../world/world.ts';
 import { valueOf } from './marks.ts';
 import type { Producer } from './producer.ts';
-import type { Mark, ShardHistory } from './shard-history.ts';
 
 const waitingMax = 40;
 const noTokens = new Uint32Array(0);
@@ -58,22 +58,25 @@ export class BrokerProducer implements Producer {
         headers: noHeaders,
         filterTokens: noTokens,
       };
-      const floor = this.#history.endAcknowledged;
       const batch = appender.append(record, 'quorum');
       if (batch === undefined) return;
-      this.#await(batch, batch.recordCount - 1, mark, floor);
+      this.#await(batch, batch.recordCount - 1, mark);
     }
   }
 
-  #await(batch: PendingBatch, index: number, mark: Mark, floor: number): void {
+  #await(batch: PendingBatch, index: number, mark: Place): void {
     const { life } = this.#broker.process;
     this.#waiting++;
     batch.addListener({
       batchSettled: ({ state, baseOffset, error }) => {
         if (life !== this.#broker.process.life) return;
         this.#waiting--;
-        if (state === 'acknowledged') this.#history.acknowledge(mark, baseOffset + index, floor);
-        else this.#history.wrong(`${mark.writer} is refused: ${error?.code} ${error?.message}`);
+        if (state === 'acknowledged') this.#history.acknowledge(mark, baseOffset + index);
+        else
+          this.#history.report(
+            'failed',
+            `${mark.writer} is refused: ${error?.code} ${error?.message}`,
+          );
       },
     });
   }

@@ -2,10 +2,10 @@ import { errorTable, shardId as asShard, toOperatingError } from '@robustmq/core
 import type { JournalClient } from '@robustmq/journal-client';
 import { noHeaders, RecordBatchWriter } from '@robustmq/record-batch';
 import type { SimBroker } from '../cluster/sim-broker.ts';
+import type { Place, ShardHistory } from '../../history/shard-history.ts';
 import type { World } from '../world/world.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import { valueOf } from './marks.ts';
-import type { Mark, ShardHistory } from './shard-history.ts';
 
 /** As many batches as a journal recognises again. */
 const outstandingMax = 5;
@@ -14,10 +14,8 @@ const noFilter = Buffer.alloc(0);
 const writer = new RecordBatchWriter();
 
 interface Batch {
-  readonly marks: readonly Mark[];
+  readonly marks: readonly Place[];
   readonly bytes: Buffer;
-  /** What had been acknowledged when it was first sent. */
-  readonly floor: number;
   isDone: boolean;
 }
 
@@ -124,8 +122,7 @@ export class IdempotentProducer implements Producer {
   #next(producerId: number): Batch {
     const count = 1 + Math.floor(this.#world.random.next() * recordsMax);
     const baseSequence = this.#sequence;
-    const floor = this.#history.endAcknowledged;
-    const marks: Mark[] = [];
+    const marks: Place[] = [];
     for (let at = 0; at < count; at++) {
       const mark = { writer: this.name, sequence: this.#history.sending(this.name) };
       marks.push(mark);
@@ -133,7 +130,7 @@ export class IdempotentProducer implements Producer {
     }
     this.#sequence += count;
     const bytes = writer.finish({ producerId, producerEpoch: 0, baseSequence });
-    return { marks, bytes: Buffer.from(bytes), floor, isDone: false };
+    return { marks, bytes: Buffer.from(bytes), isDone: false };
   }
 
   /** The oldest once more through any broker, as after a timeout of the client. */
@@ -167,7 +164,7 @@ export class IdempotentProducer implements Producer {
         const { code, message } = toOperatingError(thrown);
         if (code === 'DUPLICATE_SEQUENCE') this.#done(batch);
         else if (!errorTable[code].retriable) {
-          this.#history.wrong(`${this.name} is refused: ${code} ${message}`);
+          this.#history.report('failed', `${this.name} is refused: ${code} ${message}`);
         }
         over(batch.isDone);
       },
@@ -178,7 +175,7 @@ export class IdempotentProducer implements Producer {
     // An offset below zero: done, and nobody remembers where.
     if (baseOffset >= 0) {
       batch.marks.forEach((mark, at) => {
-        this.#history.acknowledge(mark, baseOffset + at, batch.floor);
+        this.#history.acknowledge(mark, baseOffset + at);
       });
     }
     this.#done(batch);
