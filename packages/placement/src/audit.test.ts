@@ -93,6 +93,28 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(replica('j4', segment)).toMatchObject({ length: 10 });
   });
 
+  it('waits for no grace while fewer than the ack quorum have everything', async () => {
+    const segment = await roll(3);
+    const [full = '', ...lost] = segment.replicaNodeIds;
+    for (const name of lost) {
+      await journal(name).kill();
+      journal(name).replicas.clear();
+      journal(name).onOrder = (order) => {
+        if (order === 'recover') throw new OperatingError('DISK_FULL', 'no room');
+      };
+      await journal(name).start();
+      await cluster.settle(3_000);
+    }
+    expect((await first()).fullNodeIds).toEqual([full]);
+    for (const name of lost) await journal(name).kill();
+    await cluster.journal('j4');
+    await cluster.settle(30_000);
+    const { replicaNodeIds, fullNodeIds } = await first();
+    expect(new Set(fullNodeIds)).toEqual(new Set([full, 'j4']));
+    expect(replicaNodeIds).toContain('j4');
+    expect(replicaNodeIds).toHaveLength(3);
+  });
+
   it('has a damaged replica replaced on its own journal, at the second attempt, too', async () => {
     const segment = await roll(2);
     const [, , damaged = ''] = segment.replicaNodeIds;

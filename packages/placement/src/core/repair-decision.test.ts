@@ -3,7 +3,7 @@ import { decideRepair, type RepairView } from './repair-decision.ts';
 
 function plan(full: string, away = '', givenUp = '', spares = 'abcd', wanted = 3) {
   const view: RepairView = {
-    segment: { replicaNodeIds: ['a', 'b', 'c'], fullNodeIds: full.split('') },
+    segment: { replicaNodeIds: ['a', 'b', 'c'], fullNodeIds: full.split(''), ackQuorum: 2 },
     wanted,
     isLive: (nodeId) => !away.includes(nodeId),
     isGivenUp: (nodeId) => givenUp.includes(nodeId),
@@ -25,6 +25,11 @@ describe('the repair of a sealed segment', () => {
   it('waits for members that are away', () => {
     expect(plan('ab', 'c')).toEqual([2, 'ab', '']);
     expect(plan('abc', 'c')).toBeUndefined();
+  });
+  it('waits for nobody while fewer than the ack quorum are full', () => {
+    expect(plan('a', 'c')).toEqual([1, 'a', '>b c>d']);
+    expect(plan('a', 'bc')).toEqual([1, 'a', 'b>d']);
+    expect(plan('a', 'abc')).toEqual([1, '', 'b>d']);
   });
   it('gives the place of a member that is given up to a spare journal, full or not', () => {
     expect(plan('ab', 'c', 'c')).toEqual([2, 'ab', 'c>d']);

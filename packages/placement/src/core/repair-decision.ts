@@ -2,7 +2,7 @@ import type { Segment } from '@robustmq/rpc';
 
 /** A sealed segment, and what is known of journals. */
 export interface RepairView {
-  readonly segment: Pick<Segment, 'replicaNodeIds' | 'fullNodeIds'>;
+  readonly segment: Pick<Segment, 'replicaNodeIds' | 'fullNodeIds' | 'ackQuorum'>;
   /** Replicas that its topic wants, as far as there are journals. */
   readonly wanted: number;
   readonly isLive: (nodeId: string) => boolean;
@@ -30,11 +30,13 @@ export interface RepairPlan {
 /**
  * What a sealed segment lacks (docs/journal.md 2.10, "Auditor"): members that are there get what they miss,
  * spare journals take over from those that are given up, and join where it has fewer members than its topic
- * wants. Undefined when it has as many full replicas as members, and as wanted. A full replica on a journal that is away and not given up counts.
+ * wants. Undefined when it has as many full replicas as members, and as wanted. A full replica on a journal
+ * that is away and not given up counts. Nobody who is away is waited for while fewer than the ack quorum are
+ * full: a seal ends with what is there (I10), and what was acknowledged since has no more copies than that.
  */
 export function decideRepair(view: RepairView): RepairPlan | undefined {
   const { segment, wanted, isLive, isGivenUp, spares } = view;
-  const { replicaNodeIds, fullNodeIds } = segment;
+  const { replicaNodeIds, fullNodeIds, ackQuorum } = segment;
   const counted = fullNodeIds.filter((nodeId) => !isGivenUp(nodeId));
   const lacking = Math.max(wanted, replicaNodeIds.length) - counted.length;
   if (lacking <= 0) return undefined;
@@ -42,7 +44,10 @@ export function decideRepair(view: RepairView): RepairPlan | undefined {
     .filter((nodeId) => !fullNodeIds.includes(nodeId) && isLive(nodeId) && !isGivenUp(nodeId))
     .map((nodeId) => ({ nodeId, replaces: undefined }));
   const free = spares.filter((nodeId) => !replicaNodeIds.includes(nodeId) && !isGivenUp(nodeId));
-  const leaving = replicaNodeIds.filter(isGivenUp);
+  const isUrgent = fullNodeIds.length < ackQuorum;
+  const leaving = replicaNodeIds.filter(
+    (nodeId) => isGivenUp(nodeId) || (isUrgent && !isLive(nodeId) && !fullNodeIds.includes(nodeId)),
+  );
   const joining = Math.max(0, wanted - replicaNodeIds.length);
   const takeovers = free
     .slice(0, leaving.length + joining)
