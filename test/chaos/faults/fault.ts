@@ -20,7 +20,7 @@ export type CountedKind =
   | 'journalRemoved'
   | 'oldPlacement'
   | 'placementRebuilt'
-  | 'placementAway';
+  | 'placementAwayMinutes';
 
 /** One thing that is done to the cluster, and undone. */
 export interface Fault {

@@ -7,7 +7,7 @@ const cards: Readonly<Record<string, number>> = {
   'SIGKILL of a journal': 5,
   'SIGKILL of placement': 1,
   'SIGKILL of a broker': 1,
-  'SIGKILL of several roles': 3,
+  'SIGKILL of several roles': 4,
   'SIGKILL of one after the other': 2,
   'SIGSTOP of a journal': 5,
   'SIGSTOP of placement': 1,
@@ -27,16 +27,15 @@ const cards: Readonly<Record<string, number>> = {
   'old copy of placement': 1,
   'rebuilt placement': 1,
 };
-/** Of these each run has some. */
+/** Of these each run has some. One that is removed is added first. */
 const rare: readonly string[] = [
   'rolling restart',
   'journal cut off from brokers',
   'placement cut off from all',
-  'adding a journal',
   'removing a journal',
   'draining a journal',
 ];
-const rareCount = 2;
+const rareCount = 3;
 const triesMax = 10;
 
 /** A fixed number of faults of each kind, in an order of its seed's; the run ends with them. */
@@ -82,6 +81,11 @@ export class Hand implements FaultSource {
         return undefined;
       }
       this.#left.pop();
+      // Some faults later it can be done.
+      if (name === 'removing a journal') {
+        this.#left.unshift(name);
+        this.#left.push('adding a journal');
+      }
     }
   }
 

@@ -19,7 +19,7 @@ export class PlacementAway implements FaultSource {
       {
         kind: 'placement away',
         what: `SIGKILL placement for ${this.#minutes} minutes`,
-        counts: { sigkill: 1, placementAway: 1 },
+        counts: { sigkill: 1, placementAwayMinutes: this.#minutes },
         victims: [placement],
         holdMs: this.#minutes * minuteMs,
         begin: () => chaos.kill([placement]),
