@@ -1,4 +1,4 @@
-import type { Clock, OperatingError } from '@robustmq/core';
+import { type Clock, type OperatingError, toOperatingError } from '@robustmq/core';
 import {
   journalBrokerMethods,
   type ListOffsetsResponse,
@@ -29,12 +29,15 @@ export interface JournalConnection {
   readonly tails: TailStream;
   /** At most 1,000 queries. Rejects with UNAVAILABLE, or INDETERMINATE after the limit's time. */
   listOffsets(queries: OffsetQuery[]): Promise<ListOffsetsResponse>;
+  /** Appends get no answer: if the journal gives none at all, placement is told. */
+  check(): void;
 }
 
 interface Connected extends JournalConnection {
   readonly client: RpcClient;
   place: JournalPlace;
   reportedAtMs: number;
+  isChecking: boolean;
 }
 
 /** A lost journal is told to placement at most so often. */
@@ -96,6 +99,8 @@ export class JournalConnections implements AsyncDisposable {
       client,
       place,
       reportedAtMs: Number.NEGATIVE_INFINITY,
+      isChecking: false,
+      check: () => void this.#check(connected),
       appends: new AppendStream(client, turn, limits.requestBytesMax, onLost),
       reads: new ReadStream(client, onLost),
       tails: new TailStream(client, turn, limits.tailCreditBytes, onLost),
@@ -107,6 +112,23 @@ export class JournalConnections implements AsyncDisposable {
         ),
     };
     return connected;
+  }
+
+  /** A leader that waits for its followers answers this; one that is cut off from here does not. */
+  async #check(connected: Connected): Promise<void> {
+    if (connected.isChecking) return;
+    connected.isChecking = true;
+    try {
+      await connected.listOffsets([]);
+    } catch (thrown) {
+      const { code } = toOperatingError(thrown);
+      const { nodeId, incarnation } = connected.place;
+      if (code === 'INDETERMINATE' || code === 'UNAVAILABLE') {
+        void this.#options.placement.reportUnreachable(nodeId, incarnation, true);
+      }
+    } finally {
+      connected.isChecking = false;
+    }
   }
 
   #onLost(connected: Connected, error: OperatingError): void {

@@ -148,6 +148,7 @@ export class ShardWriter implements JobOwner {
 
   /** After placement was asked: even a batch that cannot be repeated waits no longer for a leader that has gone. */
   async #checkLeader(): Promise<void> {
+    if (this.#route !== undefined) this.#context.connections.get(this.#route).check();
     await this.#context.placement.resolveShards([this.shardId]);
     if (this.#inFlight === 0) return;
     const route = leaderRoute(this.#context.catalog, this.shardId);

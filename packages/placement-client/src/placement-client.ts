@@ -65,6 +65,7 @@ export class PlacementClient implements AsyncDisposable {
   readonly catalog: Catalog;
   readonly #servers: PlacementServers;
   readonly #watch: CatalogWatch;
+  readonly #nodeId: string;
   readonly #opening: ShardBatcher;
   readonly #resolving: ShardBatcher;
 
@@ -73,6 +74,7 @@ export class PlacementClient implements AsyncDisposable {
     this.catalog = new Catalog(clock);
     const servers = new PlacementServers(transport, placement, clock);
     this.#servers = servers;
+    this.#nodeId = nodeId;
     this.#watch = new CatalogWatch({
       servers,
       catalog: this.catalog,
@@ -131,10 +133,11 @@ export class PlacementClient implements AsyncDisposable {
     return answer.results.map((result) => this.#shardOutcome(result));
   }
 
-  /** Tells that a node refuses connections. Never rejects: it is a hint. */
-  async reportUnreachable(nodeId: string, incarnation: number): Promise<void> {
+  /** Tells that a node refuses connections, or gives no answer (`silent`). Never rejects: it is a hint. */
+  async reportUnreachable(nodeId: string, incarnation: number, silent = false): Promise<void> {
+    const request = { nodeId, incarnation, reporterNodeId: this.#nodeId, silent };
     try {
-      await this.#servers.call(placementNodeMethods.reportUnreachable, { nodeId, incarnation });
+      await this.#servers.call(placementNodeMethods.reportUnreachable, request);
     } catch (thrown) {
       toOperatingError(thrown); // Placement's own probes find out.
     }

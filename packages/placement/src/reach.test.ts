@@ -62,6 +62,36 @@ describe('journals that are cut off from one another and heard here', () => {
     expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
   });
 
+  it('one that brokers get no answer from is sealed, and leads nothing new', async () => {
+    const { leader } = await written();
+    await cluster.broker('b1');
+    const client = await cluster.newClient('b1');
+    await client.reportUnreachable(leader.nodeId, 2, true);
+    await cluster.client.reportUnreachable(leader.nodeId, 1, true);
+    await cluster.settle(2_000);
+    // Another incarnation, and somebody who is no broker.
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+    await client.reportUnreachable(leader.nodeId, 1, true);
+    await cluster.settle(0);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-2');
+    for (let times = 0; times < 5; times++) {
+      expect((await openSegment())?.leaderNodeId).not.toBe(leader.nodeId);
+      await cluster.client.reportUnreachable(leader.nodeId, 1, true);
+    }
+  });
+
+  it('brokers that reach no journal move nothing', async () => {
+    await written();
+    await cluster.broker('b1');
+    const client = await cluster.newClient('b1');
+    for (const { nodeId } of cluster.journals) await client.reportUnreachable(nodeId, 1, true);
+    await cluster.settle(2_000);
+    const leads = chainOf(await cluster.shard(shardId));
+    for (const { nodeId } of cluster.journals) await client.reportUnreachable(nodeId, 1, true);
+    await cluster.settle(1_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe(leads);
+  });
+
   it('one silent follower moves nothing', async () => {
     const { leader, followers } = await written();
     await tell([[leader, followers.slice(1)]], 5_000);

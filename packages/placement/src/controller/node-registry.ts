@@ -12,6 +12,7 @@ import {
   type StoredDrain,
   StoredNode,
 } from '@robustmq/rpc';
+import { BrokerReports } from '../core/broker-reports.ts';
 import { type DetectorTimes, FailureDetector, type GivenUp } from '../core/failure-detector.ts';
 import { Reachability, type ReachedSegment } from '../core/reachability.ts';
 import type { JournalCandidate } from '../core/replica-choice.ts';
@@ -57,6 +58,7 @@ export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
   readonly #detector: FailureDetector;
   readonly #reach: Reachability;
+  readonly #reports = new BrokerReports();
   #isPaused = false;
   readonly #health = new Map<string, JournalHealth>();
   readonly #probing = new Set<string>();
@@ -96,6 +98,7 @@ export class NodeRegistry {
     const isJournal = node.role === NodeRole.JOURNAL;
     this.#detector.registered(node.nodeId, isJournal, isNew, clock.monotonicMs());
     if (isNew) this.#reach.forget(node.nodeId);
+    if (isNew) this.#reports.forget(node.nodeId);
     this.#noteHealth(node.nodeId, request);
     await this.#options.clients.prune();
     const { nodeId, incarnation, address } = node;
@@ -202,6 +205,7 @@ export class NodeRegistry {
   forget(nodeId: string): void {
     this.#detector.end(nodeId);
     this.#reach.forget(nodeId);
+    this.#reports.forget(nodeId);
     this.#health.delete(nodeId);
     this.#sessions.delete(nodeId);
   }
@@ -209,13 +213,54 @@ export class NodeRegistry {
   /** Whether two journals are connected, as far as they say. */
   readonly reaches = (one: string, other: string): boolean => this.#reach.reaches(one, other);
 
-  /** Whether the leader is cut off from so many members that it commits nothing, and another would. */
+  /**
+   * Whether the leader is cut off from so many members that it commits nothing, or from so many brokers
+   * that it serves nobody, and another could do better.
+   */
   isCutOff(segment: ReachedSegment): boolean {
-    if (this.#reach.isWhole) return false;
     const { image } = this.#options.ledger;
+    const isLost = this.#isLost(segment.leaderNodeId);
+    if (this.#reach.isWhole && !isLost) return false;
     const live = segment.replicaNodeIds.filter((nodeId) => image.liveNode(nodeId) !== undefined);
     const candidates = this.journalCandidates().map(({ nodeId }) => nodeId);
-    return this.#reach.isCutOff(segment, live, candidates);
+    if (this.#reach.isCutOff(segment, live, candidates)) return true;
+    return isLost && candidates.some((nodeId) => this.#canServe(nodeId, segment, candidates));
+  }
+
+  /** Whether a journal should lead nothing new, since brokers got no answer from it. */
+  isAvoided(nodeId: string): boolean {
+    return this.#reports.isAvoided(nodeId, this.#options.clock.monotonicMs());
+  }
+
+  /** A broker gets no answer from a journal. */
+  reportSilent(nodeId: string, incarnation: number, reporterId: string): void {
+    const { ledger, clock, logger, onCut } = this.#options;
+    const { image } = ledger;
+    if (image.liveNode(nodeId)?.incarnation !== incarnation) return;
+    if (image.liveNode(reporterId)?.role !== NodeRole.BROKER) return;
+    this.#reports.report(nodeId, reporterId, clock.monotonicMs());
+    const wasAvoided = this.isAvoided(nodeId);
+    if (!this.#isLost(nodeId)) return;
+    const message = 'brokers get no answer from a journal: others lead';
+    if (!wasAvoided) logger.warn({ nodeId, reporterId }, message);
+    onCut();
+  }
+
+  #isLost(nodeId: string): boolean {
+    if (!this.#reports.isReported(nodeId)) return false;
+    const brokers: string[] = [];
+    for (const { value } of this.#options.ledger.image.nodes.values()) {
+      const { node } = value;
+      if (node?.role !== NodeRole.BROKER || node.state === NodeState.DOWN) continue;
+      brokers.push(node.nodeId);
+    }
+    return this.#reports.isLost(nodeId, brokers, this.#options.clock.monotonicMs());
+  }
+
+  #canServe(nodeId: string, { leaderNodeId, ackQuorum }: ReachedSegment, all: string[]): boolean {
+    if (nodeId === leaderNodeId || this.isAvoided(nodeId)) return false;
+    const reached = all.filter((other) => other === nodeId || this.reaches(nodeId, other));
+    return reached.length >= ackQuorum;
   }
 
   /** Last health of each journal. */

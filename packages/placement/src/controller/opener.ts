@@ -190,11 +190,13 @@ export class Opener {
     const { nodes, random, ledger } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
     const chooser = new ReplicaChooser(candidates, random, nodes.reaches);
+    const avoided = candidates.map(({ nodeId }) => nodeId).filter((id) => nodes.isAvoided(id));
     const planned = new Map<number, Prepared>();
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
       const shard = this.#shard(shardId);
       const behind = behindIn(shard, full.get(shardId));
+      for (const nodeId of avoided) behind.add(nodeId);
       const { replicationFactor, minInsyncReplicas } = config;
       const replicas = chooser.choose(replicationFactor, minInsyncReplicas, behind);
       if (replicas === undefined) {
@@ -265,7 +267,7 @@ export class Opener {
 }
 
 /** Members of the last segment that lack some of it. */
-function behindIn({ segments }: Shard, full: readonly string[] | undefined): ReadonlySet<string> {
+function behindIn({ segments }: Shard, full: readonly string[] | undefined): Set<string> {
   const last = segments.at(-1);
   if (last === undefined) return new Set();
   const complete = new Set(full ?? last.fullNodeIds);

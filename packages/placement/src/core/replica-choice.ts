@@ -68,8 +68,8 @@ export class ReplicaChooser {
    * A set of `wanted` replicas, or as many as there are journals; the ack quorum is a majority of them,
    * floor(R / 2) + 1, or `atLeast` where that is more. Undefined when there are fewer than `atLeast`.
    *
-   * @param behind Who was in the segment before and lacks some of it: it leads only if nobody else can,
-   *   since it may be cut off, and has to ask others for the producers before it leads.
+   * @param behind Who leads only if nobody else can: members of the segment before that lack some of it
+   *   (they may be cut off, and have to ask others for the producers), and whoever brokers do not reach.
    */
   choose(
     wanted: number,

@@ -53,8 +53,10 @@ export class PlacementNodeService {
     );
     registry.stream(placementNodeMethods.watch, (stream) => this.#watch(stream));
     this.#registerShardCalls(registry);
-    registry.unary(placementNodeMethods.reportUnreachable, ({ nodeId, incarnation }) => {
+    registry.unary(placementNodeMethods.reportUnreachable, (request) => {
+      const { nodeId, incarnation, reporterNodeId, silent } = request;
       this.#controller.reportUnreachable(nodeId, incarnation);
+      if (silent) this.#controller.nodes.reportSilent(nodeId, incarnation, reporterNodeId);
       return {};
     });
     registry.unary(placementNodeMethods.allocateProducerIds, async ({ count }) => {

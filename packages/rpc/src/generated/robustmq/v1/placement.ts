@@ -261,12 +261,16 @@ export interface RollSegmentsResponse {
   results: ShardResult[];
 }
 
-/** Tells of a node that refuses connections. */
+/** Tells of a node that refuses connections, or does not answer. */
 export interface ReportUnreachableRequest {
   /** Who could not be reached. */
   nodeId: string;
   /** Incarnation that was tried. */
   incarnation: number;
+  /** Who could not reach it. */
+  reporterNodeId: string;
+  /** It refuses nothing, but gives the reporter no answer. */
+  silent: boolean;
 }
 
 /** The probe has begun. */
@@ -2271,7 +2275,7 @@ export const RollSegmentsResponse: MessageFns<RollSegmentsResponse> = {
 };
 
 function createBaseReportUnreachableRequest(): ReportUnreachableRequest {
-  return { nodeId: "", incarnation: 0 };
+  return { nodeId: "", incarnation: 0, reporterNodeId: "", silent: false };
 }
 
 export const ReportUnreachableRequest: MessageFns<ReportUnreachableRequest> = {
@@ -2281,6 +2285,12 @@ export const ReportUnreachableRequest: MessageFns<ReportUnreachableRequest> = {
     }
     if (message.incarnation !== 0) {
       writer.uint32(16).uint64(message.incarnation);
+    }
+    if (message.reporterNodeId !== "") {
+      writer.uint32(26).string(message.reporterNodeId);
+    }
+    if (message.silent !== false) {
+      writer.uint32(32).bool(message.silent);
     }
     return writer;
   },
@@ -2314,6 +2324,22 @@ export const ReportUnreachableRequest: MessageFns<ReportUnreachableRequest> = {
             message.incarnation = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reporterNodeId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.silent = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2333,6 +2359,8 @@ export const ReportUnreachableRequest: MessageFns<ReportUnreachableRequest> = {
     const message = createBaseReportUnreachableRequest();
     message.nodeId = object.nodeId ?? "";
     message.incarnation = object.incarnation ?? 0;
+    message.reporterNodeId = object.reporterNodeId ?? "";
+    message.silent = object.silent ?? false;
     return message;
   },
 };
