@@ -48,19 +48,6 @@ async function bounce(name: string): Promise<void> {
   await cluster.restart(name);
 }
 
-/**
- * Starts it as a supervisor does, again when it ends: with an empty folder its incarnations begin at 1, and
- * it is refused until they are as high as those that placement has seen.
- */
-async function restartAnew(name: string, attempts = 3): Promise<void> {
-  try {
-    await cluster.restart(name);
-  } catch (error) {
-    if (attempts === 1) throw error;
-    await restartAnew(name, attempts - 1);
-  }
-}
-
 /** Records of a sealed range as one journal has them, each frame verified. */
 async function readFrom(
   address: string,
@@ -106,7 +93,7 @@ describe('a journal that comes back without its disk', () => {
     await cluster.role('journal-2').stop();
     rmSync(join(cluster.dataDir, 'journal-2'), { recursive: true });
     await publish(40);
-    await restartAnew('journal-2');
+    await cluster.restart('journal-2');
     // Nothing stays open, so that everything has to be there.
     await bounce('journal-1');
     await bounce('journal-3');

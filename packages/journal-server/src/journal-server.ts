@@ -1,7 +1,9 @@
 import {
   type Clock,
   type Logger,
+  incarnation as incarnationOf,
   nodeId as nodeIdOf,
+  OperatingError,
   type Random,
   toOperatingError,
   advertisedAddress,
@@ -132,6 +134,7 @@ class RunningJournal implements JournalServer {
   #rpc: RpcServer | undefined;
   #registration: NodeRegistration | undefined;
   #cancelHealth: () => void = () => {};
+  #wasRegistered = false;
   #state: 'starting' | 'serving' | 'stopping' = 'starting';
 
   constructor(
@@ -201,7 +204,9 @@ class RunningJournal implements JournalServer {
       node: this.#describe(address),
       clusterId,
       placementEpoch,
+      onOtherDisk: (incarnationMin) => this.#takeOver(incarnationMin),
       onRegistered: (registered) => {
+        this.#wasRegistered = true;
         void this.#adopt(registered.clusterId, registered.placementEpoch).then(first.resolve);
       },
       onRefused: (error) => {
@@ -217,6 +222,22 @@ class RunningJournal implements JournalServer {
     await first.promise;
     cancel();
     if (!registration.registered) logger.warn({ placement }, 'placement is away: serving without');
+  }
+
+  /** Placement knows another disk under this id: this one goes on above its incarnations. */
+  async #takeOver(incarnationMin: number): Promise<number | undefined> {
+    if (this.#wasRegistered) {
+      const message = `another disk took the place of journal ${this.nodeId} meanwhile: start it anew to take it back`;
+      this.#onFatal(new OperatingError('FENCED', message));
+      return undefined;
+    }
+    try {
+      await this.#storage.raiseIncarnation(incarnationOf(incarnationMin));
+      return this.#storage.incarnation;
+    } catch (thrown) {
+      this.#onFatal(toOperatingError(thrown));
+      return undefined;
+    }
   }
 
   async #adopt(clusterId: string, placementEpoch: number): Promise<void> {

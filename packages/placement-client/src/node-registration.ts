@@ -54,6 +54,11 @@ export interface NodeRegistrationOptions {
    * Anything else is tried again by itself.
    */
   readonly onRefused?: (error: OperatingError) => void;
+  /**
+   * Called when placement knows another disk under the node's id. Resolves with the incarnation to register
+   * with from now on, at least `incarnationMin` and durable; undefined when the node cannot have another one.
+   */
+  readonly onOtherDisk?: (incarnationMin: number) => Promise<number | undefined>;
 }
 
 /** The lease lasts 2.5 s (docs/design.md, section 5). */
@@ -77,6 +82,7 @@ export class NodeRegistration implements AsyncDisposable {
   #cancelTimer: CancelTimer | undefined;
   #whenClosed: (() => void) | undefined;
   #lastAnswerMs = 0;
+  #node: Node;
   #clusterId: string;
   #placementEpoch: number;
   #health: JournalHealth | undefined;
@@ -89,6 +95,7 @@ export class NodeRegistration implements AsyncDisposable {
     this.#logger = options.logger ?? silentLogger();
     this.#servers = new PlacementServers(options.transport, options.placement, options.clock);
     this.#backoff = new Backoff(options.random);
+    this.#node = options.node;
     this.#clusterId = options.clusterId;
     this.#placementEpoch = options.placementEpoch;
   }
@@ -116,7 +123,7 @@ export class NodeRegistration implements AsyncDisposable {
       message: (response) => this.#onAnswer(response),
       closed: (error) => this.#onClosed(client, error),
     });
-    this.#beat(this.#options.node);
+    this.#beat(this.#node);
   }
 
   /** Health that goes with the next heartbeat. */
@@ -176,6 +183,7 @@ export class NodeRegistration implements AsyncDisposable {
     this.#lastAnswerMs = this.#options.clock.monotonicMs();
     const refusal = this.#refusalOf(answer);
     if (refusal !== undefined) {
+      if (answer.incarnationMin > 0) void this.#raiseIncarnation(answer.incarnationMin);
       this.#onRefusal(refusal);
       return;
     }
@@ -188,6 +196,12 @@ export class NodeRegistration implements AsyncDisposable {
     const { clusterId, placementEpoch, leaseMs } = answer;
     this.#logger.info({ clusterId, placementEpoch, leaseMs }, 'registered with placement');
     this.#options.onRegistered?.({ clusterId, placementEpoch, leaseMs });
+  }
+
+  /** The attempts go on meanwhile; one of them has it. */
+  async #raiseIncarnation(incarnationMin: number): Promise<void> {
+    const incarnation = await this.#options.onOtherDisk?.(incarnationMin);
+    if (incarnation !== undefined) this.#node = { ...this.#node, incarnation };
   }
 
   #refusalOf(answer: HeartbeatResponse): OperatingError | undefined {

@@ -266,7 +266,8 @@ describe('placement client', () => {
             heard.push(
               `${kind}${draining ? ' draining' : ''}${journalHealth?.readOnly ? ' full' : ''}`,
             );
-            if (!isDeaf) stream.send({ status, clusterId, placementEpoch, leaseMs: 3_000 });
+            if (!isDeaf)
+              stream.send({ status, clusterId, placementEpoch, leaseMs: 3_000, incarnationMin: 0 });
           },
           closed: (error) => {
             heard.push(error === undefined ? 'left' : 'lost');

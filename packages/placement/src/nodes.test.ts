@@ -217,6 +217,66 @@ describe('nodes', () => {
     expect(stateOf('n1')).toBe(NodeState.UP);
   });
 
+  describe('another disk under the id of a journal', () => {
+    const known = () => cluster.client.catalog.node('j1');
+
+    it('is a new incarnation above all that were accepted, and so is the old one when it comes back', async () => {
+      const journal = await cluster.journal('j1');
+      for (let life = 0; life < 4; life++) {
+        await journal.kill();
+        await journal.start();
+      }
+      expect(known()).toMatchObject({ incarnation: 5, diskUuid: 'disk-of-j1' });
+      await journal.kill();
+      Object.assign(journal, { incarnation: 0, diskUuid: 'new disk' });
+      await journal.start();
+      await cluster.settle(5_000);
+      expect(journal.registered).toBe(true);
+      expect(known()).toMatchObject({ incarnation: 6, diskUuid: 'new disk' });
+      expect(stateOf('j1')).toBe(NodeState.UP);
+      await journal.kill();
+      Object.assign(journal, { incarnation: 5, diskUuid: 'disk-of-j1' });
+      await journal.start();
+      await cluster.settle(5_000);
+      expect(known()).toMatchObject({ incarnation: 7, diskUuid: 'disk-of-j1' });
+      expect(stateOf('j1')).toBe(NodeState.UP);
+    });
+
+    it('with the same incarnation is not taken for the one that is known', async () => {
+      const journal = await cluster.journal('j1');
+      await journal.kill();
+      Object.assign(journal, { incarnation: 0, diskUuid: 'new disk' });
+      await journal.start();
+      await cluster.settle(5_000);
+      expect(known()).toMatchObject({ incarnation: 2, diskUuid: 'new disk' });
+    });
+
+    it('waits while the known one is up, however high its incarnation is', async () => {
+      const journal = await cluster.journal('j1');
+      const { transport, clock } = cluster;
+      const refusals: string[] = [];
+      const node = Node.create({ ...journal.node(), incarnation: 9, diskUuid: 'new disk' });
+      await using registration = new NodeRegistration({
+        placement: [placementAddress],
+        transport,
+        clock,
+        random: seededRandom(1),
+        node: { ...node, address: 'elsewhere:1' },
+        clusterId: '',
+        placementEpoch: 0,
+        onRefused: (error) => refusals.push(error.code),
+      });
+      registration.start();
+      await cluster.settle(5_000);
+      expect(new Set(refusals)).toEqual(new Set(['CONFLICT']));
+      expect(known()).toMatchObject({ incarnation: 1, state: NodeState.UP });
+      await journal.kill();
+      await cluster.settle(10_000);
+      expect(registration.registered).toBe(true);
+      expect(known()).toMatchObject({ incarnation: 9, diskUuid: 'new disk' });
+    });
+  });
+
   it('refuses a node of another cluster, and one that has seen a newer placement', async () => {
     const { transport, clock } = cluster;
     const refusals: string[] = [];

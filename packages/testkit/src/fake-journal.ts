@@ -82,6 +82,7 @@ export class FakeJournal implements AsyncDisposable {
   /** Whether it can make a copy in the place of a damaged replica. */
   replacesDamaged = true;
   incarnation = 0;
+  diskUuid: string;
   onOrder: FakeJournalOptions['onOrder'];
   readonly #options: FakeJournalOptions;
   /** Placement that gave the copy. */
@@ -95,6 +96,7 @@ export class FakeJournal implements AsyncDisposable {
   constructor(options: FakeJournalOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;
+    this.diskUuid = `disk-of-${options.nodeId}`;
     this.onOrder = options.onOrder;
     this.#address = options.listen ?? `${options.nodeId}:0`;
   }
@@ -129,6 +131,7 @@ export class FakeJournal implements AsyncDisposable {
       node: this.node(),
       clusterId: this.#clusterId,
       placementEpoch: this.#placementEpoch,
+      onOtherDisk: (incarnationMin) => Promise.resolve((this.incarnation = incarnationMin)),
       onRegistered: (registration) => {
         this.#clusterId = registration.clusterId;
         registered.resolve();
@@ -180,7 +183,7 @@ export class FakeJournal implements AsyncDisposable {
       zone: this.#options.zone ?? '',
       incarnation: this.incarnation,
       state: NodeState.UP,
-      diskUuid: `disk-of-${this.nodeId}`,
+      diskUuid: this.diskUuid,
     });
   }
 

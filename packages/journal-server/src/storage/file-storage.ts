@@ -77,7 +77,6 @@ export interface FileStorageParts {
 export class FileStorage implements JournalStorage {
   readonly nodeId: NodeId;
   readonly diskUuid: string;
-  readonly incarnation: Incarnation;
   readonly stats: StorageStats;
   readonly damages = new Damages();
   readonly catalog: CatalogFile;
@@ -106,7 +105,6 @@ export class FileStorage implements JournalStorage {
     this.#parts = parts;
     this.nodeId = parts.identity.cookie.nodeId;
     this.diskUuid = parts.identity.cookie.diskUuid;
-    this.incarnation = parts.identity.incarnation;
     this.catalog = parts.catalog;
     this.#replicas = recovered.replay.replicas;
     this.#sortBySegment();
@@ -212,6 +210,17 @@ export class FileStorage implements JournalStorage {
 
   get clusterId(): string {
     return this.#parts.identity.cookie.clusterId;
+  }
+
+  get incarnation(): Incarnation {
+    return this.#parts.identity.incarnation;
+  }
+
+  raiseIncarnation(wanted: Incarnation): Promise<void> {
+    for (const { activatedBy } of this.#replicas.values()) {
+      assert(activatedBy !== this.incarnation, 'who has led keeps its incarnation');
+    }
+    return this.#parts.identity.raiseIncarnation(wanted);
   }
 
   get placementEpoch(): number {

@@ -214,6 +214,18 @@ export class NodeIdentity {
     return done;
   }
 
+  /** Makes the incarnation at least that, durably. */
+  raiseIncarnation(wanted: Incarnation): Promise<void> {
+    const done = this.#work.then(() => this.#raise(wanted));
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  async #raise(wanted: Incarnation): Promise<void> {
+    const { incarnation: own, placementEpoch } = this.#boot.record;
+    if (own < wanted) await this.#boot.write({ incarnation: wanted, placementEpoch });
+  }
+
   async #adopt(clusterId: string, placementEpoch: number): Promise<void> {
     const cookie = this.#cookie;
     const seen = this.#boot.record;

@@ -30,6 +30,21 @@ describe('openStorage', () => {
     await expect(second.adoptCluster('cluster-a', 2)).rejects.toMatchObject({ code: 'FENCED' });
   });
 
+  it('makes its incarnation a higher one durably, and never once it has led', async () => {
+    const disk = new MemoryDisk();
+    const { storage } = await openOn(disk);
+    await storage.raiseIncarnation(incarnation(7));
+    await storage.raiseIncarnation(incarnation(4));
+    expect(storage.incarnation).toBe(7);
+    await storage.adoptCluster('cluster-a', 3);
+    disk.crash(seededRandom(1));
+    const again = (await openOn(disk)).storage;
+    expect([again.incarnation, again.placementEpoch]).toEqual([8, 3]);
+    await again.create([manifest(1)]);
+    again.activate(replicaOf(again, 1), offset(0));
+    expect(() => again.raiseIncarnation(incarnation(20))).toThrow('keeps its incarnation');
+  });
+
   it('reads back after a crash what was synced, from memory and from files', async () => {
     const disk = new MemoryDisk();
     const { storage } = await openOn(disk);

@@ -87,6 +87,12 @@ export interface JournalStorage extends AsyncDisposable {
   /** Remembers cluster and placement epoch durably (both only once or upwards). */
   adoptCluster(clusterId: string, placementEpoch: number): Promise<void>;
 
+  /**
+   * Makes {@link incarnation} at least that, durably: placement knows another disk under the node's id. Only
+   * before anything was led since the start.
+   */
+  raiseIncarnation(wanted: Incarnation): Promise<void>;
+
   /** The copy of placement's catalog that this node keeps for it. */
   readonly catalog: CatalogFile;
 

@@ -7,10 +7,11 @@ import {
   type StreamHandlers,
   toStatus,
 } from '@robustmq/rpc';
+import { OtherDisk } from './other-disk.ts';
 import type { NodeRegistry } from './node-registry.ts';
 
 /** What each answer tells. */
-export type HeartbeatTerms = Omit<HeartbeatResponse, 'status'>;
+export type HeartbeatTerms = Omit<HeartbeatResponse, 'status' | 'incarnationMin'>;
 
 export interface HeartbeatSessionOptions {
   readonly nodes: NodeRegistry;
@@ -78,12 +79,13 @@ export class HeartbeatSession implements StreamHandlers<HeartbeatRequest> {
       this.#options.check(request);
       if (this.#node === undefined) this.#node = await this.#options.nodes.register(request, this);
       else await this.#options.nodes.renew(this.#node, request);
-      this.#stream.send({ ...this.#options.terms(), status: undefined });
+      this.#stream.send({ ...this.#options.terms(), status: undefined, incarnationMin: 0 });
     } catch (thrown) {
       const error = expectOperatingError(thrown);
       this.#refused = true;
       this.#node = undefined;
-      this.#stream.send({ ...this.#options.terms(), status: toStatus(error) });
+      const incarnationMin = error instanceof OtherDisk ? error.incarnationMin : 0;
+      this.#stream.send({ ...this.#options.terms(), status: toStatus(error), incarnationMin });
       this.#stream.end();
     }
   }

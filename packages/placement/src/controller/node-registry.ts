@@ -19,6 +19,7 @@ import type { JournalCandidate } from '../core/replica-choice.ts';
 import { nodeKey } from './keys.ts';
 import { type Ledger, put } from './ledger.ts';
 import type { NodeClients } from './node-clients.ts';
+import { checkOtherDisk, hasOtherDisk } from './other-disk.ts';
 
 export interface NodeRegistryOptions {
   readonly ledger: Ledger;
@@ -81,7 +82,10 @@ export class NodeRegistry {
     this.#detector.pass(nowMs);
   }
 
-  /** Registers a node. Throws FENCED when a newer incarnation of it has registered. */
+  /**
+   * Registers a node. Throws FENCED when a newer incarnation of it has registered, and CONFLICT for another
+   * disk under the id of a journal, until the one that is known is down.
+   */
   async register(request: HeartbeatRequest, session: object): Promise<Node> {
     const { ledger, logger, clock } = this.#options;
     const wanted = checkNode(request.node);
@@ -92,8 +96,10 @@ export class NodeRegistry {
     const drain = ledger.image.nodes.get(wanted.nodeId)?.value.drain;
     const state = isHung ? NodeState.DOWN : stateOf(request, drain);
     const node: Node = { ...wanted, state };
-    warnOfNewDisk(logger, before, node);
+    // Who is known may be gone, and nobody has asked yet.
+    if (before !== undefined && hasOtherDisk(before, node)) this.#options.onSuspected(before);
     await this.#store(node, request.coordinatorKinds);
+    warnOfNewDisk(logger, before, node);
     this.#sessions.set(node.nodeId, session);
     const isJournal = node.role === NodeRole.JOURNAL;
     this.#detector.registered(node.nodeId, isJournal, isNew, clock.monotonicMs());
@@ -299,7 +305,8 @@ export class NodeRegistry {
     await ledger.change(() => {
       const row = ledger.image.nodes.get(node.nodeId);
       const before = row?.value.node;
-      if (before !== undefined && before.incarnation > node.incarnation) throw newer(node);
+      if (before !== undefined && hasOtherDisk(before, node)) checkOtherDisk(before, node);
+      else if (before !== undefined && before.incarnation > node.incarnation) throw newer(node);
       if (before !== undefined && before.role !== node.role) {
         const message = `node id ${node.nodeId} belongs to a node of another role: choose another --node-id`;
         throw new OperatingError('ALREADY_EXISTS', message);
@@ -400,7 +407,7 @@ function checkNode(node: Node | undefined): Node {
 }
 
 function warnOfNewDisk(logger: Logger, before: Node | undefined, after: Node): void {
-  if (before === undefined || before.diskUuid === '' || before.diskUuid === after.diskUuid) return;
+  if (before === undefined || !hasOtherDisk(before, after)) return;
   const { nodeId, diskUuid } = after;
   logger.error(
     { nodeId, diskUuid, before: before.diskUuid },

@@ -110,6 +110,11 @@ export interface HeartbeatResponse {
   placementEpoch: number;
   /** How long the lease lasts without a renewal, in ms. */
   leaseMs: number;
+  /**
+   * With a status: the node comes with another disk than the one that is known under its id, and has to
+   * make its incarnation, durably, at least this before it registers. 0 otherwise.
+   */
+  incarnationMin: number;
 }
 
 /** Opens the watch (first message). Later messages have no meaning yet. */
@@ -1040,7 +1045,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
 };
 
 function createBaseHeartbeatResponse(): HeartbeatResponse {
-  return { status: undefined, clusterId: "", placementEpoch: 0, leaseMs: 0 };
+  return { status: undefined, clusterId: "", placementEpoch: 0, leaseMs: 0, incarnationMin: 0 };
 }
 
 export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
@@ -1056,6 +1061,9 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     }
     if (message.leaseMs !== 0) {
       writer.uint32(32).uint32(message.leaseMs);
+    }
+    if (message.incarnationMin !== 0) {
+      writer.uint32(40).uint64(message.incarnationMin);
     }
     return writer;
   },
@@ -1105,6 +1113,14 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
             message.leaseMs = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.incarnationMin = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1128,6 +1144,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     message.clusterId = object.clusterId ?? "";
     message.placementEpoch = object.placementEpoch ?? 0;
     message.leaseMs = object.leaseMs ?? 0;
+    message.incarnationMin = object.incarnationMin ?? 0;
     return message;
   },
 };
