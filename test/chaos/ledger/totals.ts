@@ -78,6 +78,7 @@ function outageLines(entries: readonly LedgerEntry[]): string[] {
   const lines = wantedOutages.map(([kinds, lost, ms]) => {
     const times = kinds.flatMap((kind) => outages.get(`${kind}, ${lost}`) ?? []);
     const name = `${kinds.join(' or ')}, ${lost}: p99 ms of ${times.length}`;
+    if (times.length === 0) return `${name.padEnd(40)} MISSING`;
     return bound(name, quantile(times, 0.99), ms);
   });
   return [...lines, '', ...describeOutages(Object.fromEntries(outages))];
