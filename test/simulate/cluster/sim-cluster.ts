@@ -153,6 +153,14 @@ export class SimCluster {
     this.later(forMs, () => this.#order('undrain', this.#client?.drainNode(journal.name, true)));
   }
 
+  /** Until it is known to be in use again: an order may be lost with what is healed only after it. */
+  #undrain(name: string): void {
+    const again = (): void => {
+      this.world.schedule(1_000, 'operator', () => this.#undrain(name));
+    };
+    whenSettled(this.#client?.drainNode(name, true) ?? Promise.resolve(), () => {}, again);
+  }
+
   #order(what: string, done: Promise<unknown> | undefined): void {
     if (done === undefined) return;
     const report = (thrown: unknown): void =>
@@ -164,7 +172,7 @@ export class SimCluster {
   heal(): void {
     this.#isQuiet = true;
     for (const { name } of this.journals) {
-      if (this.plan.weights.drain > 0) this.#order('undrain', this.#client?.drainNode(name, true));
+      if (this.plan.weights.drain > 0) this.#undrain(name);
     }
     this.world.note('-- heal');
     this.network.heal();

@@ -98,8 +98,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a fence is not written to the log',
     file: `${storage}/file-storage.ts`,
-    find: 'this.#writer.control(recordType.fence, own, fencePayload(epoch, own.length));',
-    replace: 'void fencePayload(epoch, own.length);',
+    find: 'this.#writer.control(recordType.fence, named, fencePayload(epoch, named.length));',
+    replace: 'void fencePayload(epoch, named.length);',
   },
   {
     name: 'the answer to a fence does not wait for the sync',
@@ -147,8 +147,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a checkpoint forgets fences',
     file: `${storage}/checkpoint.ts`,
-    find: 'replica.fencedEpoch = epoch(reader.u32());',
-    replace: 'epoch(reader.u32());',
+    find: 'replica.fencedEpoch = fencedEpoch;',
+    replace: 'void fencedEpoch;',
   },
   {
     name: 'lost blocks damage nobody',

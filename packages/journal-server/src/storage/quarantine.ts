@@ -1,5 +1,5 @@
 import type { Clock, Logger } from '@robustmq/core';
-import { type Disk, folderOf } from './disk.ts';
+import { type Disk, folderOf, isNoSpace } from './disk.ts';
 
 export const QUARANTINE_FOLDER = 'quarantine';
 
@@ -23,12 +23,10 @@ export class Quarantine {
     this.#options = options;
   }
 
-  /** Makes the folder, and counts what is in it. */
+  /** Counts what is in the folder, if there is one. */
   static async open(options: QuarantineOptions): Promise<Quarantine> {
     const { disk } = options;
     const quarantine = new Quarantine(options);
-    await disk.makeFolder(QUARANTINE_FOLDER);
-    await disk.syncFolder('');
     for (const name of await disk.list(QUARANTINE_FOLDER)) {
       await quarantine.#count(`${QUARANTINE_FOLDER}/${name}`);
     }
@@ -43,10 +41,25 @@ export class Quarantine {
     return this.#bytes;
   }
 
-  /** Moves a file here, durably; one that is not there was moved before. */
+  /**
+   * Moves a file here, durably; one that is not there was moved before. On a full disk it may stay where it is:
+   * the next start finds that nobody knows it.
+   */
   async take(path: string, what: string): Promise<void> {
     const { disk, logger } = this.#options;
     if (!(await disk.exists(path))) return;
+    try {
+      await this.#move(path, what);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      logger.warn({ file: path }, 'no room to move a segment file into quarantine');
+    }
+  }
+
+  async #move(path: string, what: string): Promise<void> {
+    const { disk, logger } = this.#options;
+    await disk.makeFolder(QUARANTINE_FOLDER);
+    await disk.syncFolder('');
     const kept = await this.#freeName(what);
     await disk.rename(path, kept);
     // The new name first: between the two syncs a crash may leave both.
