@@ -15,6 +15,8 @@ import type { PlacementPort } from './placement-port.ts';
 
 /** Placement with one journal and no store: chains of shards, opened and rolled as the real one does. */
 export class FakeChains implements PlacementPort {
+  /** What the journal has warned of. */
+  readonly warnings: string[] = [];
   connected = true;
   readonly authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1 };
   readonly noStatus: Status = {

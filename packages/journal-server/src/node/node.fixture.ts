@@ -68,7 +68,10 @@ export class NodeFixture implements AsyncDisposable {
     const { storage } = await openOn(disk, options.storageLimits, clock);
     const transport = inProcessTransport({ graceMs: 1 });
     const limits = { ...journalLimits, ...options.limits };
-    const logger = silentLogger();
+    const logger = {
+      ...silentLogger(),
+      warn: (_: object, message: string) => void chains.warnings.push(message),
+    };
     const node = new JournalNode({ storage, placement: chains, transport, clock, limits, logger });
     const server = await transport.listen('journal:0', (registry) =>
       registerJournal(registry, node),

@@ -112,7 +112,10 @@ describe('rolls (docs/journal.md 2.6)', () => {
     await journal.clock.advance(700);
     expect(journal.chains.rolls).toHaveLength(3);
     expect(client.results.has(after.appendId)).toBe(false);
+    // Told once, however often it is asked again, and when it is over.
+    expect(journal.chains.warnings).toEqual([expect.stringContaining('without an answer')]);
     await journal.clock.advance(300);
+    expect(journal.chains.warnings.slice(1)).toEqual([expect.stringContaining('answer again')]);
     expect((await client.answer(after)).baseOffset).toBe(sequence);
     expect(journal.chains.shard(1).segments).toHaveLength(2);
   });

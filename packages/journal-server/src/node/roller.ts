@@ -13,6 +13,7 @@ import type { JournalLimits } from './journal-limits.ts';
 import type { PlacementPort } from './placement-port.ts';
 import type { Replica } from './replica.ts';
 import type { ReplicaDriver } from './replica-driver.ts';
+import { UnknownRolls } from './unknown-rolls.ts';
 import { type RollVerdict, verdictOfError, verdictOfShard } from './roll-verdict.ts';
 
 export interface RollerOptions {
@@ -38,6 +39,8 @@ export class Roller {
   readonly #drained = new Set<Replica>();
   /** Committed to the end, and followers that are about to have the end, too, are waited for. */
   readonly #waiting = new Map<Replica, CancelTimer>();
+  /** Segments that are frozen since nobody knows whether they were rolled. */
+  readonly #unknown = new UnknownRolls();
   #isAsking = false;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
@@ -117,6 +120,7 @@ export class Roller {
   /** A segment is led no more, whoever ended it. */
   closed(replica: Replica): void {
     this.#stopWaiting(replica);
+    this.#known(replica);
     this.#onIdle?.();
   }
 
@@ -197,6 +201,7 @@ export class Roller {
 
   #conclude(replica: Replica, verdict: RollVerdict = { kind: 'unknown' }): void {
     const { driver, clock, limits, counters, logger } = this.#options;
+    if (verdict.kind !== 'unknown') this.#known(replica);
     switch (verdict.kind) {
       case 'sealed':
         if (replica.isRolling) counters.rolls++;
@@ -214,9 +219,20 @@ export class Roller {
         return;
       case 'unknown':
         replica.isRollUnknown = true;
-        logger.warn({ shardId: replica.shard.shardId }, 'roll without an answer: asking again');
+        if (this.#unknown.add(replica, clock.monotonicMs())) {
+          const message =
+            'rolls without an answer of placement: their appends wait until there is one';
+          logger.warn({ shardId: replica.shard.shardId }, message);
+        }
         clock.setTimer(limits.rollUnknownRetryMs, () => this.drained(replica));
     }
+  }
+
+  /** What has become of a roll is known, or does not matter any more. */
+  #known(replica: Replica): void {
+    const { clock, logger } = this.#options;
+    const ended = this.#unknown.delete(replica, clock.monotonicMs());
+    if (ended !== undefined) logger.warn(ended, 'all rolls have an answer again');
   }
 
   /**
