@@ -12,7 +12,7 @@ import {
   type RollSegment,
   type RpcServer,
   segmentIdToBytes,
-  type Shard,
+  Shard,
   type Transport,
 } from '@robustmq/rpc';
 import { MemoryDisk, VirtualClock } from '@robustmq/testkit';
@@ -130,7 +130,8 @@ export class ReplicaSetFixture implements AsyncDisposable {
         this.rolls.push(...segments);
         return Promise.reject(new OperatingError('UNAVAILABLE', 'no journal for the next segment'));
       },
-      resolveShards: () => Promise.reject(new Error('nothing is resolved')),
+      resolveShards: (shardIds) =>
+        Promise.resolve(shardIds.map((shardId) => Shard.create({ shardId }))),
       catalog: {
         node: (name) => this.#describe(name),
         shard: (): Shard | undefined => undefined,

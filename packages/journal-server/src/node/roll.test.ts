@@ -1,4 +1,5 @@
 import { OperatingError } from '@robustmq/core';
+import type { ShardOutcome } from '@robustmq/placement-client';
 import { journalControlMethods, SegmentState } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
 import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
@@ -64,6 +65,30 @@ describe('rolls (docs/journal.md 2.6)', () => {
       expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
     }
     expect(journal.chains.rolls).toHaveLength(0);
+  });
+
+  it('freeze nothing while placement does not answer, although its watch is open', async () => {
+    await using journal = await startSmall();
+    const { chains } = journal;
+    const resolve = chains.resolveShards.bind(chains);
+    const hung = Promise.withResolvers<ShardOutcome[]>();
+    let asked = 0;
+    chains.resolveShards = () => {
+      asked++;
+      return hung.promise;
+    };
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
+    }
+    expect([asked, chains.rolls.length]).toEqual([1, 0]);
+    chains.resolveShards = resolve;
+    hung.resolve([new OperatingError('INDETERMINATE', 'no answer in time')]);
+    expect(await client.codes(entry(1, producerBatch(20)))).toEqual(['OK']);
+    expect(chains.rolls).toHaveLength(0);
+    await journal.clock.advance(6_000);
+    await client.codes(entry(1, producerBatch(21)));
+    await until(() => chains.shard(1).segments.length === 2);
   });
 
   it('that placement refuses for now leave the segment open', async () => {

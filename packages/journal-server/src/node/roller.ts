@@ -31,10 +31,14 @@ export interface RollerOptions {
 /**
  * Rolls led segments: freeze, wait until everything is committed, tell placement the end, and go on in
  * the next segment. While placement is away nothing is frozen; a request without an answer keeps its
- * segments frozen until there is one (docs/journal.md, section 2.6).
+ * segments frozen until there is one (docs/journal.md, section 2.6). So placement is asked for the chain
+ * first: one that hangs or is cut off freezes nothing, although its watch seems to be open still.
  */
 export class Roller {
   readonly #options: RollerOptions;
+  /** Due, and to be frozen once placement has answered; in the next call those that were not asked for. */
+  readonly #due = new Set<Replica>();
+  #toAsk: Replica[] = [];
   /** Frozen, committed to the end, and to be asked for in the next call. */
   readonly #drained = new Set<Replica>();
   /** Committed to the end, and followers that are about to have the end, too, are waited for. */
@@ -45,6 +49,7 @@ export class Roller {
   #isDraining = false;
   #onIdle: (() => void) | undefined;
   readonly #task = new TurnTask(() => void this.#askAll());
+  readonly #dueTask = new TurnTask(() => void this.#freezeDue());
 
   constructor(options: RollerOptions) {
     this.#options = options;
@@ -52,10 +57,26 @@ export class Roller {
 
   /** Rolls a segment if its size, age or number of aborted transactions says so. */
   consider(replica: Replica): void {
-    if (replica.isRolling || !this.#isDue(replica)) return;
+    if (replica.isRolling || this.#due.has(replica) || !this.#isDue(replica)) return;
     const { placement, clock } = this.#options;
     if (!placement.connected || clock.monotonicMs() < replica.nextRollMs) return;
-    this.#freeze(replica);
+    this.#due.add(replica);
+    this.#toAsk.push(replica);
+    this.#dueTask.schedule();
+  }
+
+  /** Freezes what is due if placement answers; meanwhile appends go on. */
+  async #freezeDue(): Promise<void> {
+    const { placement, clock, limits } = this.#options;
+    const asked = this.#toAsk;
+    this.#toAsk = [];
+    const shards = await placement.resolveShards(asked.map(({ shard }) => shard.shardId));
+    asked.forEach((replica, at) => {
+      if (!this.#due.delete(replica) || replica.isRolling || !replica.isLeader) return;
+      if (shards[at] instanceof OperatingError) {
+        replica.nextRollMs = clock.monotonicMs() + limits.rollRetryMs;
+      } else this.#freeze(replica);
+    });
   }
 
   #isDue({ stored, policy, state }: Replica): boolean {
@@ -121,6 +142,7 @@ export class Roller {
   closed(replica: Replica): void {
     this.#stopWaiting(replica);
     this.#known(replica);
+    this.#due.delete(replica);
     this.#onIdle?.();
   }
 
