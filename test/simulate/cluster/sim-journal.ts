@@ -18,7 +18,7 @@ const storageLimits = {
   recentBytesMax: 32 * KIB,
   slabBytes: 8 * KIB,
   reserveBytes: 0,
-  scrubPeriodMs: 5_000,
+  scrubPeriodMs: 1_000,
 };
 const limits = { sweepEachMs: 500, rollRetryMs: 1_000, snapshotEachBytes: 4 * KIB };
 const diskBytes = 16 * 1024 * KIB;
@@ -165,7 +165,10 @@ export class SimJournal {
   rot(): void {
     const { random } = this.process.world;
     const paths = this.disk.paths().filter((path) => /^(?:wal|seg)\//.test(path));
-    const path = paths[randomInteger(random, paths.length)];
+    // Most of the log is zeros, and most of the files are its own.
+    const segments = paths.filter((path) => path.startsWith('seg/'));
+    const among = segments.length > 0 && random.next() < 0.7 ? segments : paths;
+    const path = among[randomInteger(random, among.length)];
     if (path === undefined) return;
     const bytes = this.disk.content(path).length;
     if (bytes === 0) return;
