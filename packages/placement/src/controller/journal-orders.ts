@@ -23,12 +23,12 @@ const itemsPerCall = 1_000;
 /**
  * How long journals may take, in ms. Whoever asks placement to open or roll a segment waits 10 s (the
  * transport's default). All that is done for it one after the other, with a journal that hangs, is shorter:
- * 300 ms to 3 s for fences, 3 s to copy for a seal, 1 s for the copy of the catalog, 3 s until it does not
+ * 300 ms to 3 s for fences, 3 s to copy for a seal, 1 s for the copy of the catalog, 2 s until it does not
  * take its replica and another one does, 2 s for the leader (`Activator`). So the caller gets an answer.
  */
 const fenceTimeoutMs = 3_000;
 const recoverTimeoutMs = 3_000;
-const prepareTimeoutMs = 3_000;
+const prepareTimeoutMs = 2_000;
 const copyTimeoutMs = 1_000;
 /** Nobody waits for these. */
 const backgroundTimeoutMs = 10_000;

@@ -274,7 +274,7 @@ export class NodeRegistry {
     return this.#health;
   }
 
-  /** Journals that may get new segments: alive, not leaving, with space. */
+  /** Journals that may get new segments: alive, not leaving, with space, and connected to most others. */
   journalCandidates(): JournalCandidate[] {
     const { image } = this.#options.ledger;
     const candidates: JournalCandidate[] = [];
@@ -289,7 +289,8 @@ export class NodeRegistry {
       const load = { ledSegments, openReplicas };
       candidates.push({ nodeId, incarnation, zone, freeBytes: health?.freeBytes, ...load });
     }
-    return candidates;
+    const connected = new Set(this.#reach.connected(candidates.map(({ nodeId }) => nodeId)));
+    return candidates.filter(({ nodeId }) => connected.has(nodeId));
   }
 
   async #ask(node: Node, timeoutMs: number): Promise<{ nodeId: string; incarnation: number }> {

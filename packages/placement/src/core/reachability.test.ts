@@ -62,6 +62,15 @@ describe('reachability', () => {
     expect(teller.reach.isWhole).toBe(true);
   });
 
+  it('knows who is connected to most others, or takes all when nobody is', () => {
+    const reach = new Reachability(1_000);
+    expect(reach.connected(all)).toEqual(all);
+    new Teller(reach).silent('a', ['b', 'c'], 2_000);
+    expect(reach.connected(all)).toEqual(['b', 'c']);
+    new Teller(reach).silent('b', ['c'], 2_000);
+    expect(reach.connected(all)).toEqual(all);
+  });
+
   it('doubts nobody whose answer is just under way', () => {
     const reach = new Reachability(1_000);
     new Teller(reach).silent('a', ['b', 'c'], 2_000);

@@ -95,6 +95,13 @@ export class Reachability {
     return this.isWhole || !(this.#isCut(one, other) || this.#isCut(other, one));
   }
 
+  /** Those of them that are connected to more than half of all; all of them while there is none. */
+  connected(nodeIds: readonly string[]): readonly string[] {
+    if (this.isWhole) return nodeIds;
+    const well = nodeIds.filter((nodeId) => 2 * this.#reached(nodeId, nodeIds) > nodeIds.length);
+    return well.length > 0 ? well : nodeIds;
+  }
+
   /**
    * Whether the leader cannot commit, being cut off from too many of the members that live, while a journal
    * that takes segments could: then it is better sealed.
