@@ -140,6 +140,58 @@ describe('a copy beside a damaged replica', () => {
     60_000,
   );
 
+  it.each(['failingSyncs', 'failingWrites'] as const)(
+    'replaces it whole or not at all, whichever of the disk operations fails: %s',
+    async (fault) => {
+      const made = await withDamage();
+      const found = new Set<string>();
+      for (let after = 0; after < 120; after++) {
+        const disk = made.disk.clone();
+        const { storage, fatal } = await openOn(disk, TINY);
+        let isSealed = false;
+        rebuild(storage, () => (isSealed = true)).catch(ignore);
+        await turns(after);
+        disk.faults[fault] = 1;
+        await turns(150);
+        // What was promised before the process ends is kept; after that nothing is promised.
+        const wasSealed = isSealed;
+        if (fatal.length > 0) found.add('failed');
+        disk.faults[fault] = 0;
+        disk.crash(seededRandom(after));
+        const next = (await openOn(disk, TINY)).storage;
+        const state = await check(disk, next, made);
+        found.add(state);
+        if (wasSealed) expect(state).toBe('replaced');
+        if (state === 'damaged') await rebuild(next);
+        expect(await check(disk, next, made)).toBe('replaced');
+        await next[Symbol.asyncDispose]();
+      }
+      expect(found).toEqual(new Set(['failed', 'damaged', 'replaced']));
+    },
+    60_000,
+  );
+
+  it('waits on a full disk with the damaged one where it is, and goes on when there is room', async () => {
+    const made = await withDamage();
+    const { disk } = made;
+    const { storage, fatal } = await openOn(disk, TINY);
+    disk.capacityBytes = disk.usedBytes;
+    const outcome = rebuild(storage).then(
+      () => 'sealed',
+      () => 'refused',
+    );
+    await turns(400);
+    expect(replicaOf(storage, 1).damaged).toBe(true);
+    disk.capacityBytes = Number.MAX_SAFE_INTEGER;
+    if ((await outcome) === 'refused') {
+      while (storage.stats.readOnly) await turns(10);
+      await rebuild(storage);
+    }
+    expect(fatal).toEqual([]);
+    expect(await check(disk, storage, made)).toBe('replaced');
+    await storage[Symbol.asyncDispose]();
+  });
+
   it('is unknown until then, and the damaged one is what readers are told of', async () => {
     const { disk } = await withDamage();
     const { storage } = await openOn(disk, TINY);
