@@ -254,8 +254,16 @@ export class FileStorage implements JournalStorage {
     const beside: Replica[] = [];
     for (const replica of this.#replicas.values()) {
       const { segmentId } = replica.manifest;
+      const other = this.#bySegment.get(segmentId);
       if (replica.isCopying && replica.fileId !== segmentId) beside.push(replica);
-      else this.#bySegment.set(segmentId, replica);
+      else if (other === undefined) this.#bySegment.set(segmentId, replica);
+      else {
+        // The log has lost the swap that a checkpoint knows: what was replaced is there again.
+        const [kept, replaced] = other.damaged ? [replica, other] : [other, replica];
+        this.#bySegment.set(segmentId, kept);
+        this.#replicas.delete(replaced.fileId);
+        this.#parts.recovered.replay.replaced.set(replaced.fileId, segmentId);
+      }
     }
     for (const copy of beside) {
       const { segmentId } = copy.manifest;

@@ -1,7 +1,10 @@
 import { epoch, type Random, seededRandom } from '@robustmq/core';
 import { MemoryDisk, turns } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
+import { ByteWriter } from './bytes.ts';
+import { readCheckpoint, writeCheckpoint, writeEntry } from './checkpoint.ts';
 import { QUARANTINE_FOLDER } from './quarantine.ts';
+import { Replica } from './replica.ts';
 import { segmentPath } from './segment-file.ts';
 import type { JournalStorage } from './storage.ts';
 import { manifest, nextFrame, openOn, readAll, replicaOf, segment } from './storage-fixture.ts';
@@ -222,6 +225,32 @@ describe('a copy beside a damaged replica', () => {
     disk.crash(seededRandom(1));
     const again = (await openOn(disk, TINY)).storage;
     expect(replicaOf(again, 1)).toMatchObject({ damaged: false, fencedEpoch: 7 });
+  });
+
+  it('stays the replica when a log that lost the swap brings the damaged one back', async () => {
+    const made = await withDamage();
+    const { disk } = made;
+    const { storage } = await openOn(disk, TINY);
+    await rebuild(storage);
+    await storage[Symbol.asyncDispose]();
+    const before = await readCheckpoint(disk.mount());
+    if (before === undefined) throw new Error('there is a checkpoint');
+    for (const isFirst of [true, false]) {
+      const damaged = Object.assign(new Replica(manifest(1)), { damaged: true, sealedLength: 24 });
+      const entries = new ByteWriter();
+      const [copy] = before.replicas;
+      if (copy === undefined) throw new Error('it has the copy');
+      Object.assign(copy, { length: FRAMES });
+      for (const one of isFirst ? [damaged, copy] : [copy, damaged]) writeEntry(entries, one);
+      const other = disk.clone();
+      await writeCheckpoint(other.mount(), { ...before, number: before.number + 1 }, entries, 2);
+      const again = (await openOn(other, TINY)).storage;
+      expect([...again.replicas()]).toHaveLength(1);
+      expect(replicaOf(again, 1).damaged).toBe(false);
+      expect(await readAll(again, replicaOf(again, 1))).toEqual(made.frames);
+      await again[Symbol.asyncDispose]();
+      expect((await readCheckpoint(other.mount()))?.replicas).toHaveLength(1);
+    }
   });
 
   it('is given up alone when it is damaged itself', async () => {
