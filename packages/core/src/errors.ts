@@ -47,6 +47,8 @@ export const errorTable = {
   INTERNAL: { number: 26, retriable: false, grpc: 13 },
   /** Fewer journals are there than the topic's `min.insync.replicas`. */
   NOT_ENOUGH_REPLICAS: { number: 27, retriable: true, grpc: 14 },
+  /** Placement decides from an old copy of its store: journals know of changes that it does not have. */
+  OLD_STORE: { number: 28, retriable: true, grpc: 9 },
 } as const satisfies Record<string, { number: number; retriable: boolean; grpc: number }>;
 
 export type ErrorCode = keyof typeof errorTable;

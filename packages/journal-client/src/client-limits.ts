@@ -21,6 +21,8 @@ export interface ClientLimits {
   readonly tailReadBytes: number;
   /** How long a read, or a question for offsets, is tried elsewhere before it fails. */
   readonly patienceMs: number;
+  /** How long a tail does not believe that its shard ends before what it has read. */
+  readonly cutBelievedAfterMs: number;
   /** How long a call waits for a journal before placement is asked where the shard is now. */
   readonly askPlacementAfterMs: number;
   /** Shards whose older segments are remembered. */
@@ -38,6 +40,7 @@ export const defaultClientLimits: ClientLimits = {
   tailCreditBytes: 8 * MIB,
   tailReadBytes: MIB,
   patienceMs: 10_000,
+  cutBelievedAfterMs: 30_000,
   askPlacementAfterMs: 1_000,
   segmentCacheShards: 1_000,
   producerIdBlock: 1_000,

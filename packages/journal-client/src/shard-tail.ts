@@ -58,6 +58,10 @@ export class ShardTail implements Tail, TailSink {
   /** Counts changes of state, so that answers to an earlier one mean nothing. */
   #turn = 0;
   #refusals = 0;
+  /** Something was read here: the shard has been as long as that. */
+  #hasRead = false;
+  /** Since when the shard is said to end before that. */
+  #behindEndSinceMs: number | undefined;
   #cancelTimer: CancelTimer | undefined;
 
   constructor(
@@ -182,9 +186,21 @@ export class ShardTail implements Tail, TailSink {
   #onReadFailure(error: OperatingError): void {
     if (error.retriable || error.code === 'CORRUPT_BATCH' || error.code === 'FENCED') {
       this.#onRefusal(error);
-    } else {
-      this.#fail(error);
-    }
+    } else if (this.#isHardToBelieve(error)) this.#onRefusal(error);
+    else this.#fail(error);
+  }
+
+  /**
+   * That the shard ends before what was read from it here. Placement may have been started from an old copy
+   * of its store, which is found out soon; an end that an operator has cut back stays.
+   */
+  #isHardToBelieve({ code, hint: { earliestOffset } }: OperatingError): boolean {
+    if (code !== 'OFFSET_OUT_OF_RANGE' || !this.#hasRead) return false;
+    if (earliestOffset === undefined || earliestOffset > this.#position) return false;
+    const { clock, limits } = this.#context;
+    const nowMs = clock.monotonicMs();
+    this.#behindEndSinceMs ??= nowMs;
+    return nowMs - this.#behindEndSinceMs < limits.cutBelievedAfterMs;
   }
 
   #deliver(piece: {
@@ -195,6 +211,8 @@ export class ShardTail implements Tail, TailSink {
     readonly aborted: readonly AbortedTransaction[];
   }): void {
     if (piece.nextOffset < this.#position) return;
+    this.#hasRead ||= piece.nextOffset > this.#position;
+    this.#behindEndSinceMs = undefined;
     this.#position = piece.nextOffset;
     const goesOn = this.#handlers.frames(
       piece.frames,
@@ -238,7 +256,8 @@ export class ShardTail implements Tail, TailSink {
   #onRefusal(error: OperatingError): void {
     this.#context.countRetry(error.code);
     this.#refusals++;
-    if (error.code === 'OFFSET_OUT_OF_RANGE' && this.#refusals > refusalsMax) this.#fail(error);
+    const isRepeated = error.code === 'OFFSET_OUT_OF_RANGE' && this.#refusals > refusalsMax;
+    if (isRepeated && !this.#isHardToBelieve(error)) this.#fail(error);
     else void this.#askPlacement();
   }
 

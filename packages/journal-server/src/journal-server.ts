@@ -244,7 +244,10 @@ class RunningJournal implements JournalServer {
     try {
       await this.#storage.adoptCluster(clusterId, placementEpoch);
     } catch (thrown) {
-      this.#onFatal(toOperatingError(thrown));
+      const error = toOperatingError(thrown);
+      // An order of a newer placement came first: the one that answered does not know yet that it is over.
+      if (error.code === 'FENCED') this.#registration?.leave(error);
+      else this.#onFatal(error);
     }
   }
 

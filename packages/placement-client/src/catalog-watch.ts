@@ -45,6 +45,10 @@ export class CatalogWatch {
   #fullListWanted = false;
   /** Highest placement epoch that was heard of. */
   #placementEpoch = 0;
+  /** Who told what the catalog has; undefined before that, and for one that does not say. */
+  #instance: Buffer | undefined;
+  /** Begins a list that may contradict what is known: by a placement of a higher epoch. */
+  #startsAnew = false;
   #connected = false;
   #toldAwayMs: number | undefined;
   #stopped = false;
@@ -71,7 +75,8 @@ export class CatalogWatch {
     this.#cancelSilence = this.#options.clock.setTimer(silenceMaxMs, () =>
       stream.cancel(new OperatingError('UNAVAILABLE', 'placement does not answer')),
     );
-    stream.send({ fromRevision: this.#fullListWanted ? 0 : catalog.revision, nodeId });
+    const fromRevision = this.#fullListWanted ? 0 : catalog.revision;
+    stream.send({ fromRevision, nodeId, placementInstance: this.#instance });
   }
 
   stop(): void {
@@ -89,14 +94,23 @@ export class CatalogWatch {
       this.#stream?.cancel(problem);
       return;
     }
-    this.#placementEpoch = step.placementEpoch;
+    this.#noteTeller(step);
     this.#connected = true;
     this.#toldAwayMs = undefined;
     this.#cancelSilence?.();
     this.#options.servers.answered();
     this.#backoff.reset();
-    this.#options.catalog.apply(step);
+    this.#options.catalog.apply(step, this.#startsAnew);
+    if (step.revision > 0) this.#startsAnew = false;
     if (step.revision > 0) this.#fullListWanted = false;
+  }
+
+  /** A list is begun by a placement whose history may not be the one that is known. */
+  #noteTeller({ placementEpoch, placementInstance, fullListBegins }: WatchResponse): void {
+    const isOther = this.#placementEpoch > 0 && placementEpoch > this.#placementEpoch;
+    if (fullListBegins && isOther) this.#startsAnew = true;
+    this.#placementEpoch = placementEpoch;
+    this.#instance = placementInstance;
   }
 
   /** The catalog never goes back: one that knows less is not listened to. */
@@ -108,7 +122,7 @@ export class CatalogWatch {
     const { catalog } = this.#options;
     const isOlder = revision > 0 && revision < catalog.revision;
     // A newer placement may have been built anew, and counts from the beginning.
-    if (!isOlder || placementEpoch > this.#placementEpoch) return undefined;
+    if (!isOlder || this.#startsAnew || placementEpoch > this.#placementEpoch) return undefined;
     return oldPlacement(
       `placement's store is at revision ${revision}, this node has seen ${catalog.revision}`,
     );

@@ -151,9 +151,12 @@ export class Catalog {
     });
   }
 
-  /** Applies one step of the watch. Steps come in the order in which placement sent them. */
-  apply(step: WatchResponse): void {
-    if (step.fullListBegins) this.#listed = new Listed();
+  /**
+   * Applies one step of the watch. Steps come in the order in which placement sent them.
+   * @param isTruth A full list that counts whatever is known: what was told before may have been an old copy.
+   */
+  apply(step: WatchResponse, isTruth = false): void {
+    if (step.fullListBegins) this.#listed = new Listed(isTruth);
     for (const entry of step.entries) this.#applyEntry(entry);
     for (const removal of step.removals) this.#applyRemoval(removal);
     if (step.revision > 0) {
@@ -189,7 +192,7 @@ export class Catalog {
       case 'shard':
         this.#listed?.shards.add(entry.value.shardId);
         this.#removedShards.delete(entry.value.shardId);
-        this.#setShard(entry.value);
+        this.#setShard(entry.value, this.#listed?.isTruth);
         return;
       case 'coordinator':
         this.#setCoordinator(entry.value);
@@ -241,9 +244,10 @@ export class Catalog {
     this.#tell({ kind: 'topic', before, after });
   }
 
-  #setShard(after: Shard): void {
+  #setShard(after: Shard, isTruth = false): void {
     const before = this.#shards.get(after.shardId);
-    const order = before === undefined ? 1 : compareShards(after, before);
+    const isNew = before === undefined;
+    const order = isNew || isTruth ? Number(isNew) : compareShards(after, before);
     // Comparing all of it is dear, and needed only when nothing says which is newer.
     if (order < 0 || (order === 0 && isDeepStrictEqual(before, after))) return;
     this.#shards.set(after.shardId, after);
@@ -258,7 +262,7 @@ export class Catalog {
     }
     const before = ofKind.get(after.index);
     assert(
-      before === undefined || before.epoch <= after.epoch,
+      before === undefined || before.epoch <= after.epoch || this.#listed?.isTruth === true,
       `the epoch of coordinator ${after.kind}/${after.index} never falls`,
     );
     if (isDeepStrictEqual(before, after)) return;
@@ -303,4 +307,9 @@ class Listed {
   readonly nodes = new Set<string>();
   readonly topics = new Set<string>();
   readonly shards = new Set<number>();
+  readonly isTruth: boolean;
+
+  constructor(isTruth: boolean) {
+    this.isTruth = isTruth;
+  }
 }

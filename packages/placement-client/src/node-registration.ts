@@ -131,6 +131,11 @@ export class NodeRegistration implements AsyncDisposable {
     this.#health = health;
   }
 
+  /** The server that has accepted the node is not the one that decides: another one is tried. */
+  leave(error: OperatingError): void {
+    this.#stream?.cancel(error);
+  }
+
   /** Tells placement at once that the node leaves: it keeps its lease but gets nothing new. */
   drain(): void {
     this.#draining = true;

@@ -1,7 +1,7 @@
 import { CatalogCopy } from '@robustmq/rpc';
 import { MemoryMetadataStore } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
-import { Cluster } from './cluster.fixture.ts';
+import { chainOf, Cluster } from './cluster.fixture.ts';
 
 /** What is in a store now, in another one. */
 async function backupOf(store: MemoryMetadataStore): Promise<MemoryMetadataStore> {
@@ -70,8 +70,29 @@ describe('copies of the catalog', () => {
     await cluster.placement[Symbol.asyncDispose]();
     await cluster.startPlacement(backup);
     await cluster.settle(3_000);
-    await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
     expect(cluster.placement.notReady()).toContain('placement rebuild');
     expect(journal.led()).toEqual([shardId]);
+  });
+
+  it('are not needed to find an old store that has a segment open whose end a journal was told', async () => {
+    const store = new MemoryMetadataStore();
+    await using cluster = await Cluster.start({ store });
+    const journal = await cluster.journal('j1');
+    const [shardId = 0] = await cluster.topic('t');
+    await cluster.client.openSegments(shardId);
+    journal.append(shardId, 3);
+    const backup = store.clone();
+    await journal.kill();
+    await journal.start();
+    await cluster.settle(3_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-3');
+    await cluster.placement[Symbol.asyncDispose]();
+    journal.catalog = { revision: 0, copy: Buffer.alloc(0) };
+    await cluster.startPlacement(backup);
+    await cluster.settle(3_000);
+    expect(cluster.placement.notReady()).toContain('was told the end of a segment of shard');
   });
 });

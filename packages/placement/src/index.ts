@@ -5,7 +5,9 @@ export {
   type PlacementServer,
   startPlacement,
 } from './placement-server.ts';
+export { folderTarget } from './rebuild/folder-target.ts';
 export { type RebuildReport, rebuildPlacement } from './rebuild/rebuild-placement.ts';
+export type { RebuiltContent } from './rebuild/rebuild-target.ts';
 export { CommitSignal } from './store/commit-signal.ts';
 export { EtcdStore, type EtcdStoreOptions } from './store/etcd/etcd-store.ts';
 export { LeadershipQueue } from './store/leadership-queue.ts';

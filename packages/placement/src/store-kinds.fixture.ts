@@ -63,7 +63,7 @@ class AwaitedMemoryStore extends MemoryMetadataStore implements TestStore {
 
 export const memoryKind: StoreKind = {
   name: 'memory',
-  open: (changesKept) => new AwaitedMemoryStore(changesKept),
+  open: (changesKept = 100_000) => new AwaitedMemoryStore({ changesKept }),
 };
 
 /** Knows what is under way at a store that is elsewhere: calls, and changes that a watch has not told. */

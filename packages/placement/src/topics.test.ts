@@ -168,7 +168,9 @@ describe('topics', () => {
       code: 'INVALID_ARGUMENT',
     });
     await cluster.restartPlacement();
-    expect((await cluster.client.allocateProducerIds(1)).first).toBe(112);
+    // In the range of its epoch, since a copy of the store may have given the next ones.
+    const { first } = await cluster.client.allocateProducerIds(1);
+    expect(Math.floor(first / 2 ** 32)).toBe(2);
   });
 
   describe('retention', () => {

@@ -221,7 +221,7 @@ export class FakeJournal implements AsyncDisposable {
       const { revision, startRevision, placementInstance } = given;
       const isOwn = placementInstance.equals(this.#catalogOf);
       const known = isOwn ? revision : startRevision;
-      if (known < this.catalog.revision) return { status: statusOf('CONFLICT') };
+      if (known < this.catalog.revision) return { status: statusOf('OLD_STORE') };
       this.catalog = { revision, copy: Buffer.from(given.copy) };
       this.#catalogOf = placementInstance;
       return { status: undefined };
@@ -232,6 +232,7 @@ export class FakeJournal implements AsyncDisposable {
       clusterId: this.#clusterId,
       placementEpoch: this.#placementEpoch,
       copyEpoch: Number(this.catalog.revision > 0),
+      diskUuid: `disk-of-${this.nodeId}`,
     }));
     registry.unary(journalControlMethods.probe, () => ({
       nodeId: this.nodeId,
@@ -301,6 +302,7 @@ export class FakeJournal implements AsyncDisposable {
       commitLength: 0,
       sizeBytes: (replica?.length ?? 0) * 100,
       maxTimestampMs: 0,
+      sealed: replica?.sealed === true,
     };
     if (replica === undefined) return { ...result, status: statusOf('SEGMENT_UNKNOWN') };
     if (order.epoch < replica.fencedEpoch) {

@@ -36,8 +36,27 @@ export class MemoryMetadataStore implements MetadataStore {
   /** Number of transactions that were done. */
   transactions = 0;
 
-  constructor(changesKept = 100_000) {
+  /** @param options.afterRevision The first change has a higher revision, and none before is known. */
+  constructor(options: { changesKept?: number; afterRevision?: number } = {}) {
+    const { changesKept = 100_000, afterRevision = 0 } = options;
     this.#changesKept = changesKept;
+    this.#revision = afterRevision;
+    this.#compacted = afterRevision;
+  }
+
+  /** Puts what a store that was made elsewhere begins with, however much that is. */
+  fill(operations: readonly Operation[]): void {
+    this.#apply(operations);
+  }
+
+  /** Another store with what this one has now, as from a backup. */
+  clone(): MemoryMetadataStore {
+    const copy = new MemoryMetadataStore({ changesKept: this.#changesKept });
+    for (const [key, value] of this.#values) copy.#values.set(key, value);
+    copy.#changed = [...this.#changed];
+    copy.#revision = this.#revision;
+    copy.#compacted = this.#compacted;
+    return copy;
   }
 
   async get(key: string): Promise<StoredValue | undefined> {

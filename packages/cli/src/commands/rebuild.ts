@@ -1,5 +1,5 @@
 import { OperatingError, portOf, systemClock } from '@robustmq/core';
-import { type RebuildReport, rebuildPlacement } from '@robustmq/placement';
+import { folderTarget, type RebuildReport, rebuildPlacement } from '@robustmq/placement';
 
 import { commandTransport } from '../command-transport.ts';
 import { confirm } from '../confirm.ts';
@@ -20,11 +20,10 @@ export async function runRebuild(options: Options, input: Input): Promise<void> 
   const dataDir = required(options, 'data-dir');
   const isDry = flags['dry-run'] === true;
   const rebuilt = await rebuildPlacement({
-    dataDir,
+    target: folderTarget(dataDir, flags['force'] === true),
     journals: addresses(flags['journal']),
     allowMissing: texts(flags['allow-missing']),
     acceptLoss: flags['accept-loss'] === true,
-    force: flags['force'] === true,
     orderedBy: operatorName(),
     // It does what placement does, with placement's certificate.
     transport: commandTransport(options, 'placement'),

@@ -31,7 +31,7 @@ export async function storeCatalog(
 }
 
 export function readCatalog(storage: JournalStorage): ReadCatalogResponse {
-  const { nodeId, clusterId, placementEpoch, catalog } = storage;
+  const { nodeId, clusterId, placementEpoch, diskUuid, catalog } = storage;
   return {
     nodeId,
     clusterId,
@@ -39,5 +39,6 @@ export function readCatalog(storage: JournalStorage): ReadCatalogResponse {
     copyEpoch: catalog.current?.placementEpoch ?? 0,
     revision: catalog.current?.revision ?? 0,
     copy: catalog.current?.bytes ?? Buffer.alloc(0),
+    diskUuid,
   };
 }

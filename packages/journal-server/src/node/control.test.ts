@@ -237,7 +237,7 @@ describe('orders', () => {
       const { results } = await journal.client.call(prepare, request);
       codes.push(...results.map(codeOf));
     }
-    expect(codes).toEqual(['CONFLICT', 'OK']);
+    expect(codes).toEqual(['OLD_STORE', 'OK']);
   });
 
   it('to describe tell of one replica, and of one that is not here', async () => {
@@ -272,21 +272,52 @@ describe('orders', () => {
     };
     expect(await store(1, 7, 5)).toBe('OK');
     // Overtaken by the one before.
-    expect(await store(1, 6, 5)).toBe('CONFLICT');
+    expect(await store(1, 6, 5)).toBe('OLD_STORE');
     expect(await store(1, 9, 5)).toBe('OK');
     // It has done more than it began with, and does not know what the first one did.
-    expect(await store(2, 20, 8)).toBe('CONFLICT');
+    expect(await store(2, 20, 8)).toBe('OLD_STORE');
     expect(await store(3, 20, 9)).toBe('OK');
     await using again = await journal.restart();
     const kept = await again.client.call(readCatalog, {});
     expect({ ...kept, copy: kept.copy.toString() }).toEqual({
       nodeId: journal.storage.nodeId,
+      diskUuid: journal.storage.diskUuid,
       clusterId: authority.clusterId,
       placementEpoch: 3,
       copyEpoch: 3,
       revision: 20,
       copy: '3/20',
     });
+  });
+
+  it('of a placement whose store does not have what others have ordered are refused', async () => {
+    await using journal = await NodeFixture.start();
+    const { authority } = journal.chains;
+    const ask = async (
+      instance: number,
+      startRevision: number,
+      lineage: readonly number[],
+      revision = startRevision,
+    ): Promise<string> => {
+      const by = {
+        ...authority,
+        placementInstance: Buffer.alloc(16, instance),
+        startRevision,
+        revision,
+        lineage: lineage.map((one) => Buffer.alloc(8, one)),
+      };
+      const request = { authority: by, segments: [], order: 0 };
+      return codeOf((await journal.client.call(fence, request)).status);
+    };
+    expect(await ask(1, 5, [1], 10)).toBe('OK');
+    expect(await ask(1, 5, [1], 8)).toBe('OK');
+    // The copy is from before what the first one did last; and of another history that is as long.
+    expect(await ask(2, 9, [1, 2])).toBe('OLD_STORE');
+    expect(await ask(3, 10, [7, 3])).toBe('OLD_STORE');
+    expect(await ask(4, 10, [1, 4], 12)).toBe('OK');
+    expect(await ask(5, 11, [1, 4, 5])).toBe('OLD_STORE');
+    // A rebuilt store begins far above, and remembers nobody.
+    expect(await ask(6, 1_000_000_012, [])).toBe('OK');
   });
 
   it('to list tell all replicas, and to probe the incarnation', async () => {

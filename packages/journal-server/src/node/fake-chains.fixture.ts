@@ -18,7 +18,7 @@ export class FakeChains implements PlacementPort {
   /** What the journal has warned of. */
   readonly warnings: string[] = [];
   connected = true;
-  readonly authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1 };
+  readonly authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1, lineage: [] };
   readonly noStatus: Status = {
     code: 0,
     message: '',

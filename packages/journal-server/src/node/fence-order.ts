@@ -77,6 +77,7 @@ export function fencedState({ stored, state }: Replica): FenceResult {
     commitLength: state.commitLength,
     sizeBytes: stored.sizeBytes,
     maxTimestampMs: stored.maxTimestampMs,
+    sealed: stored.sealedLength !== undefined,
   };
 }
 
@@ -87,5 +88,6 @@ function damaged(segmentId: SegmentId): Status {
 
 /** An answer that says nothing but why not. */
 export function notFenced(status: Status): FenceResult {
-  return { status, length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0 };
+  const nothing = { length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0 };
+  return { status, ...nothing, sealed: false };
 }

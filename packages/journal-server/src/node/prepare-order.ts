@@ -70,7 +70,7 @@ function reasonToRefuse(port: ControlPort, manifest: ReplicaManifest): Operating
     if (manifest.epoch > newestEpoch) return undefined;
     // Epochs grow along a chain (I11): placement does not know of a segment that is here.
     const message = `shard ${shard} has a segment of epoch ${newestEpoch} here, ${manifest.epoch} is too low: placement's data folder is an old copy`;
-    return new OperatingError('CONFLICT', message);
+    return new OperatingError('OLD_STORE', message);
   }
   if (existing.epoch === manifest.epoch) return undefined;
   const message = `segment ${segmentId} was prepared with epoch ${existing.epoch}, not ${manifest.epoch}`;

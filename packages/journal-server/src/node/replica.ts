@@ -104,10 +104,11 @@ export class Replica {
     return this.state.sealedLength !== undefined;
   }
 
-  /** Offset behind the segment; undefined while its end is not known. */
+  /** Offset behind the segment; undefined while its end, or where it begins, is not known. */
   get sealedEndOffset(): number | undefined {
     const { sealedLength } = this.state;
-    return sealedLength === undefined ? undefined : this.baseOffset + sealedLength;
+    const isKnown = sealedLength !== undefined && this.isBaseKnown;
+    return isKnown ? this.baseOffset + sealedLength : undefined;
   }
 
   notifyFollowers(): void {

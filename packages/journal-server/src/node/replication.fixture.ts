@@ -26,7 +26,7 @@ import type { PlacementPort } from './placement-port.ts';
 import type { Replica } from './replica.ts';
 import { AppendClient, codeOf, ReadClient } from './stream-clients.fixture.ts';
 
-export const authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1 };
+export const authority: Authority = { clusterId: 'cluster-1', placementEpoch: 1, lineage: [] };
 
 /** One journal of a {@link ReplicaSetFixture}: it may die and come back on the same disk. */
 export class Member {

@@ -150,6 +150,7 @@ export const ackReasonByError: Record<ErrorCode, ReasonCode> = {
   UNSUPPORTED: ReasonCode.implementationSpecificError,
   INTERNAL: ReasonCode.unspecifiedError,
   NOT_ENOUGH_REPLICAS: ReasonCode.unspecifiedError,
+  OLD_STORE: ReasonCode.unspecifiedError,
 };
 
 /** What a client is told in a CONNACK when accepting it ended with an operating error. */
@@ -181,6 +182,7 @@ export const connackReasonByError: Record<ErrorCode, ReasonCode> = {
   UNSUPPORTED: ReasonCode.implementationSpecificError,
   INTERNAL: ReasonCode.unspecifiedError,
   NOT_ENOUGH_REPLICAS: ReasonCode.serverUnavailable,
+  OLD_STORE: ReasonCode.serverUnavailable,
 };
 
 /** CONNACK return codes of MQTT 3.1 and 3.1.1. [MQTT-3.2.2.3] */

@@ -95,7 +95,7 @@ export class CatalogCopies {
       this.#kept.set(nodeId, Math.max(revision, this.#revisionAt(nodeId)));
     } catch (thrown) {
       const error = toOperatingError(thrown);
-      if (error.code === 'CONFLICT') onOldStore(error);
+      if (error.code === 'OLD_STORE') onOldStore(error);
       else {
         const fields = { nodeId, code: error.code, error: error.message };
         logger.debug(fields, 'a journal did not take its copy of the catalog');

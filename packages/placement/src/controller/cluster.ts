@@ -12,6 +12,10 @@ import { planTopic } from './topic-plan.ts';
 const firstProducerId = 1;
 const firstShardId = 1;
 const producerIdsMax = 10_000;
+/** As journals expect them. */
+const lineageMax = 128;
+const lineageMarkBytes = 8;
+const producerIdsPerEpoch = 2 ** 32;
 
 /** What every order and answer of this placement carries. */
 export interface ClusterIdentity {
@@ -26,14 +30,22 @@ export interface ClusterIdentity {
 export async function startEpoch(
   ledger: Ledger,
   random: Random,
+  instance: Buffer,
   defaultTopics: readonly NewTopic[],
 ): Promise<ClusterIdentity> {
   const { image } = ledger;
   await ledger.change(() => {
     const { cluster } = image;
-    if (cluster === undefined) return firstStart(random, defaultTopics, ledger.operationsMax);
-    const { placementEpoch } = cluster.value;
-    const raised: StoredCluster = { ...cluster.value, placementEpoch: placementEpoch + 1 };
+    if (cluster === undefined) {
+      return firstStart(random, instance, defaultTopics, ledger.operationsMax);
+    }
+    const placementEpoch = cluster.value.placementEpoch + 1;
+    const nextProducerId = Math.max(
+      cluster.value.nextProducerId,
+      producerIdsFrom(placementEpoch, random),
+    );
+    const lineage = [...cluster.value.lineage, lineageMark(instance)].slice(-lineageMax);
+    const raised: StoredCluster = { ...cluster.value, placementEpoch, nextProducerId, lineage };
     return {
       conditions: [{ key: clusterKey, revision: cluster.revision }],
       operations: [put(clusterKey, StoredCluster.encode(raised))],
@@ -42,6 +54,21 @@ export async function startEpoch(
   assert(image.cluster !== undefined, 'the cluster was made');
   const { clusterId, placementEpoch } = image.cluster.value;
   return { clusterId, placementEpoch };
+}
+
+/**
+ * Where a placement that begins to decide goes on with producer ids: somewhere in a range of its epoch, since
+ * two that begin from copies of one store have the same epoch and must not give the same ids. 0 once epochs
+ * are too high for ranges.
+ */
+function producerIdsFrom(placementEpoch: number, random: Random): number {
+  const from = placementEpoch * producerIdsPerEpoch + random.bytes(4).readUInt32LE();
+  return Number.isSafeInteger(from) ? from : 0;
+}
+
+/** What a store remembers of who has decided with it. */
+function lineageMark(instance: Buffer): Buffer {
+  return instance.subarray(0, lineageMarkBytes);
 }
 
 /** Takes a block of producer ids. Throws INVALID_ARGUMENT. */
@@ -66,6 +93,7 @@ export async function allocateProducerIds(ledger: Ledger, count: number): Promis
 
 function firstStart(
   random: Random,
+  instance: Buffer,
   defaultTopics: readonly NewTopic[],
   operationsMax: number,
 ): { conditions: { key: string; revision: number }[]; operations: Operation[] } {
@@ -74,6 +102,8 @@ function firstStart(
     placementEpoch: 1,
     nextShardId: firstShardId,
     nextProducerId: firstProducerId,
+    incomplete: false,
+    lineage: [lineageMark(instance)],
   };
   // A picture of the cluster as it grows topic by topic; only its last state is stored.
   const growing = new Image();

@@ -16,6 +16,7 @@ import {
 } from '@robustmq/rpc';
 import type { PlacementMetrics } from '../metrics.ts';
 import type { Leadership, MetadataStore } from '../store/metadata-store.ts';
+import type { PlacementIdentity } from './watch-session.ts';
 import { Activator } from './activator.ts';
 import { Auditor } from './auditor.ts';
 import { CatalogCopies } from './catalog-copies.ts';
@@ -97,6 +98,8 @@ export class Controller implements AsyncDisposable {
   readonly retention: Retention;
   readonly #options: ControllerOptions;
   readonly #leadership: Leadership;
+  /** Random, new with each time that this server begins to decide. */
+  readonly #instance: Buffer;
   readonly #clients: NodeClients;
   readonly #sealer: Sealer;
   readonly #repair: SealRepair;
@@ -134,8 +137,9 @@ export class Controller implements AsyncDisposable {
       metrics.transactions.inc({ result });
       metrics.transactionOperations.observe(operations);
     });
-    const identity = await startEpoch(ledger, random, config.defaultTopics);
-    const controller = new Controller(options, leadership, ledger, identity);
+    const instance = random.bytes(16);
+    const identity = await startEpoch(ledger, random, instance, config.defaultTopics);
+    const controller = new Controller(options, leadership, ledger, identity, instance);
     await controller.topics.removeOrphans();
     controller.nodes.grantAll();
     options.logger.info({ ...identity, shards: image.shards.size }, 'placement leads');
@@ -147,6 +151,7 @@ export class Controller implements AsyncDisposable {
     leadership: Leadership,
     ledger: Ledger,
     identity: ClusterIdentity,
+    instance: Buffer,
   ) {
     const { transport, store, clock, random, logger, metrics, config } = options;
     const { image } = ledger;
@@ -155,11 +160,19 @@ export class Controller implements AsyncDisposable {
     this.image = image;
     this.ledger = ledger;
     this.identity = identity;
+    this.#instance = instance;
     this.#clients = new NodeClients(transport, image);
     const orders = new JournalOrders({
       image,
       clients: this.#clients,
-      authority: () => identity,
+      authority: () => ({
+        ...identity,
+        placementInstance: this.#instance,
+        startRevision: ledger.startRevision,
+        revision: ledger.revision,
+        lineage: image.cluster?.value.lineage ?? [],
+      }),
+      onOldStore: (error) => this.#stopOldStore(error),
       onUnreachable: (nodeId, incarnation) => this.reportUnreachable(nodeId, incarnation),
     });
     const { failoverSeconds, sealSeconds } = metrics;
@@ -169,7 +182,7 @@ export class Controller implements AsyncDisposable {
       orders,
       clock,
       logger,
-      placementInstance: random.bytes(16),
+      placementInstance: this.#instance,
       startRevision: ledger.startRevision,
       onOldStore: (error) => this.#stopOldStore(error),
     });
@@ -194,6 +207,7 @@ export class Controller implements AsyncDisposable {
     const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
     const onAttempt = (seconds: number): void => sealSeconds.observe(seconds);
     this.#sealer = new Sealer({
+      store,
       ledger,
       orders,
       nodes: this.nodes,
@@ -201,6 +215,7 @@ export class Controller implements AsyncDisposable {
       logger,
       onSealed,
       onAttempt,
+      onOldStore: (error) => this.#stopOldStore(error),
     });
     this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
     this.drains = new Drains({
@@ -308,6 +323,12 @@ export class Controller implements AsyncDisposable {
     const underReplicated = (): number => this.#auditor.underReplicated;
     metrics.observe({ image, underReplicated, stuckSeals: () => this.#repair.stuck });
     this.#periodics = this.#startPasses();
+  }
+
+  /** What each step of a watch tells. */
+  get watchIdentity(): PlacementIdentity {
+    const { placementEpoch } = this.identity;
+    return { placementEpoch, placementInstance: this.#instance };
   }
 
   /** What each answer to a heartbeat tells. */

@@ -54,6 +54,7 @@ export class JournalOrders {
   readonly #clients: NodeClients;
   readonly #authority: () => Authority;
   readonly #onUnreachable: (nodeId: string, incarnation: number) => void;
+  readonly #onOldStore: (error: OperatingError) => void;
   #orderNumber = 0;
 
   constructor(options: {
@@ -63,11 +64,14 @@ export class JournalOrders {
     readonly authority: () => Authority;
     /** Told of a journal that refuses connections. */
     readonly onUnreachable: (nodeId: string, incarnation: number) => void;
+    /** Told when a journal has heard of changes that this placement's store does not have. */
+    readonly onOldStore: (error: OperatingError) => void;
   }) {
     this.#image = options.image;
     this.#clients = options.clients;
     this.#authority = options.authority;
     this.#onUnreachable = options.onUnreachable;
+    this.#onOldStore = options.onOldStore;
   }
 
   prepare(nodeId: string, replicas: readonly PrepareReplica[]): Promise<OrderOutcome[]> {
@@ -187,11 +191,19 @@ export class JournalOrders {
       message: (step) => {
         replicas.push(...step.replicas);
       },
-      closed: (error) => (error === undefined ? resolve(replicas) : reject(error)),
+      closed: (error) => {
+        if (error === undefined) resolve(replicas);
+        else reject(this.#noted(error));
+      },
     });
     stream.send({ authority: this.#authority() });
     stream.end();
     return promise;
+  }
+
+  #noted(refusal: OperatingError): OperatingError {
+    if (refusal.code === 'OLD_STORE') this.#onOldStore(refusal);
+    return refusal;
   }
 
   async #order<Item>(
@@ -201,9 +213,10 @@ export class JournalOrders {
     timeoutMs = backgroundTimeoutMs,
   ): Promise<OrderOutcome[]> {
     const outcomes = await this.#inBatches(nodeId, items, ask, timeoutMs);
-    return outcomes.map((outcome) =>
-      outcome instanceof OperatingError ? outcome : outcomeOf(outcome),
-    );
+    return outcomes.map((outcome) => {
+      const refusal = outcome instanceof OperatingError ? outcome : outcomeOf(outcome);
+      return refusal && this.#noted(refusal);
+    });
   }
 
   async #inBatches<Item, Result>(
@@ -232,7 +245,7 @@ export class JournalOrders {
       const call: Call = (method, request) => client.call(method, request, { timeoutMs });
       const answer = await ask(batch, call);
       const refusal = refusalOf(answer.status);
-      if (refusal !== undefined) return batch.map(() => refusal);
+      if (refusal !== undefined) return batch.map(() => this.#noted(refusal));
       return batch.map((_, at) => answer.results[at] ?? noAnswer(nodeId));
     } catch (thrown) {
       const error = retriable(toOperatingError(thrown), nodeId);

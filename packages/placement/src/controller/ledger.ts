@@ -48,6 +48,7 @@ export class Ledger {
   readonly #leadership: Leadership;
   readonly #image: Image;
   readonly #observe: TransactionObserver;
+  #revision: number;
   #failure: OperatingError | undefined;
   #stopped: OperatingError | undefined;
 
@@ -59,6 +60,7 @@ export class Ledger {
   ) {
     this.operationsMax = store.operationsMax;
     this.startRevision = image.revision;
+    this.#revision = image.revision;
     this.#leadership = leadership;
     this.#image = image;
     this.#observe = observe;
@@ -66,6 +68,11 @@ export class Ledger {
 
   get image(): Image {
     return this.#image;
+  }
+
+  /** Revision of the last change that was made here. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** The store must not be changed any more, and whoever tries is told why. */
@@ -99,6 +106,7 @@ export class Ledger {
     const result = await this.#tell(this.#leadership.transact(conditions, operations));
     this.#observe(result.kind, operations.length);
     if (result.kind === 'conflict') return result;
+    this.#revision = Math.max(this.#revision, result.revision);
     for (const operation of operations) {
       if (operation.kind === 'put') {
         this.#image.apply({ ...operation, revision: result.revision });

@@ -117,7 +117,9 @@ export class NodeRegistry {
   async renew(node: Node, request: HeartbeatRequest): Promise<void> {
     const { ledger, clock, logger } = this.#options;
     const stored = ledger.image.node(node.nodeId);
-    if (stored === undefined || stored.incarnation !== node.incarnation) throw newer(node);
+    if (stored?.incarnation !== node.incarnation) {
+      throw this.#options.ledger.image.removedNodes.has(node.nodeId) ? removed(node) : newer(node);
+    }
     const nowMs = clock.monotonicMs();
     this.#detector.registered(node.nodeId, node.role === NodeRole.JOURNAL, false, nowMs);
     this.#detector.heard(node.nodeId, nowMs, request.journalHealth);

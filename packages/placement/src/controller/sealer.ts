@@ -12,8 +12,9 @@ import {
   type Segment,
   SegmentState,
   type Shard,
-  type StoredShard,
+  StoredShard,
 } from '@robustmq/rpc';
+import type { MetadataStore } from '../store/metadata-store.ts';
 import { beginSeal, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
 import {
   decideReachableSeal,
@@ -25,6 +26,7 @@ import { TokenBucket } from '../core/token-bucket.ts';
 import { decideUnsafeSeal } from '../core/unsafe-seal.ts';
 import { ByNode } from './by-node.ts';
 import { shardOf } from './image.ts';
+import { shardKey } from './keys.ts';
 import { type FencedSegment, FenceRound } from './fence-round.ts';
 import type { FenceOutcome, JournalOrders } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
@@ -34,10 +36,13 @@ import { SharedAttempts } from './shared-attempts.ts';
 import { Stopwatch } from './stopwatch.ts';
 
 export interface SealerOptions {
+  readonly store: Pick<MetadataStore, 'get'>;
   readonly ledger: Ledger;
   readonly orders: JournalOrders;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Told when a journal knows of an end that this placement's store does not have. */
+  readonly onOldStore: (error: OperatingError) => void;
   readonly nodes: Pick<NodeRegistry, 'isCutOff' | 'reaches'>;
   /** Told of each segment that was sealed; `removed` when it was empty. */
   readonly onSealed: (segment: Segment, removed: boolean) => void;
@@ -141,6 +146,7 @@ export class Sealer {
     const { attempts, error: notBegun } = await this.#begin(possible);
     watch.lap('beginMs');
     await this.#fence(attempts);
+    await this.#checkStore(attempts);
     watch.lap('fenceMs');
     await this.#copy(attempts);
     watch.lap('copyMs');
@@ -203,6 +209,24 @@ export class Sealer {
       round.answered();
     });
     await round.wait(asking);
+  }
+
+  /**
+   * Ends are told to journals only when they are in the store: where the store does not have one that a
+   * journal was told, it is an old copy. A placement that does not decide any more reads it there.
+   */
+  async #checkStore(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
+    const { store, ledger, onOldStore } = this.#options;
+    if (ledger.image.cluster?.value.incomplete === true) return;
+    for (const [shardId, { segment, replies }] of attempts) {
+      const sealed = replies.find((reply) => reply.kind === 'usable' && reply.isSealed === true);
+      if (sealed === undefined) continue;
+      const stored = await store.get(shardKey(shardId));
+      if (stored === undefined || !isStill(StoredShard.decode(stored.value), segment)) continue;
+      const message = `journal ${sealed.nodeId} was told the end of a segment of shard ${shardId} that is not sealed here: placement's data folder is an old copy`;
+      onOldStore(new OperatingError('OLD_STORE', message));
+      return;
+    }
   }
 
   /**
@@ -337,8 +361,8 @@ function replyOf(nodeId: string, answer: FenceOutcome): FenceReply | undefined {
   if (answer instanceof OperatingError) return undefined;
   const refusal = answer.status?.code === 0 ? undefined : answer.status;
   if (refusal === undefined) {
-    const { length, chain, sizeBytes, maxTimestampMs } = answer;
-    return { kind: 'usable', nodeId, length, chain, sizeBytes, maxTimestampMs };
+    const { length, chain, sizeBytes, maxTimestampMs, sealed: isSealed } = answer;
+    return { kind: 'usable', nodeId, length, chain, sizeBytes, maxTimestampMs, isSealed };
   }
   return fencedHigher(refusal.code)
     ? { kind: 'stale', nodeId, epoch: refusal.hintEpoch }

@@ -12,8 +12,9 @@ it('ends a watch whose store is closed first, instead of asking it again for eve
   const store = SqliteStore.open({ dataDir });
   const cancelled = Promise.withResolvers<OperatingError | undefined>();
   const image = await Image.load(store);
+  const identity = { placementEpoch: 1, placementInstance: Buffer.alloc(16) };
   const session = new WatchSession(
-    { store, image, placementEpoch: 1, onClosed: () => undefined },
+    { store, image, identity, onClosed: () => undefined },
     { send: () => true, end: () => undefined, cancel: (error) => cancelled.resolve(error) },
   );
   session.message({ fromRevision: 0, nodeId: 'test' });

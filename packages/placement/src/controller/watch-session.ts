@@ -18,9 +18,15 @@ import { kindOfKey, nameOfKey, shardIdOfKey } from './keys.ts';
 export interface WatchSessionOptions {
   readonly store: MetadataStore;
   readonly image: Image;
-  readonly placementEpoch: number;
+  readonly identity: PlacementIdentity;
   /** Told once, when the watch is over. */
   readonly onClosed: () => void;
+}
+
+/** Who tells. */
+export interface PlacementIdentity {
+  readonly placementEpoch: number;
+  readonly placementInstance: Buffer;
 }
 
 /** Entries of one message, as the contract says. */
@@ -42,10 +48,12 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
     this.#stream = stream;
   }
 
-  message({ fromRevision }: WatchRequest): void {
+  message({ fromRevision, placementInstance }: WatchRequest): void {
     if (this.#started) return;
     this.#started = true;
-    void this.#run(fromRevision);
+    // Revisions of another placement may belong to another history: of a copy of the store, or a rebuilt one.
+    const isKnown = placementInstance?.equals(this.#options.identity.placementInstance) === true;
+    void this.#run(isKnown ? fromRevision : 0);
   }
 
   drain(): void {
@@ -69,12 +77,12 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
   async #run(fromRevision: number): Promise<void> {
     let position = fromRevision;
     // Tells the watcher that somebody is there, although nothing may have changed.
-    if (position > 0) await this.#send(messageOf([], position, this.#options.placementEpoch));
+    if (position > 0) await this.#send(messageOf([], position, this.#options.identity));
     while (!this.#closed.signal.aborted) {
       try {
         if (position === 0) position = await this.#sendFullList();
         for await (const { changes, revision } of this.#watch(position)) {
-          await this.#send(messageOf(changes, revision, this.#options.placementEpoch));
+          await this.#send(messageOf(changes, revision, this.#options.identity));
           position = revision;
         }
         // A watch that ends by itself: the store was closed before this session.
@@ -93,7 +101,7 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
 
   /** Sends everything as it is now, in chunks; returns the revision that it is complete for. */
   async #sendFullList(): Promise<number> {
-    const { image, placementEpoch } = this.#options;
+    const { image, identity } = this.#options;
     // Changes after this revision are told afterwards, whether the list already had them or not.
     const { revision } = image;
     const entries = [...listOf(image)];
@@ -104,7 +112,7 @@ export class WatchSession implements StreamHandlers<WatchRequest> {
         fullListBegins: at === 0,
         entries: entries.slice(at, at + entriesMax),
         removals: [],
-        placementEpoch,
+        ...identity,
       });
     }
     return revision;
@@ -139,7 +147,7 @@ function* listOf(image: Image): Generator<CatalogEntry> {
 function messageOf(
   changes: readonly StoredChange[],
   revision: number,
-  placementEpoch: number,
+  identity: PlacementIdentity,
 ): WatchResponse {
   const entries: CatalogEntry[] = [];
   const removals: CatalogRemoval[] = [];
@@ -152,7 +160,7 @@ function messageOf(
       if (removal !== undefined) removals.push({ removal });
     }
   }
-  return { revision, fullListBegins: false, entries, removals, placementEpoch };
+  return { revision, fullListBegins: false, entries, removals, ...identity };
 }
 
 function entryOf(key: string, value: Buffer): CatalogEntry['entry'] {

@@ -12,6 +12,8 @@ export type FenceReply =
       readonly chain: number;
       readonly sizeBytes: number;
       readonly maxTimestampMs: number;
+      /** It was told its end before. */
+      readonly isSealed?: boolean;
     }
   /** No manifest, a copy under way, or damage: never taken as "I do not have it". */
   | { readonly kind: 'unusable'; readonly nodeId: string }

@@ -1,9 +1,9 @@
 import { errorCodeOf } from '@robustmq/core';
-import type { FenceResult } from '@robustmq/rpc';
+import type { Authority, FenceResult } from '@robustmq/rpc';
 import type { Finding } from '../core/rebuild/finding.ts';
 import type { ReportedSegment } from '../core/rebuild/reported-segment.ts';
 import { decideSeal, type FenceReply } from '../core/seal-decision.ts';
-import { fenceAt, type SurveyedJournal } from './journal-survey.ts';
+import { fenceAt, type JournalSurvey } from './journal-survey.ts';
 
 /** `used`: a segment was led after all, so the plan has to be made again. */
 export interface Fenced {
@@ -12,19 +12,20 @@ export interface Fenced {
 }
 
 /**
- * Fences segments that no replica was led or followed of, so that none can be led any more, and checks by
- * the rule of every seal that they are empty: such a segment may have been opened, by an order that was
- * still under way, and would then get records that the rebuilt chain does not know.
+ * Fences segments that no replica was led or followed of, so that none can be led any more, and checks
+ * that they are empty, by the rule of every seal, or because no ack quorum of their journals is missing or
+ * has lost its disk: such a segment may have been opened, by an order that was still under way, and would
+ * then get records that the rebuilt chain does not know.
  */
 export async function fenceUnused(
-  journals: ReadonlyMap<string, SurveyedJournal>,
-  authority: { readonly clusterId: string; readonly placementEpoch: number },
+  survey: Pick<JournalSurvey, 'journals' | 'isWhole'>,
+  authority: Authority,
   segments: readonly ReportedSegment[],
 ): Promise<Fenced> {
   const replies = new Map<ReportedSegment, FenceReply[]>();
   for (const segment of segments) replies.set(segment, []);
   await Promise.all(
-    [...journals.values()].map(async (journal) => {
+    [...survey.journals.values()].map(async (journal) => {
       const held = segments.filter(({ reports }) =>
         reports.some(({ nodeId }) => nodeId === journal.nodeId),
       );
@@ -43,12 +44,23 @@ export async function fenceUnused(
     const decision = decideSeal(quorum, answers);
     if (decision.kind === 'end' && decision.length === 0) continue;
     if (decision.kind !== 'too-few') used = true;
-    else {
+    else if (mayHoldRecords(segment, survey)) {
       const text = `segment ${segment.segmentId.toString('hex')} of shard ${segment.shardId} may have been opened: ${decision.usable} of its journals answer and are intact, ${decision.needed} are needed to know that it is empty`;
       findings.push({ kind: 'loss', text });
     }
   }
   return { used, findings };
+}
+
+/**
+ * Whether the journals that could not be asked, or have another disk now, are enough to have committed
+ * something: if not, one that was asked would have the records.
+ */
+function mayHoldRecords(
+  { replicaNodeIds, ackQuorum }: ReportedSegment,
+  survey: Pick<JournalSurvey, 'isWhole'>,
+): boolean {
+  return replicaNodeIds.filter((nodeId) => !survey.isWhole(nodeId)).length >= ackQuorum;
 }
 
 function fenceEpochOf({ epoch, reports }: ReportedSegment): number {

@@ -1,5 +1,6 @@
 import { OperatingError, toOperatingError } from '@robustmq/core';
 import {
+  type Authority,
   CatalogCopy,
   type FenceResult,
   type FenceSegment,
@@ -19,6 +20,8 @@ export interface SurveyedJournal {
   /** Highest placement epoch that it has seen. */
   readonly placementEpoch: number;
   readonly clusterId: string;
+  /** The disk that it is started from now. */
+  readonly diskUuid: string;
   /** Its copy of the catalog; undefined when it keeps none. */
   readonly kept: KeptCopy | undefined;
 }
@@ -72,6 +75,12 @@ export class JournalSurvey implements AsyncDisposable {
     return kept.toSorted((a, b) => b.revision - a.revision)[0];
   }
 
+  /** Whether all that a journal ever had is asked for: it answers, from the disk that the newest copy names. */
+  isWhole(nodeId: string): boolean {
+    const named = this.newest?.copy.journals.find((journal) => journal.nodeId === nodeId);
+    return this.#journals.get(nodeId)?.diskUuid === named?.diskUuid && named !== undefined;
+  }
+
   #named(): readonly { nodeId: string; address: string }[] {
     return this.newest?.copy.journals ?? [];
   }
@@ -105,14 +114,15 @@ export class JournalSurvey implements AsyncDisposable {
     try {
       const timeout = { timeoutMs: askTimeoutMs };
       const answer = await client.call(journalControlMethods.readCatalog, {}, timeout);
-      const { nodeId, clusterId, placementEpoch, copyEpoch, revision, copy } = answer;
+      const { nodeId, clusterId, placementEpoch, diskUuid, copyEpoch, revision, copy } = answer;
       const same = this.#journals.get(nodeId);
       if (same !== undefined) {
         const message = `${address} and ${same.address} are both ${nodeId}: name each journal once`;
         throw new OperatingError('ALREADY_EXISTS', message);
       }
       const kept = copyEpoch === 0 ? undefined : { revision, copy: CatalogCopy.decode(copy) };
-      this.#journals.set(nodeId, { nodeId, address, client, placementEpoch, clusterId, kept });
+      const told = { nodeId, clusterId, placementEpoch, diskUuid };
+      this.#journals.set(nodeId, { ...told, address, client, kept });
     } catch (thrown) {
       await client[Symbol.asyncDispose]();
       throw thrown;
@@ -123,11 +133,6 @@ export class JournalSurvey implements AsyncDisposable {
     const clients = [...this.#journals.values()].map(({ client }) => client);
     await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
   }
-}
-
-interface Authority {
-  readonly clusterId: string;
-  readonly placementEpoch: number;
 }
 
 /** All replicas of a journal. From then on it refuses placements of a lower epoch. */

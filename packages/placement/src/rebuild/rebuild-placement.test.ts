@@ -5,6 +5,7 @@ import { journalControlMethods } from '@robustmq/rpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from '../cluster.fixture.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
+import { folderTarget } from './folder-target.ts';
 import { rebuildPlacement, type RebuildOptions } from './rebuild-placement.ts';
 
 describe('rebuildPlacement', () => {
@@ -24,11 +25,10 @@ describe('rebuildPlacement', () => {
 
   function options(change: Partial<RebuildOptions> = {}): RebuildOptions {
     return {
-      dataDir: join(folder, 'placement'),
+      target: folderTarget(join(folder, 'placement'), false),
       journals: cluster.journals.slice(0, 1).map(({ address }) => address),
       allowMissing: [],
       acceptLoss: false,
-      force: false,
       orderedBy: 'test',
       transport: cluster.transport,
       clock: cluster.clock,
@@ -38,14 +38,20 @@ describe('rebuildPlacement', () => {
   }
 
   /** A replica that a placement prepared and did not live to record. */
-  async function prepareOnly(shardId: number, epoch: number): Promise<string> {
+  async function prepareOnly(
+    shardId: number,
+    epoch: number,
+    replicaNodeIds?: string[],
+    ackQuorum = 1,
+  ): Promise<string> {
     const segmentId = Buffer.alloc(16, 9);
     const [journal] = cluster.journals;
     if (journal === undefined) throw new Error('there is a journal');
     await using client = cluster.transport.connect(journal.address, 'control');
-    const authority = { clusterId: cluster.placement.clusterId ?? '', placementEpoch: 1 };
+    const clusterId = cluster.placement.clusterId ?? '';
+    const authority = { clusterId, placementEpoch: 1, lineage: [] };
     const replicas = [
-      { segmentId, shardId, epoch, replicaNodeIds: [journal.nodeId], ackQuorum: 1 },
+      { segmentId, shardId, epoch, replicaNodeIds: replicaNodeIds ?? [journal.nodeId], ackQuorum },
     ];
     await client.call(journalControlMethods.prepare, { authority, replicas });
     return segmentId.toString('hex');
@@ -70,7 +76,7 @@ describe('rebuildPlacement', () => {
     const rebuilt = await rebuildPlacement(options());
     expect(rebuilt).toMatchObject({
       clusterId,
-      placementEpoch: 2,
+      placementEpoch: 101,
       journals: ['j1', 'j2'],
       topics: 2,
       unsealedSegments: 1,
@@ -84,6 +90,16 @@ describe('rebuildPlacement', () => {
     expect(cluster.journals[0]?.replicas.has(prepared)).toBe(false);
     const ids = await cluster.client.allocateProducerIds(10);
     expect(ids.first).toBeGreaterThanOrEqual(2 ** 33);
+  });
+
+  it('knows that a segment is empty which one of its three journals was prepared for', async () => {
+    for (const name of ['j1', 'j2', 'j3']) await cluster.journal(name);
+    const [shardId = 0] = await cluster.topic('t', 1, { 'replication.factor': '3' });
+    await prepareOnly(shardId, 1, ['j1', 'j2', 'j3'], 2);
+    await cluster.settle(11_000);
+    await cluster.placement[Symbol.asyncDispose]();
+    // The others answer from the disks that the copies name: what was committed one of them would have.
+    expect((await rebuildPlacement(options())).losses).toEqual([]);
   });
 
   it('plans again when an order that was under way makes a segment used', async () => {

@@ -1,22 +1,21 @@
 import { type Clock, OperatingError } from '@robustmq/core';
-import type { ReplicaSummary, Transport } from '@robustmq/rpc';
+import type { Authority, ReplicaSummary, Transport } from '@robustmq/rpc';
 import type { Finding } from '../core/rebuild/finding.ts';
 import { planRebuild, type RebuildPlan } from '../core/rebuild/rebuild-plan.ts';
 import { fenceUnused } from './fence-unused.ts';
 import { inventoryOf, JournalSurvey } from './journal-survey.ts';
-import { checkTarget, writeStore } from './rebuilt-store.ts';
+import type { RebuildTarget } from './rebuild-target.ts';
+import { rowsOf } from './rebuilt-rows.ts';
 
 export interface RebuildOptions {
   /** Where placement's store is to be. */
-  readonly dataDir: string;
+  readonly target: RebuildTarget;
   /** HOST:PORT of journals; the others are found by the copies that these keep. */
   readonly journals: readonly string[];
   /** Names of journals that cannot be asked: what only they have is lost. */
   readonly allowMissing: readonly string[];
   /** Go on although records are not at the journals that answer. */
   readonly acceptLoss: boolean;
-  /** Replace what is in the folder; it is kept beside it. */
-  readonly force: boolean;
   /** Who orders it, for the record. */
   readonly orderedBy: string;
   readonly transport: Transport;
@@ -42,11 +41,18 @@ export interface RebuildReport {
   readonly losses: readonly string[];
 }
 
-/** Where what was in the folder before is kept; undefined when it was empty. */
+/** Where what was there before is kept; undefined when nothing was. */
 export interface Rebuilt extends RebuildReport {
   readonly replaced: string | undefined;
 }
 
+/**
+ * Revisions that the lost store may have given since the newest copy. Watchers resume behind what they
+ * have seen: a rebuilt store begins far above that, so that they take the full list.
+ */
+const revisionsSpare = 1_000_000_000;
+/** Brokers may have seen placements that no journal has heard of. */
+const epochsSpare = 100;
 /** A plan is made again while segments turn out to be in use; orders under way end soon. */
 const plansMax = 5;
 /** Ids of producers that one placement and its restarts give: see {@link producerIdBase}. */
@@ -57,12 +63,12 @@ const producerIdsPerRebuild = 2 ** 32;
  * the plan is known to be whole; then the journals are told a new placement epoch, so that whatever else
  * takes itself for their placement is refused, and the plan is made once more.
  *
- * Throws ALREADY_EXISTS for a folder that is not empty, UNAVAILABLE for a journal that does not answer,
+ * Throws ALREADY_EXISTS for a target that is not empty, UNAVAILABLE for a journal that does not answer,
  * WRONG_CLUSTER, CONFLICT when reports contradict each other, and DAMAGED when records are missing and
  * that is not accepted.
  */
 export async function rebuildPlacement(options: RebuildOptions): Promise<Rebuilt> {
-  checkTarget(options.dataDir, options.force);
+  options.target.check();
   await using survey = new JournalSurvey(options.transport);
   await survey.ask(options.journals);
   const rebuild = new Rebuild(options, survey);
@@ -117,7 +123,7 @@ class Rebuild {
     for (let tries = 0; tries < plansMax; tries++) {
       const plan = await this.plan(1);
       const authority = this.#authority(1);
-      const fenced = await fenceUnused(this.#survey.journals, authority, plan.unused);
+      const fenced = await fenceUnused(this.#survey, authority, plan.unused);
       this.#check(fenced.findings);
       if (!fenced.used) return plan;
     }
@@ -144,15 +150,17 @@ class Rebuild {
   }
 
   write(plan: RebuildPlan): Promise<string | undefined> {
-    const { dataDir, clock, orderedBy } = this.#options;
+    const { target, clock, orderedBy } = this.#options;
     const { clusterId, placementEpoch } = this.#authority(1);
     const cluster = {
       clusterId,
       placementEpoch,
       nextShardId: plan.nextShardId,
       nextProducerId: Math.max(plan.nextProducerId, producerIdBase(placementEpoch)),
+      incomplete: this.#missing.length > 0,
+      lineage: [],
     };
-    return writeStore(dataDir, plan, cluster, {
+    const audit = {
       atMs: clock.wallMs(),
       action: 'placement-rebuild',
       orderedBy,
@@ -164,11 +172,15 @@ class Rebuild {
       endOffsetMin: 0,
       presentNodeIds: [...this.#survey.journals.keys()],
       absentNodeIds: [...this.#missing],
-    });
+    };
+    const operations = [...rowsOf(plan, cluster, audit)];
+    const afterRevision = plan.revision + revisionsSpare;
+    return target.write({ afterRevision, placementEpoch, operations });
   }
 
-  #authority(raise: 0 | 1): { clusterId: string; placementEpoch: number } {
-    return { clusterId: this.#clusterId, placementEpoch: this.#seenEpoch + raise };
+  #authority(raise: 0 | 1): Authority {
+    const placementEpoch = this.#seenEpoch + raise * epochsSpare;
+    return { clusterId: this.#clusterId, placementEpoch, lineage: [] };
   }
 
   #check(findings: readonly Finding[]): void {

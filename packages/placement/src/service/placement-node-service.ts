@@ -47,6 +47,14 @@ export class PlacementNodeService {
     return this.#options.controller();
   }
 
+  /** Throws UNAVAILABLE when it was found out that the store is an old copy: it knows no chain's end. */
+  get #serving(): Controller {
+    const controller = this.#controller;
+    const { stopped } = controller.ledger;
+    if (stopped !== undefined) throw new OperatingError('UNAVAILABLE', stopped.message);
+    return controller;
+  }
+
   register(registry: ServiceRegistry): void {
     registry.stream(placementNodeMethods.heartbeat, (stream, { caller }) =>
       this.#heartbeat(stream, caller),
@@ -60,7 +68,7 @@ export class PlacementNodeService {
       return {};
     });
     registry.unary(placementNodeMethods.allocateProducerIds, async ({ count }) => {
-      const { ledger } = this.#controller;
+      const { ledger } = this.#serving;
       try {
         const first = await allocateProducerIds(ledger, count);
         return { status: undefined, first, count };
@@ -69,7 +77,7 @@ export class PlacementNodeService {
       }
     });
     registry.unary(placementNodeMethods.holdShards, async (request) => {
-      const { ledger } = this.#controller;
+      const { ledger } = this.#serving;
       try {
         await holdShards(ledger, request);
         return { status: undefined };
@@ -88,7 +96,7 @@ export class PlacementNodeService {
   #registerShardCalls(registry: ServiceRegistry): void {
     registry.unary(placementNodeMethods.openSegments, async ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      const { opener, image } = this.#controller;
+      const { opener, image } = this.#serving;
       const outcomes = await opener.open(shardIds);
       return {
         results: shardIds.map((shardId) => resultOf(image, shardId, outcomes.get(shardId))),
@@ -96,13 +104,13 @@ export class PlacementNodeService {
     });
     registry.unary(placementNodeMethods.resolveShards, ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      const { image } = this.#controller;
+      const { image } = this.#serving;
       return { results: shardIds.map((shardId) => resultOf(image, shardId, undefined)) };
     });
     registry.unary(placementNodeMethods.listSegments, async (request) => {
       const { shardId, fromOffset } = request;
       const limit = Math.min(request.limit || segmentsDefault, segmentsMax);
-      const found = resultOf(this.#controller.image, shardId, undefined);
+      const found = resultOf(this.#serving.image, shardId, undefined);
       if (found.status !== undefined) return { status: found.status, segments: [] };
       return { status: undefined, segments: await this.#segments(shardId, fromOffset, limit) };
     });
@@ -157,12 +165,12 @@ export class PlacementNodeService {
 
   #watch(stream: MessageStream<WatchResponse>): WatchSession {
     const { store, metrics } = this.#options;
-    const controller = this.#controller;
+    const controller = this.#serving;
     const session = new WatchSession(
       {
         store,
         image: controller.image,
-        placementEpoch: controller.identity.placementEpoch,
+        identity: controller.watchIdentity,
         onClosed: () => {
           this.#watches.delete(session);
           metrics.watches.set(this.#watches.size);

@@ -29,7 +29,8 @@ metadataStoreContract('SQLite', {
   },
 });
 metadataStoreContract('memory', {
-  open: async (changesKept) => new MemoryMetadataStore(changesKept),
+  open: async (changesKept) =>
+    new MemoryMetadataStore(changesKept === undefined ? {} : { changesKept }),
   reopen: async (store) => store,
 });
 

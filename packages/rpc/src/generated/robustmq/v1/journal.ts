@@ -305,6 +305,20 @@ export interface Authority {
   clusterId: string;
   /** Epoch of the placement; a lower one than the journal has seen is refused. */
   placementEpoch: number;
+  /** 16 random bytes of the placement, new with each time that it begins to decide; absent: a rebuild. */
+  placementInstance?:
+    | Buffer
+    | undefined;
+  /** Revision of its store when it began. What orders of others have shown it has found there, or it is old. */
+  startRevision?:
+    | number
+    | undefined;
+  /** Revision of its last change. */
+  revision?:
+    | number
+    | undefined;
+  /** Whose changes its store has: the first 8 bytes of each instance that began to decide with it, oldest first. */
+  lineage: Buffer[];
 }
 
 /** A replica to create. */
@@ -419,6 +433,8 @@ export interface FenceResult {
   sizeBytes: number;
   /** Largest record time stamp. */
   maxTimestampMs: number;
+  /** It was told its end: a placement whose store has the segment unsealed decides from an old copy. */
+  sealed: boolean;
 }
 
 /** One answer for each segment, in order; sent after one sync that covers all fences. */
@@ -661,6 +677,8 @@ export interface ReadCatalogResponse {
   revision: number;
   /** A CatalogCopy. */
   copy: Buffer;
+  /** The disk that it is started from. */
+  diskUuid: string;
 }
 
 /** Asks whether the node is there. */
@@ -2362,7 +2380,14 @@ export const ListOffsetsResponse: MessageFns<ListOffsetsResponse> = {
 };
 
 function createBaseAuthority(): Authority {
-  return { clusterId: "", placementEpoch: 0 };
+  return {
+    clusterId: "",
+    placementEpoch: 0,
+    placementInstance: undefined,
+    startRevision: undefined,
+    revision: undefined,
+    lineage: [],
+  };
 }
 
 export const Authority: MessageFns<Authority> = {
@@ -2372,6 +2397,18 @@ export const Authority: MessageFns<Authority> = {
     }
     if (message.placementEpoch !== 0) {
       writer.uint32(16).uint64(message.placementEpoch);
+    }
+    if (message.placementInstance !== undefined) {
+      writer.uint32(26).bytes(message.placementInstance);
+    }
+    if (message.startRevision !== undefined) {
+      writer.uint32(32).uint64(message.startRevision);
+    }
+    if (message.revision !== undefined) {
+      writer.uint32(40).uint64(message.revision);
+    }
+    for (const v of message.lineage) {
+      writer.uint32(50).bytes(v!);
     }
     return writer;
   },
@@ -2405,6 +2442,38 @@ export const Authority: MessageFns<Authority> = {
             message.placementEpoch = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.placementInstance = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startRevision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lineage.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2424,6 +2493,10 @@ export const Authority: MessageFns<Authority> = {
     const message = createBaseAuthority();
     message.clusterId = object.clusterId ?? "";
     message.placementEpoch = object.placementEpoch ?? 0;
+    message.placementInstance = object.placementInstance ?? undefined;
+    message.startRevision = object.startRevision ?? undefined;
+    message.revision = object.revision ?? undefined;
+    message.lineage = object.lineage?.map((e) => e) || [];
     return message;
   },
 };
@@ -3091,7 +3164,7 @@ export const FenceRequest: MessageFns<FenceRequest> = {
 };
 
 function createBaseFenceResult(): FenceResult {
-  return { status: undefined, length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0 };
+  return { status: undefined, length: 0, chain: 0, commitLength: 0, sizeBytes: 0, maxTimestampMs: 0, sealed: false };
 }
 
 export const FenceResult: MessageFns<FenceResult> = {
@@ -3113,6 +3186,9 @@ export const FenceResult: MessageFns<FenceResult> = {
     }
     if (message.maxTimestampMs !== 0) {
       writer.uint32(48).uint64(message.maxTimestampMs);
+    }
+    if (message.sealed !== false) {
+      writer.uint32(56).bool(message.sealed);
     }
     return writer;
   },
@@ -3178,6 +3254,14 @@ export const FenceResult: MessageFns<FenceResult> = {
             message.maxTimestampMs = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sealed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3203,6 +3287,7 @@ export const FenceResult: MessageFns<FenceResult> = {
     message.commitLength = object.commitLength ?? 0;
     message.sizeBytes = object.sizeBytes ?? 0;
     message.maxTimestampMs = object.maxTimestampMs ?? 0;
+    message.sealed = object.sealed ?? false;
     return message;
   },
 };
@@ -4862,7 +4947,15 @@ export const ReadCatalogRequest: MessageFns<ReadCatalogRequest> = {
 };
 
 function createBaseReadCatalogResponse(): ReadCatalogResponse {
-  return { nodeId: "", clusterId: "", placementEpoch: 0, copyEpoch: 0, revision: 0, copy: Buffer.alloc(0) };
+  return {
+    nodeId: "",
+    clusterId: "",
+    placementEpoch: 0,
+    copyEpoch: 0,
+    revision: 0,
+    copy: Buffer.alloc(0),
+    diskUuid: "",
+  };
 }
 
 export const ReadCatalogResponse: MessageFns<ReadCatalogResponse> = {
@@ -4884,6 +4977,9 @@ export const ReadCatalogResponse: MessageFns<ReadCatalogResponse> = {
     }
     if (message.copy.length !== 0) {
       writer.uint32(50).bytes(message.copy);
+    }
+    if (message.diskUuid !== "") {
+      writer.uint32(58).string(message.diskUuid);
     }
     return writer;
   },
@@ -4949,6 +5045,14 @@ export const ReadCatalogResponse: MessageFns<ReadCatalogResponse> = {
             message.copy = Buffer.from(reader.bytes());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.diskUuid = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4972,6 +5076,7 @@ export const ReadCatalogResponse: MessageFns<ReadCatalogResponse> = {
     message.copyEpoch = object.copyEpoch ?? 0;
     message.revision = object.revision ?? 0;
     message.copy = object.copy ?? Buffer.alloc(0);
+    message.diskUuid = object.diskUuid ?? "";
     return message;
   },
 };

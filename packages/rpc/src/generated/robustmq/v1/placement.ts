@@ -123,6 +123,8 @@ export interface WatchRequest {
   fromRevision: number;
   /** Node that watches, for the log. */
   nodeId: string;
+  /** Which placement told that revision: another one may count another history, and gives the full list. */
+  placementInstance?: Buffer | undefined;
 }
 
 /** One entry of the catalog, new or changed. */
@@ -172,6 +174,8 @@ export interface WatchResponse {
   removals: CatalogRemoval[];
   /** Epoch of the placement that says so. */
   placementEpoch: number;
+  /** 16 random bytes of the placement that says so, new with each time that it begins to decide. */
+  placementInstance?: Buffer | undefined;
 }
 
 /** Asks for open segments. */
@@ -1150,7 +1154,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { fromRevision: 0, nodeId: "" };
+  return { fromRevision: 0, nodeId: "", placementInstance: undefined };
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
@@ -1160,6 +1164,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     }
     if (message.nodeId !== "") {
       writer.uint32(18).string(message.nodeId);
+    }
+    if (message.placementInstance !== undefined) {
+      writer.uint32(26).bytes(message.placementInstance);
     }
     return writer;
   },
@@ -1193,6 +1200,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.nodeId = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.placementInstance = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1212,6 +1227,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     const message = createBaseWatchRequest();
     message.fromRevision = object.fromRevision ?? 0;
     message.nodeId = object.nodeId ?? "";
+    message.placementInstance = object.placementInstance ?? undefined;
     return message;
   },
 };
@@ -1430,7 +1446,14 @@ export const CatalogRemoval: MessageFns<CatalogRemoval> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { revision: 0, fullListBegins: false, entries: [], removals: [], placementEpoch: 0 };
+  return {
+    revision: 0,
+    fullListBegins: false,
+    entries: [],
+    removals: [],
+    placementEpoch: 0,
+    placementInstance: undefined,
+  };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -1449,6 +1472,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.placementEpoch !== 0) {
       writer.uint32(40).uint64(message.placementEpoch);
+    }
+    if (message.placementInstance !== undefined) {
+      writer.uint32(50).bytes(message.placementInstance);
     }
     return writer;
   },
@@ -1506,6 +1532,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.placementEpoch = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.placementInstance = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1528,6 +1562,7 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     message.entries = object.entries?.map((e) => CatalogEntry.fromPartial(e)) || [];
     message.removals = object.removals?.map((e) => CatalogRemoval.fromPartial(e)) || [];
     message.placementEpoch = object.placementEpoch ?? 0;
+    message.placementInstance = object.placementInstance ?? undefined;
     return message;
   },
 };

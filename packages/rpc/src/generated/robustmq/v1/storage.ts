@@ -23,6 +23,10 @@ export interface StoredCluster {
   nextShardId: number;
   /** Next producer id. */
   nextProducerId: number;
+  /** Rebuilt without some of the journals: these may know of ends that this store does not. */
+  incomplete: boolean;
+  /** Who has decided with this store, oldest first: 8 bytes each, the last 128. */
+  lineage: Buffer[];
 }
 
 /** Key `node/{id}`. */
@@ -127,7 +131,7 @@ export interface CatalogCopy {
 }
 
 function createBaseStoredCluster(): StoredCluster {
-  return { clusterId: "", placementEpoch: 0, nextShardId: 0, nextProducerId: 0 };
+  return { clusterId: "", placementEpoch: 0, nextShardId: 0, nextProducerId: 0, incomplete: false, lineage: [] };
 }
 
 export const StoredCluster: MessageFns<StoredCluster> = {
@@ -143,6 +147,12 @@ export const StoredCluster: MessageFns<StoredCluster> = {
     }
     if (message.nextProducerId !== 0) {
       writer.uint32(32).uint64(message.nextProducerId);
+    }
+    if (message.incomplete !== false) {
+      writer.uint32(40).bool(message.incomplete);
+    }
+    for (const v of message.lineage) {
+      writer.uint32(50).bytes(v!);
     }
     return writer;
   },
@@ -192,6 +202,22 @@ export const StoredCluster: MessageFns<StoredCluster> = {
             message.nextProducerId = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.incomplete = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lineage.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -213,6 +239,8 @@ export const StoredCluster: MessageFns<StoredCluster> = {
     message.placementEpoch = object.placementEpoch ?? 0;
     message.nextShardId = object.nextShardId ?? 0;
     message.nextProducerId = object.nextProducerId ?? 0;
+    message.incomplete = object.incomplete ?? false;
+    message.lineage = object.lineage?.map((e) => e) || [];
     return message;
   },
 };
