@@ -11,12 +11,13 @@ export class Totals {
   acknowledged = 0;
   failovers = 0;
   stuck = 0;
+  beyond = 0;
   tookMs = 0;
   readonly failed: number[] = [];
   readonly faults = new Map<string, number>();
 
   add(result: SeedResult): void {
-    const { steps, acknowledged, failovers, violations } = result;
+    const { steps, acknowledged, failovers, violations, isBeyond } = result;
     this.seeds++;
     this.steps += steps;
     this.acknowledged += acknowledged;
@@ -25,7 +26,8 @@ export class Totals {
       steps >= atLeast.steps &&
       acknowledged >= atLeast.acknowledged &&
       failovers >= atLeast.failovers;
-    if (isEnough) this.counted++;
+    if (isBeyond) this.beyond++;
+    else if (isEnough) this.counted++;
     if (violations.length > 0) this.failed.push(result.seed);
     if (violations.some((violation) => violation.startsWith('STUCK'))) this.stuck++;
     for (const [kind, count] of Object.entries(result.faults)) {
@@ -40,6 +42,7 @@ export class Totals {
       `${this.seeds} seeds in ${(this.tookMs / 1000).toFixed(0)} s, ${this.counted} of them with at least ${steps} steps, ${acknowledged} acknowledged records and ${failovers} failover`,
       `${this.steps} steps, ${this.acknowledged} records acknowledged, ${this.failovers} failovers`,
       `faults: ${faults.map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+      `${this.beyond} seeds do not count: disks that lie had every copy of some segment, or a chain was forked`,
       `${this.failed.length - this.stuck} seeds with violations, ${this.stuck} stuck${this.failed.length > 0 ? `: ${this.failed.slice(0, 20).join(' ')}` : ''}`,
     ].join('\n');
   }

@@ -3,6 +3,8 @@ import { simulate } from './simulation.ts';
 import { takeTurns } from './world/turns.ts';
 
 takeTurns();
+// Thousands of errors are made in each seed, and nobody looks where: `--seed` shows it.
+Error.stackTraceLimit = 0;
 process.on('message', (seeds: number[]) => {
   void run(seeds);
 });

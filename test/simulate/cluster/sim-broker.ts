@@ -6,12 +6,15 @@ import { seeFrames } from '../workload/marks.ts';
 import type { ShardHistory } from '../../history/shard-history.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { worldLogger } from '../world/world-logger.ts';
+import type { PlacementGroup } from './placement-group.ts';
+
+const againMs = 1_000;
 
 /** What a broker has of the journal tier, on a machine of its own, with a tail on each shard. */
 export class SimBroker {
   readonly process: SimProcess;
   readonly #network: SimNetwork;
-  readonly #placement: readonly string[];
+  readonly #placement: PlacementGroup;
   readonly #histories: readonly ShardHistory[];
   /** Up to where each tail has come. */
   readonly tailed = new Map<number, number>();
@@ -21,7 +24,7 @@ export class SimBroker {
   constructor(
     name: string,
     network: SimNetwork,
-    placement: readonly string[],
+    placement: PlacementGroup,
     histories: readonly ShardHistory[],
   ) {
     this.process = new SimProcess(name, network.world);
@@ -39,7 +42,7 @@ export class SimBroker {
     const common = { transport, clock, random };
     const placement = new PlacementClient({
       ...common,
-      placement: this.#placement,
+      placement: this.#placement.addresses,
       nodeId: name,
       logger: worldLogger(process),
     });
@@ -76,7 +79,11 @@ export class SimBroker {
         failed: (error) => {
           if (error.code === 'OFFSET_OUT_OF_RANGE') {
             const { earliestOffset: earliest } = error.hint;
-            if (earliest === undefined || earliest > history.trimMax || earliest <= from) {
+            const isTooLate = earliest !== undefined && earliest > history.trimMax;
+            // A tail that begins behind the end of an old copy's chain is told so: it comes back.
+            if (this.#placement.hasRunOldStore && !isTooLate) {
+              this.process.schedule(againMs, 'timer', () => this.#follow(history, journal, from));
+            } else if (earliest === undefined || isTooLate || earliest <= from) {
               history.report(
                 'failed',
                 `a tail at ${from} is told to begin at ${earliest}: ${error.message}`,

@@ -1,58 +1,57 @@
-import { toOperatingError } from '@robustmq/core';
-import { PlacementClient } from '@robustmq/placement-client';
 import { SegmentState } from '@robustmq/rpc';
 import { SimNetwork } from '../network/sim-network.ts';
 import { BrokerProducer } from '../workload/broker-producer.ts';
 import { IdempotentProducer, type Producer } from '../workload/producer.ts';
 import { SimulatedHistory } from '../workload/simulated-history.ts';
 import type { Plan } from '../world/plan.ts';
-import { SimProcess } from '../world/sim-process.ts';
-import { whenSettled } from '../world/when-settled.ts';
+import type { SimProcess } from '../world/sim-process.ts';
 import type { World } from '../world/world.ts';
+import { Operator } from './operator.ts';
+import { PlacementGroup } from './placement-group.ts';
 import { SimBroker } from './sim-broker.ts';
 import { SimJournal } from './sim-journal.ts';
-import { sharedStore, SimPlacement } from './sim-placement.ts';
 
-const topic = 'topic';
+const rebuildWithinMs = 5_000;
 
 /** All machines of a run, what writes to them, and what is known of it. */
 export class SimCluster {
   readonly world: World;
   readonly plan: Plan;
   readonly network: SimNetwork;
-  readonly placements: readonly SimPlacement[];
-  readonly journals: readonly SimJournal[];
-  readonly operator: SimProcess;
+  readonly placement: PlacementGroup;
+  readonly operator: Operator;
+  readonly journals: SimJournal[] = [];
+  /** Those that were not there from the begin: they may go again. */
+  readonly added: SimJournal[] = [];
   readonly histories: SimulatedHistory[] = [];
   brokers: readonly SimBroker[] = [];
   producers: readonly Producer[] = [];
-  #client: PlacementClient | undefined;
   #isQuiet = false;
+  #journalsMade = 0;
 
   constructor(world: World, plan: Plan) {
     this.world = world;
     this.plan = plan;
     const { latency, lost, twice } = plan;
     this.network = new SimNetwork(world, { latency, lost, twice });
-    const shared = sharedStore(plan.placements);
-    this.placements = Array.from(
-      { length: plan.placements },
-      (_, at) => new SimPlacement(`p${at + 1}`, this.network, shared),
-    );
-    const placement = this.#placementAddresses();
-    this.operator = new SimProcess('operator', world);
-    this.journals = Array.from(
-      { length: plan.journals },
-      (_, at) =>
-        new SimJournal({
-          name: `j${at + 1}`,
-          network: this.network,
-          placement,
-          diskMs: plan.diskMs,
-          diskLies: at < plan.faultyDisks,
-          onGone: (journal) => this.#gone(journal),
-        }),
-    );
+    this.placement = new PlacementGroup(plan.placements, this.network);
+    this.operator = new Operator(this.network, this.placement);
+    for (let at = 0; at < plan.journals; at++) this.newJournal(at < plan.faultyDisks);
+  }
+
+  newJournal(diskLies: boolean): SimJournal {
+    const journal = new SimJournal({
+      name: `j${++this.#journalsMade}`,
+      network: this.network,
+      placement: this.placement.addresses,
+      diskMs: this.plan.diskMs,
+      producerExpiryMs: this.plan.producerExpiryMs,
+      diskLies,
+      isRefused: () => this.placement.runsOldStore,
+      onGone: (gone) => this.#gone(gone),
+    });
+    this.journals.push(journal);
+    return journal;
   }
 
   get acknowledged(): number {
@@ -76,32 +75,33 @@ export class SimCluster {
   }
 
   machines(): string[] {
-    return [...this.placements, ...this.journals, ...this.brokers].map(nameOf);
+    return [...this.placement.servers, ...this.journals, ...this.brokers].map(nameOf);
   }
 
   /** Starts placement and journals, and makes the topic. */
   async start(): Promise<void> {
-    for (const placement of this.placements) placement.start();
+    this.placement.revive();
     for (const journal of this.journals) journal.start();
-    this.operator.begin();
-    const { clock } = this.operator;
-    this.#client = new PlacementClient({
-      placement: this.#placementAddresses(),
-      transport: this.network.transportOf(this.operator),
-      clock,
-      random: this.operator.newRandom(),
-      nodeId: 'operator',
+    this.operator.start();
+    const { replicas, minInSync, segmentMs, shards } = this.plan;
+    const config = {
+      'replication.factor': String(replicas),
+      'min.insync.replicas': String(minInSync),
+      'segment.bytes': '65536',
+      'segment.ms': String(segmentMs),
+      'retention.ms': '-1',
+    };
+    this.operator.createTopic('topic', shards, config, (shardIds) => {
+      for (const shardId of shardIds)
+        this.histories.push(new SimulatedHistory(shardId, this.world));
     });
-    this.#client.start();
-    let created = false;
-    this.#create(this.#client, () => {
-      created = true;
-    });
-    await this.world.run({ ms: 200_000, steps: 200_000, isOver: () => created });
-    if (!created) this.world.violate('the topic cannot be created');
+    const isOver = (): boolean => this.histories.length > 0;
+    await this.world.run({ ms: 200_000, steps: 200_000, isOver });
+    if (!isOver()) this.world.violate('the topic cannot be created');
     this.#startWork();
   }
 
+  /** Something that happens only while there are faults. */
   later(inMs: number, work: () => void): void {
     this.world.schedule(inMs, 'nemesis', () => {
       if (!this.#isQuiet) work();
@@ -110,20 +110,12 @@ export class SimCluster {
 
   /** Once all is healed, a supervisor starts what ends. */
   #gone(journal: SimJournal): void {
-    if (!this.#isQuiet) return;
+    if (!this.#isQuiet || !this.journals.includes(journal)) return;
     this.world.schedule(100, 'supervisor', () => this.revive(journal));
   }
 
   revive(journal: SimJournal): void {
-    if (!journal.process.isAlive) journal.start();
-  }
-
-  revivePlacements(): void {
-    for (const placement of this.placements) if (!placement.process.isAlive) placement.start();
-  }
-
-  #placementAddresses(): string[] {
-    return this.placements.map(({ address }) => address);
+    if (!journal.process.isAlive && this.journals.includes(journal)) journal.start();
   }
 
   killBroker(broker: SimBroker): void {
@@ -136,47 +128,15 @@ export class SimCluster {
     for (const broker of this.brokers) if (!broker.process.isAlive) broker.start();
   }
 
-  /** Lets go of the first half of a shard. */
-  trim(): void {
-    const history = this.world.pick(this.histories);
-    if (history === undefined || history.endAcknowledged < 10) return;
-    const offset = Math.floor(history.endAcknowledged * this.world.between(0, 0.7));
-    history.trimming(offset);
-    this.world.note(`trim shard ${history.shardId} to ${offset}`);
-    const trims = [{ shardId: history.shardId, offset }];
-    this.#order('trim', this.#client?.trimShards(trims));
-  }
-
-  /** An operator takes a journal out of service, and takes that back after a while. */
-  drain(journal: SimJournal, forMs: number): void {
-    this.#order('drain', this.#client?.drainNode(journal.name));
-    this.later(forMs, () => this.#order('undrain', this.#client?.drainNode(journal.name, true)));
-  }
-
-  /** Until it is known to be in use again: an order may be lost with what is healed only after it. */
-  #undrain(name: string): void {
-    const again = (): void => {
-      this.world.schedule(1_000, 'operator', () => this.#undrain(name));
-    };
-    whenSettled(this.#client?.drainNode(name, true) ?? Promise.resolve(), () => {}, again);
-  }
-
-  #order(what: string, done: Promise<unknown> | undefined): void {
-    if (done === undefined) return;
-    const report = (thrown: unknown): void =>
-      this.world.note(`${what} fails: ${toOperatingError(thrown).code}`);
-    whenSettled(done, () => {}, report);
-  }
-
   /** Everything is repaired and runs again. */
   heal(): void {
     this.#isQuiet = true;
-    for (const { name } of this.journals) {
-      if (this.plan.weights.drain > 0) this.#undrain(name);
+    if (this.plan.weights.drain > 0) {
+      for (const { name } of this.journals) this.operator.undrain(name);
     }
     this.world.note('-- heal');
     this.network.heal();
-    for (const { process } of [...this.placements, ...this.journals, ...this.brokers]) {
+    for (const { process } of [...this.placement.servers, ...this.journals, ...this.brokers]) {
       process.resume();
     }
     for (const journal of this.journals) {
@@ -186,44 +146,33 @@ export class SimCluster {
       journal.diskMs = this.plan.diskMs;
       this.revive(journal);
     }
-    this.revivePlacements();
+    this.placement.endOldStore();
+    this.placement.revive();
     this.reviveBrokers();
+    if (this.plan.losesStore) this.#rebuild();
+    else this.#rebuildIfRefused(this.world.nowMs + rebuildWithinMs);
+  }
+
+  /** An operator does what a placement asks for that journals refuse. */
+  #rebuildIfRefused(untilMs: number): void {
+    this.world.schedule(500, 'operator', () => {
+      if (this.placement.isRefused) this.#rebuild();
+      else if (this.world.nowMs < untilMs) this.#rebuildIfRefused(untilMs);
+    });
+  }
+
+  #rebuild(): void {
+    this.operator.rebuild(this.journals.map(({ address }) => address));
   }
 
   newReader(): SimBroker {
-    return new SimBroker('reader', this.network, this.#placementAddresses(), this.histories);
-  }
-
-  #create(client: PlacementClient, done: () => void): void {
-    const { replicas, minInSync, segmentMs } = this.plan;
-    const config = {
-      'replication.factor': String(replicas),
-      'min.insync.replicas': String(minInSync),
-      'segment.bytes': '65536',
-      'segment.ms': String(segmentMs),
-      'retention.ms': '-1',
-    };
-    const again = (): void => {
-      this.operator.schedule(500, 'timer', () => this.#create(client, done));
-    };
-    whenSettled(this.#createNow(client, config), done, again);
-  }
-
-  async #createNow(client: PlacementClient, config: Record<string, string>): Promise<void> {
-    const [made] = await client.createTopics([
-      { name: topic, partitions: this.plan.shards, config },
-    ]);
-    const known = made instanceof Error ? (await client.describeCluster(topic)).topics[0] : made;
-    if (known === undefined) throw made ?? new Error('no topic');
-    for (const shardId of known.shardIds)
-      this.histories.push(new SimulatedHistory(shardId, this.world));
+    return new SimBroker('reader', this.network, this.placement, this.histories);
   }
 
   #startWork(): void {
     const { world, plan, network } = this;
-    const placement = this.#placementAddresses();
     this.brokers = Array.from({ length: plan.clients }, (_, at) => {
-      const broker = new SimBroker(`b${at + 1}`, network, placement, this.histories);
+      const broker = new SimBroker(`b${at + 1}`, network, this.placement, this.histories);
       broker.start();
       return broker;
     });

@@ -20,7 +20,12 @@ const storageLimits = {
   reserveBytes: 0,
   scrubPeriodMs: 1_000,
 };
-const limits = { sweepEachMs: 500, rollRetryMs: 1_000, snapshotEachBytes: 4 * KIB };
+const limits = {
+  sweepEachMs: 500,
+  rollRetryMs: 1_000,
+  snapshotEachBytes: 4 * KIB,
+  producerProtectedMs: 1_000,
+};
 const diskBytes = 16 * 1024 * KIB;
 
 export interface SimJournalOptions {
@@ -29,8 +34,11 @@ export interface SimJournalOptions {
   readonly placement: readonly string[];
   /** How long a disk takes for one operation at most, in ms. */
   readonly diskMs: number;
+  readonly producerExpiryMs: number;
   /** Its disk may lie: what it cannot read any more is nobody's fault. */
   readonly diskLies: boolean;
+  /** Whether placement may be one that it has to refuse. */
+  readonly isRefused: () => boolean;
   /** Told when its process has gone, however that came. */
   readonly onGone: (journal: SimJournal) => void;
 }
@@ -57,18 +65,22 @@ export class SimJournal {
     this.disk = this.#newDisk();
   }
 
+  get address(): string {
+    return `${this.name}:1`;
+  }
+
   start(): void {
-    const { network, placement } = this.#options;
+    const { network, placement, producerExpiryMs } = this.#options;
     const { process, name } = this;
     process.begin();
     const { life } = process;
     const isSameLife = (): boolean => process.isAlive && process.life === life;
     const started = startJournal({
       dataDir: '',
-      listen: `${name}:1`,
+      listen: this.address,
       placement,
       nodeId: name,
-      limits,
+      limits: { ...limits, producerIdleExpiryMs: producerExpiryMs },
       storageLimits,
       transport: network.transportOf(process),
       clock: process.clock,
@@ -144,8 +156,8 @@ export class SimJournal {
     const { world } = this.process;
     // A start needs room for what it writes anew.
     const hasNoRoom = this.#server === undefined && error.message.startsWith('ENOSPC');
-    if (!this.mayEnd && !this.diskLies && !hasNoRoom)
-      world.violate(`${this.name} ended: ${error.message}`);
+    const isExpected = this.mayEnd || this.diskLies || hasNoRoom || this.#options.isRefused();
+    if (!isExpected) world.violate(`${this.name} ended: ${error.message}`);
     world.note(`${this.name} cannot go on: ${error.message}`);
     this.disk.kill();
     this.#gone('ends', false);

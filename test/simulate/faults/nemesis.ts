@@ -3,10 +3,12 @@ import type { SimJournal } from '../cluster/sim-journal.ts';
 import { faultKinds, type FaultKind } from '../world/plan.ts';
 import { brokenDisk, lyingDisk } from './disk-faults.ts';
 import { cutNetwork } from './network-faults.ts';
+import { operate } from './operations.ts';
 import { endProcesses } from './process-faults.ts';
 
 /** How long something lasts, in ms. */
-const lastsMs = { from: 200, to: 8_000 };
+const lastsMs = { from: 200, to: 5_000 };
+const leaderAgainMs = 2_000;
 
 /** Lets things go wrong, each kind as often as the plan of the seed says. */
 export class Nemesis {
@@ -18,12 +20,21 @@ export class Nemesis {
     this.#cluster = cluster;
   }
 
-  /** One leader dies early in each run; all else is drawn. */
+  /** One leader dies early in each run, and more until one is replaced; all else is drawn. */
   start(): void {
     const { world, plan } = this.#cluster;
-    const inMs = world.between(0.1, 0.4) * plan.faultyMs;
-    world.schedule(inMs, 'fault', () => this.#begin('kill', this.#leader()));
+    this.#killLeader(world.between(0.1, 0.4) * plan.faultyMs);
     this.#drawOn();
+  }
+
+  #killLeader(inMs: number): void {
+    const { world, network } = this.#cluster;
+    world.schedule(inMs, 'fault', () => {
+      if (this.#isOver || network.failovers > 0) return;
+      const leader = this.#leader();
+      if (leader !== undefined) this.#begin('kill', leader);
+      this.#killLeader(leaderAgainMs);
+    });
   }
 
   #drawOn(): void {
@@ -80,10 +91,11 @@ export class Nemesis {
         brokenDisk(cluster, kind, victim, forMs);
         return;
       case 'trim':
-        cluster.trim();
-        return;
       case 'drain':
-        cluster.drain(victim, forMs);
+      case 'addJournal':
+      case 'removeJournal':
+      case 'oldStore':
+        operate(cluster, kind, victim, forMs);
         return;
       case 'corrupt':
       case 'diskLost':

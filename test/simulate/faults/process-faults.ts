@@ -23,7 +23,7 @@ export function endProcesses(
   forMs: number,
 ): void {
   const { world } = cluster;
-  const placement = world.pick(cluster.placements);
+  const placement = world.pick(cluster.placement.servers);
   if (placement === undefined) return;
   switch (kind) {
     case 'kill':
@@ -58,7 +58,7 @@ export function endProcesses(
     case 'placementKill':
       if (!placement.process.isAlive) return;
       placement.kill();
-      cluster.later(forMs, () => cluster.revivePlacements());
+      cluster.later(forMs, () => cluster.placement.revive());
       return;
     case 'clientKill': {
       const broker = world.pick(cluster.brokers);

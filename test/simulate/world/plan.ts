@@ -11,7 +11,9 @@ export interface Plan {
   readonly shards: number;
   readonly replicas: number;
   readonly minInSync: number;
-  /** Virtual time with faults, in ms; more in a run where little happens. */
+  /** Steps after which there are no more faults, unless nothing has failed over yet. */
+  readonly faultySteps: number;
+  /** Virtual time in which much of that should happen, in ms: a leader dies early in it. */
   readonly faultyMs: number;
   /** Mean time between two faults, in ms. */
   readonly faultEachMs: number;
@@ -23,6 +25,10 @@ export interface Plan {
   /** How long a disk takes for one operation, in ms, at most. */
   readonly diskMs: number;
   readonly segmentMs: number;
+  /** Producers are forgotten after so long without a batch, in ms. */
+  readonly producerExpiryMs: number;
+  /** Placement's store is gone in the end. */
+  readonly losesStore: boolean;
   /** Journals whose disks lie or vanish: fewer than an ack quorum. */
   readonly faultyDisks: number;
   /** Weight of each kind of fault; 0: none of it in this run. */
@@ -48,6 +54,9 @@ export const faultKinds = [
   'clockJump',
   'trim',
   'drain',
+  'addJournal',
+  'removeJournal',
+  'oldStore',
   'corrupt',
   'diskLost',
 ] as const;
@@ -80,7 +89,8 @@ export function planOf(seed: number): Plan {
     replicas,
     minInSync,
     // Most are short: many different ones find more than long ones do.
-    faultyMs: (random.next() < 0.9 ? among(3, 6) : among(8, 16)) * 1_000,
+    faultySteps: random.next() < 0.95 ? among(1_880, 2_050) : among(3_000, 9_000),
+    faultyMs: among(2, 6) * 1_000,
     faultEachMs: among(300, 1_500),
     appendEachMs: among(60, 300),
     latency: { fromMs: 0.1, toMs: among(1, 20), slow: random.next() < 0.5 ? 0.02 : 0 },
@@ -88,6 +98,8 @@ export function planOf(seed: number): Plan {
     twice: random.next() < 0.5 ? harsh * 0.1 : 0,
     diskMs: among(1, 8),
     segmentMs: among(1, 8) * 1_000,
+    producerExpiryMs: random.next() < 0.03 ? 30_000 : 86_400_000,
+    losesStore: random.next() < 0.04,
     faultyDisks: lies ? Math.floor(replicas / 2) : 0,
     weights: weightsOf(random, lies),
   };

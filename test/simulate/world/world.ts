@@ -26,6 +26,10 @@ const eventsPerLoop = 64;
  */
 export class World {
   readonly random: Random;
+  /** All copies of a segment were on disks that lie. */
+  losesLast = false;
+  /** An old copy of placement's store and the store itself have each opened a segment behind the same one. */
+  isForked = false;
   readonly #queue = new EventQueue<WorldEvent>();
   readonly #violations: string[] = [];
   readonly #trace: ((line: string) => void) | undefined;
