@@ -105,7 +105,12 @@ async function complete(
   await fill(port, order, sources, {
     // One that never got a frame does not know where its segment begins.
     target: { stored, state: { baseOffset: state.baseOffset ?? order.baseOffset } },
-    check: () => checkFence(replica, order),
+    check: () => {
+      if (port.replica(replica.stored.manifest.segmentId) !== replica) {
+        throw new OperatingError('SEGMENT_UNKNOWN', 'the replica was deleted while it was filled');
+      }
+      checkFence(replica, order);
+    },
     grown: () => {
       const { length } = replica.stored;
       port.driver.run(replica, { kind: 'recovered', length, baseOffset: order.baseOffset });

@@ -1,15 +1,23 @@
 import { silentLogger } from '@robustmq/core';
-import { ReplicaSummary } from '@robustmq/rpc';
+import { ReplicaSummary, Segment } from '@robustmq/rpc';
 import { MemoryMetadataStore } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
 import { Image } from './image.ts';
 import { InventoryCheck } from './inventory-check.ts';
+import { segmentKey } from './keys.ts';
 
 /** Compares what a journal tells, answer by answer, with a placement that knows no chain. */
-async function abandonedAfter(...answers: ReplicaSummary[][]): Promise<string[]> {
+function abandonedAfter(...answers: ReplicaSummary[][]): Promise<string[]> {
+  return abandonedBy(new MemoryMetadataStore(), answers);
+}
+
+async function abandonedBy(
+  store: MemoryMetadataStore,
+  answers: ReplicaSummary[][],
+): Promise<string[]> {
   const abandoned: string[] = [];
   const check = new InventoryCheck({
-    store: new MemoryMetadataStore(),
+    store,
     image: new Image(),
     orders: { inventory: () => Promise.resolve(answers.shift() ?? []) },
     notices: { tell: () => Promise.resolve() },
@@ -37,6 +45,17 @@ describe('a replica that no chain shows', () => {
     ['sealed', { baseKnown: true, length: 7, sealed: true }],
   ])('and that was %s while the list was compared is kept', async (_, change) => {
     expect(await abandonedAfter([prepared], [{ ...prepared, ...change }])).toEqual([]);
+  });
+
+  it('but an older row of its chain names is kept, although it never got a frame', async () => {
+    const store = new MemoryMetadataStore();
+    for (let at = 1; at <= 1_001; at++) {
+      const segmentId = at === 1_001 ? prepared.segmentId : Buffer.alloc(16, 2);
+      const value = Segment.encode(Segment.create({ segmentId, shardId: 1, endOffset: at }));
+      const row = { key: segmentKey(1, at, segmentId), value: Buffer.from(value.finish()) };
+      await store.transact([], [{ kind: 'put', ...row }]);
+    }
+    expect(await abandonedBy(store, [[prepared], [prepared]])).toEqual([]);
   });
 
   it('and that is gone when the journal is asked again needs nothing', async () => {

@@ -23,6 +23,7 @@ export interface InventoryCheckOptions {
 
 /** Replicas after which other work gets its turn. */
 const replicasPerTurn = 500;
+const rowsPerPage = 1_000;
 
 /**
  * Compares what a journal has with the chains, when it comes: makes up for seal notices that were lost,
@@ -106,9 +107,28 @@ export class InventoryCheck {
     return wasNeverUsed(replica) ? 'never-opened' : 'unknown';
   }
 
+  /**
+   * The same for a replica that never got a frame, and does not know where its segment begins: it is a
+   * member all the same, and may be filled at any time.
+   */
+  async #storedAnywhere({ shardId, segmentId }: ReplicaSummary): Promise<Segment | undefined> {
+    let after: string | undefined;
+    for (;;) {
+      const { entries } = await this.#options.store.range(segmentsPrefix(shardId), {
+        ...(after !== undefined && { after }),
+        limit: rowsPerPage,
+      });
+      const found = entries
+        .map(({ value }) => Segment.decode(value))
+        .find((segment) => segment.segmentId.equals(segmentId));
+      after = entries.at(-1)?.key;
+      if (found !== undefined || entries.length < rowsPerPage) return found;
+    }
+  }
+
   /** The row of a sealed segment that no view shows: the first that ends behind the replica's base. */
   async #stored(replica: ReplicaSummary): Promise<Segment | undefined> {
-    if (!replica.baseKnown) return undefined;
+    if (!replica.baseKnown) return this.#storedAnywhere(replica);
     const { shardId, baseOffset, segmentId } = replica;
     const { entries } = await this.#options.store.range(segmentsPrefix(shardId), {
       after: beforeOffset(shardId, baseOffset),
