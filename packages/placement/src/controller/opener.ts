@@ -36,7 +36,12 @@ export interface Prepared {
   /** Under which it has to be opened. */
   readonly epoch: number;
   readonly replicas: ReplicaSet;
+  /** Incarnations of its members when they were chosen, by node id. */
+  readonly incarnations: ReadonlyMap<string, number>;
 }
+
+/** Told of each segment as soon as its replicas are prepared. */
+export type OnPrepared = (shardId: number, prepared: Prepared) => void;
 
 /** Who has all of the last segment of a shard, by shard. */
 export type FullNodes = ReadonlyMap<number, readonly string[]>;
@@ -83,19 +88,20 @@ export class Opener {
    *
    * @param epochsAhead How far above the shard's epoch the segment will be opened.
    * @param full Who has all of the segment before, by shard; where it is not told, as the chain says.
+   * @param onPrepared Told of what is prepared at once: others may have to wait for a journal that hangs.
    */
   async prepare(
     shardIds: readonly number[],
     epochsAhead: number,
     full: FullNodes = new Map(),
+    onPrepared: OnPrepared = () => {},
   ): Promise<Map<number, Prepared | OperatingError>> {
     const outcomes = new Map<number, Prepared | OperatingError>();
     const excluded = new Set<string>();
     let rest = shardIds;
     for (let tries = 0; rest.length > 0; tries++) {
       const planned = this.#plan(rest, { epochsAhead, excluded, full }, outcomes);
-      await this.#explain(planned);
-      const refusals = await this.#orderPrepare(planned, excluded);
+      const refusals = await this.#orderPrepare(planned, excluded, onPrepared);
       for (const [shardId, prepared] of planned) outcomes.set(shardId, prepared);
       for (const [shardId, error] of refusals) {
         const prepared = planned.get(shardId);
@@ -192,9 +198,14 @@ export class Opener {
     const chooser = new ReplicaChooser(candidates, random, nodes.reaches);
     const avoided = candidates.map(({ nodeId }) => nodeId).filter((id) => nodes.isAvoided(id));
     const planned = new Map<number, Prepared>();
+    const known = new Map(candidates.map(({ nodeId, incarnation }) => [nodeId, incarnation]));
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
-      const shard = this.#shard(shardId);
+      const shard = ledger.image.shards.get(shardId)?.value.shard;
+      if (shard === undefined) {
+        outcomes.set(shardId, new OperatingError('NOT_FOUND', `there is no shard ${shardId}`));
+        continue;
+      }
       const behind = behindIn(shard, full.get(shardId));
       for (const nodeId of avoided) behind.add(nodeId);
       const { replicationFactor, minInsyncReplicas } = config;
@@ -208,31 +219,29 @@ export class Opener {
       const epoch = shard.epoch + epochsAhead;
       const segmentId = random.bytes(16);
       this.#pending.add(segmentId.toString('hex'));
-      planned.set(shardId, { segmentId, epoch, replicas });
+      const incarnations = new Map(
+        replicas.replicaNodeIds.map((nodeId) => [nodeId, known.get(nodeId) ?? 0]),
+      );
+      planned.set(shardId, { segmentId, epoch, replicas, incarnations });
     }
     return planned;
   }
 
-  /** Whoever gets a replica keeps a copy of the catalog that has its topic, before it has the replica. */
-  async #explain(planned: ReadonlyMap<number, Prepared>): Promise<void> {
-    const { image } = this.#options.ledger;
-    const nodeIds = new Set<string>();
-    let revision = 0;
-    for (const [shardId, { replicas }] of planned) {
-      for (const nodeId of replicas.replicaNodeIds) nodeIds.add(nodeId);
-      const topic = image.shards.get(shardId)?.value.shard?.topic ?? '';
-      revision = Math.max(revision, image.topics.get(topic)?.revision ?? 0);
-    }
-    await this.#options.copies.ensure(nodeIds, revision);
-  }
-
-  /** Returns the shards that have a replica which was not taken; those journals are excluded. */
+  /**
+   * Whoever gets a replica keeps a copy of the catalog that has its topic, before it has the replica. Returns
+   * the shards that have a replica which was not taken; those journals are excluded.
+   */
   async #orderPrepare(
     planned: ReadonlyMap<number, Prepared>,
     excluded: Set<string>,
+    onPrepared: OnPrepared,
   ): Promise<Map<number, OperatingError>> {
+    const { orders, copies } = this.#options;
+    const revision = this.#revisionOf(planned.keys());
     const byNode = new ByNode<PrepareReplica>();
+    const missing = new Map<number, number>();
     for (const [shardId, { segmentId, epoch, replicas }] of planned) {
+      missing.set(shardId, replicas.replicaNodeIds.length);
       for (const nodeId of replicas.replicaNodeIds) {
         const { ackQuorum } = replicas;
         const replicaNodeIds = [...replicas.replicaNodeIds];
@@ -241,15 +250,33 @@ export class Opener {
     }
     const refusals = new Map<number, OperatingError>();
     await byNode.forEach(async (nodeId, items) => {
-      const outcomes = await this.#options.orders.prepare(nodeId, items);
+      await copies.ensure([nodeId], revision);
+      const outcomes = await orders.prepare(nodeId, items);
       items.forEach(({ shardId }, at) => {
         const error = outcomes[at];
-        if (error === undefined) return;
-        refusals.set(shardId, error);
-        excluded.add(nodeId);
+        if (error !== undefined) {
+          refusals.set(shardId, error);
+          excluded.add(nodeId);
+          return;
+        }
+        const left = (missing.get(shardId) ?? 0) - 1;
+        missing.set(shardId, left);
+        const prepared = planned.get(shardId);
+        if (left === 0 && prepared !== undefined) onPrepared(shardId, prepared);
       });
     });
     return refusals;
+  }
+
+  /** Of the newest topic of these shards. */
+  #revisionOf(shardIds: Iterable<number>): number {
+    const { image } = this.#options.ledger;
+    let revision = 0;
+    for (const shardId of shardIds) {
+      const topic = image.shards.get(shardId)?.value.shard?.topic ?? '';
+      revision = Math.max(revision, image.topics.get(topic)?.revision ?? 0);
+    }
+    return revision;
   }
 
   /** Whether the shard can be worked on; otherwise its outcome says why not. */
