@@ -116,6 +116,29 @@ describe('rolls that are prepared (docs/journal.md 2.6)', () => {
     await expectNoLeftovers(shardId);
   });
 
+  it('under way when their placement ends disturb nobody', async () => {
+    const [shardId = 0] = await cluster.topic('t');
+    const segment = await openSegment(shardId);
+    // It ends while a journal is given the copy of the catalog that comes before the order.
+    for (const one of cluster.journals) {
+      one.onOrder = (order) => (order === 'storeCatalog' ? goesOn.promise : undefined);
+    }
+    const altered = cluster.client.alterTopic({ name: 't', set: { 'retention.ms': '100000' } });
+    await cluster.settle(1_100);
+    await altered;
+    const asked = prepare([segment]).catch(() => ['ended']);
+    await cluster.turns(10);
+    const restarted = cluster.restartPlacement();
+    await cluster.settle(1_000);
+    for (const one of cluster.journals) one.onOrder = undefined;
+    await restarted;
+    expect(await asked).not.toEqual(['OK']);
+    goesOn.resolve();
+    await cluster.settle(3_000);
+    expect(await roll([segment])).toEqual(['0-10 10-open']);
+    await expectNoLeftovers(shardId);
+  });
+
   it('are abandoned when the leader dies in between', async () => {
     const [shardId = 0] = await cluster.topic('t');
     const segment = await openSegment(shardId);

@@ -1,4 +1,4 @@
-import { assert, type Clock, delay, OperatingError } from '@robustmq/core';
+import { assert, type Clock, delay, expectOperatingError, OperatingError } from '@robustmq/core';
 import type { PrepareRoll, PrepareRollsRequest } from '@robustmq/rpc';
 import type { ReplicaSet } from '../core/chain.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
@@ -122,9 +122,16 @@ export class RollPreparer {
       end(shardId, undefined);
     };
     const full = new Map([...wanted].map(([shardId, item]) => [shardId, item.fullNodeIds]));
-    const outcomes = await opener.prepare([...mine], epochsOfRoll, full, keep);
-    for (const [shardId, outcome] of outcomes) {
-      if (outcome instanceof OperatingError) end(shardId, outcome);
+    try {
+      const outcomes = await opener.prepare([...mine], epochsOfRoll, full, keep);
+      for (const [shardId, outcome] of outcomes) {
+        if (outcome instanceof OperatingError) end(shardId, outcome);
+      }
+    } catch (thrown) {
+      // This placement decides no more: the next one deletes what was prepared.
+      const { message } = expectOperatingError(thrown);
+      const ended = new OperatingError('UNAVAILABLE', message);
+      for (const shardId of wanted.keys()) end(shardId, ended);
     }
     assert(mine.size === 0, 'each shard is prepared, or has an error that says why not');
   }
