@@ -235,6 +235,11 @@ export class NodeRegistry {
     return isLost && candidates.some((nodeId) => this.#canServe(nodeId, segment, candidates));
   }
 
+  /** Whether heartbeats of a node are missing: it may be stopped, and orders to it may hang. */
+  isOverdue(nodeId: string): boolean {
+    return this.#detector.isOverdue(nodeId, this.#options.clock.monotonicMs());
+  }
+
   /** Whether a journal should lead nothing new, since brokers got no answer from it. */
   isAvoided(nodeId: string): boolean {
     return this.#reports.isAvoided(nodeId, this.#options.clock.monotonicMs());

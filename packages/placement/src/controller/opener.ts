@@ -1,13 +1,13 @@
-import { type Clock, type Logger, OperatingError, type Random } from '@robustmq/core';
+import { type Clock, delay, type Logger, OperatingError, type Random } from '@robustmq/core';
 import { type PrepareReplica, SegmentState, type Shard } from '@robustmq/rpc';
 import { openNext, type ReplicaSet, unsealedSegment } from '../core/chain.ts';
-import { ReplicaChooser } from '../core/replica-choice.ts';
+import { ackQuorumOf, ReplicaChooser } from '../core/replica-choice.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Activator } from './activator.ts';
 import { ByNode } from './by-node.ts';
 import type { CatalogCopies } from './catalog-copies.ts';
 import { shardOf } from './image.ts';
-import type { JournalOrders } from './journal-orders.ts';
+import type { JournalOrders, OrderOutcome } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
 import type { NodeRegistry } from './node-registry.ts';
 import type { Sealer } from './sealer.ts';
@@ -58,6 +58,8 @@ export type OpenOutcome = OperatingError | undefined;
 
 /** Journals that did not take their replica, one after the other, until a shard is given up. */
 const substitutesMax = 3;
+/** How often a journal that has not answered is looked at, in ms. */
+const silenceCheckMs = 100;
 /** Segments of one attempt from which the log tells how long it took. */
 const toldFrom = 100;
 
@@ -196,6 +198,11 @@ export class Opener {
     const { nodes, random, ledger } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
     const chooser = new ReplicaChooser(candidates, random, nodes.reaches);
+    const prompt = candidates.filter(({ nodeId }) => !nodes.isOverdue(nodeId));
+    const promptly =
+      prompt.length < candidates.length
+        ? new ReplicaChooser(prompt, random, nodes.reaches)
+        : chooser;
     const avoided = candidates.map(({ nodeId }) => nodeId).filter((id) => nodes.isAvoided(id));
     const planned = new Map<number, Prepared>();
     const known = new Map(candidates.map(({ nodeId, incarnation }) => [nodeId, incarnation]));
@@ -209,7 +216,11 @@ export class Opener {
       const behind = behindIn(shard, full.get(shardId));
       for (const nodeId of avoided) behind.add(nodeId);
       const { replicationFactor, minInsyncReplicas } = config;
-      const replicas = chooser.choose(replicationFactor, minInsyncReplicas, behind);
+      const quorum = ackQuorumOf(replicationFactor, candidates.length, minInsyncReplicas);
+      const replicas =
+        prompt.length >= quorum
+          ? promptly.choose(replicationFactor, quorum, behind)
+          : chooser.choose(replicationFactor, minInsyncReplicas, behind);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;
@@ -236,7 +247,6 @@ export class Opener {
     excluded: Set<string>,
     onPrepared: OnPrepared,
   ): Promise<Map<number, OperatingError>> {
-    const { orders, copies } = this.#options;
     const revision = this.#revisionOf(planned.keys());
     const byNode = new ByNode<PrepareReplica>();
     const missing = new Map<number, number>();
@@ -250,13 +260,12 @@ export class Opener {
     }
     const refusals = new Map<number, OperatingError>();
     await byNode.forEach(async (nodeId, items) => {
-      await copies.ensure([nodeId], revision);
-      const outcomes = await orders.prepare(nodeId, items);
+      const { outcomes, isSilent } = await this.#orderAt(nodeId, items, revision);
       items.forEach(({ shardId }, at) => {
         const error = outcomes[at];
         if (error !== undefined) {
           refusals.set(shardId, error);
-          excluded.add(nodeId);
+          if (!isSilent) excluded.add(nodeId);
           return;
         }
         const left = (missing.get(shardId) ?? 0) - 1;
@@ -266,6 +275,50 @@ export class Opener {
       });
     });
     return refusals;
+  }
+
+  /**
+   * Gives a copy and orders. A journal that does not answer and sends no heartbeats either is waited for no
+   * longer when the others can do without it: it is chosen again when it is heard.
+   */
+  async #orderAt(
+    nodeId: string,
+    items: readonly PrepareReplica[],
+    revision: number,
+  ): Promise<{ outcomes: readonly OrderOutcome[]; isSilent: boolean }> {
+    const { orders, copies } = this.#options;
+    const over = new AbortController();
+    const ordered = (async () => {
+      await copies.ensure([nodeId], revision);
+      // Whoever was given up gets no order behind the one to delete.
+      const outcomes = over.signal.aborted ? [] : await orders.prepare(nodeId, items);
+      return { outcomes, isSilent: false };
+    })();
+    const silent = (async () => {
+      await this.#untilDispensable(nodeId, items, over.signal);
+      const error = new OperatingError('UNAVAILABLE', `journal ${nodeId} is silent`);
+      return { outcomes: items.map(() => error), isSilent: true };
+    })();
+    try {
+      return await Promise.race([ordered, silent]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Resolves when a journal is overdue and there are enough others. Rejects when that is not asked any more. */
+  async #untilDispensable(
+    nodeId: string,
+    items: readonly PrepareReplica[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { nodes, clock } = this.#options;
+    const quorum = Math.max(...items.map(({ ackQuorum }) => ackQuorum));
+    const isDispensable = (): boolean =>
+      nodes.isOverdue(nodeId) &&
+      nodes.journalCandidates().filter((other) => !nodes.isOverdue(other.nodeId)).length >= quorum;
+    do await delay(clock, silenceCheckMs, signal);
+    while (!isDispensable());
   }
 
   /** Of the newest topic of these shards. */

@@ -1,6 +1,7 @@
 import { assert, type Clock, delay, expectOperatingError, OperatingError } from '@robustmq/core';
 import type { PrepareRoll, PrepareRollsRequest } from '@robustmq/rpc';
 import type { ReplicaSet } from '../core/chain.ts';
+import { ackQuorumOf } from '../core/replica-choice.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Image } from './image.ts';
 import type { NodeRegistry } from './node-registry.ts';
@@ -10,7 +11,7 @@ import { refuseToRoll, unsealedOf } from './roll-refusal.ts';
 export interface RollPreparerOptions {
   readonly image: Image;
   readonly opener: Pick<Opener, 'prepare' | 'settle'>;
-  readonly nodes: Pick<NodeRegistry, 'journalCandidates' | 'isAvoided'>;
+  readonly nodes: Pick<NodeRegistry, 'journalCandidates' | 'isAvoided' | 'isOverdue'>;
   readonly clock: Clock;
 }
 
@@ -163,16 +164,20 @@ export class RollPreparer {
     for (const [nodeId, incarnation] of incarnations) {
       if (takers.get(nodeId) !== incarnation) return undefined;
     }
-    const config = readTopicConfig(image.topicOf(shardId)?.config ?? {});
-    const size = Math.min(config.replicationFactor, takers.size);
-    const quorum = Math.max(Math.floor(size / 2) + 1, config.minInsyncReplicas);
-    if (incarnations.size !== size || replicas.ackQuorum !== quorum) return undefined;
+    const { replicationFactor, minInsyncReplicas } = readTopicConfig(
+      image.topicOf(shardId)?.config ?? {},
+    );
+    const prompt = Array.from(takers.keys()).filter((nodeId) => !nodes.isOverdue(nodeId));
+    const sizeMin = Math.min(replicationFactor, prompt.length);
+    const quorum = ackQuorumOf(replicationFactor, takers.size, minInsyncReplicas);
+    if (incarnations.size < sizeMin || replicas.ackQuorum !== quorum) return undefined;
     const before = unsealedOf(image, shardId)?.replicaNodeIds ?? [];
     const leads = [replicas.leaderNodeId, ...full].find(
       (nodeId) =>
         incarnations.has(nodeId) &&
         (full.includes(nodeId) || !before.includes(nodeId)) &&
-        !nodes.isAvoided(nodeId),
+        !nodes.isAvoided(nodeId) &&
+        !nodes.isOverdue(nodeId),
     );
     if (leads === undefined) return undefined;
     const leaderIncarnation = incarnations.get(leads) ?? 0;
