@@ -224,6 +224,19 @@ describe('rolls that are prepared (docs/journal.md 2.6)', () => {
     expect(new Set(await roll(waiting, ['j1']))).toEqual(new Set(['0-10 10-open']));
   });
 
+  it('that no journal can take are refused, and not to be asked for again soon', async () => {
+    const [shardId = 0] = await cluster.topic('t', 1, { 'min.insync.replicas': '3' });
+    const { segmentId, epoch, leaderNodeId } = await openSegment(shardId);
+    for (const one of cluster.journals) {
+      if (one.nodeId !== leaderNodeId) await cluster.client.drainNode(one.nodeId);
+    }
+    const item = PrepareRoll.create({ segmentId, shardId, epoch });
+    const order = { nodeId: leaderNodeId, incarnation: 1, segments: [item] };
+    const [error] = await cluster.client.prepareRolls(order);
+    expect(error?.code).toBe('NOT_ENOUGH_REPLICAS');
+    expect(error?.hint.retryAfterMs).toBeUndefined();
+  });
+
   it('are refused to whoever does not lead the segment', async () => {
     const [shardId = 0] = await cluster.topic('t');
     const segment = await openSegment(shardId);

@@ -126,7 +126,7 @@ export class RollPreparer {
     try {
       const outcomes = await opener.prepare([...mine], epochsOfRoll, full, keep);
       for (const [shardId, outcome] of outcomes) {
-        if (outcome instanceof OperatingError) end(shardId, outcome);
+        if (outcome instanceof OperatingError) end(shardId, refused(outcome));
       }
     } catch (thrown) {
       // This placement decides no more: the next one deletes what was prepared.
@@ -196,7 +196,12 @@ function notYet(): OperatingError {
   return new OperatingError('UNAVAILABLE', message, { retryAfterMs: askAgainMs });
 }
 
+/** Nothing is gained by asking again soon, whatever others who open segments are told. */
+function refused({ code, message }: OperatingError): OperatingError {
+  return new OperatingError(code, message);
+}
+
 function tooMany(): OperatingError {
   const message = `the next segments of ${preparedMax} shards are being prepared: roll later`;
-  return new OperatingError('RESOURCE_EXHAUSTED', message, { retryAfterMs: askAgainMs });
+  return new OperatingError('RESOURCE_EXHAUSTED', message);
 }
