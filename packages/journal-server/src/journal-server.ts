@@ -17,6 +17,7 @@ import {
   NodeState,
   type RpcServer,
   type Transport,
+  segmentIdToBytes,
 } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 import { registerJournalMetrics, type SyncTimes } from './journal-metrics.ts';
@@ -288,6 +289,7 @@ class RunningJournal implements JournalServer {
       scrubBytesRead: isRunning ? bytesRead : 0,
       syncP99Ms: this.#syncTimes.p99Ms,
       followers: [...this.#node.followerLags],
+      closedSegments: this.#node.closedSegments.map(segmentIdToBytes),
     };
   }
 

@@ -8,7 +8,6 @@ export {
   PlacementClient,
   type PlacementClientOptions,
   type ProducerIdBlock,
-  type PrepareOrder,
   type RollOrder,
   type ShardOutcome,
   type TopicChange,

@@ -310,6 +310,7 @@ describe('placement client', () => {
         scrubBytesRead: 0,
         syncP99Ms: 0,
         followers: [],
+        closedSegments: [],
       });
       registration.drain();
       await turns(5);

@@ -83,6 +83,17 @@ describe('journals that are cut off from one another and heard here', () => {
     }
   });
 
+  it('one that says that it leads the segment no more is sealed', async () => {
+    const { leader } = await written();
+    const closedSegments = [...leader.replicas.keys()].map((hex) => Buffer.from(hex, 'hex'));
+    leader.registration?.update({ ...leader.health, closedSegments: [Buffer.alloc(16)] });
+    await cluster.settle(2_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-open');
+    leader.registration?.update({ ...leader.health, closedSegments });
+    await cluster.settle(2_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-2');
+  });
+
   it('brokers that reach no journal move nothing', async () => {
     await written();
     await cluster.broker('b1');

@@ -168,8 +168,6 @@ export {
   ResolveShardsRequest,
   ResolveShardsResponse,
   RollSegment,
-  PrepareRoll,
-  PrepareRollsRequest,
   RollSegmentsRequest,
   RollSegmentsResponse,
   SealShardRequest,

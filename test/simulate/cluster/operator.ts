@@ -1,6 +1,7 @@
 import { toOperatingError } from '@robustmq/core';
 import { rebuildPlacement } from '@robustmq/placement';
 import { PlacementClient } from '@robustmq/placement-client';
+import { placementAdminMethods } from '@robustmq/rpc';
 import type { SimNetwork } from '../network/sim-network.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { whenSettled } from '../world/when-settled.ts';
@@ -59,6 +60,16 @@ export class Operator {
   trim(shardId: number, offset: number): void {
     this.#process.world.note(`trim shard ${shardId} to ${offset}`);
     this.#once('trim', this.client.trimShards([{ shardId, offset }]));
+  }
+
+  /** Ends what is open of a shard, if the placement server that is asked decides. */
+  seal(shardId: number): void {
+    const transport = this.#network.transportOf(this.#process);
+    for (const address of this.#placement.addresses) {
+      const request = { shardId, unsafe: undefined };
+      const client = transport.connect(address, 'control');
+      this.#once('seal', client.call(placementAdminMethods.sealShard, request));
+    }
   }
 
   drain(journal: string): void {

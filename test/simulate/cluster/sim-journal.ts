@@ -173,6 +173,25 @@ export class SimJournal {
     this.#options.onGone(this);
   }
 
+  /** Some bit of the log turns, where something is written. */
+  rotLog(): void {
+    const { random } = this.process.world;
+    const paths = this.disk.paths().filter((path) => path.startsWith('wal/'));
+    const places = paths.flatMap((path) => {
+      const content = this.disk.content(path);
+      const sectors = Array.from({ length: Math.ceil(content.length / 4096) }, (_, at) => at);
+      return sectors
+        .filter(
+          (at) => at > 0 && content.subarray(at * 4096, at * 4096 + 64).some((byte) => byte > 0),
+        )
+        .map((at) => ({ path, bit: at * 4096 * 8 + randomInteger(random, 64 * 8) }));
+    });
+    const place = places[randomInteger(random, Math.max(1, places.length))];
+    if (place === undefined) return;
+    this.process.world.note(`a bit of ${this.name}:${place.path} turns`);
+    this.disk.flipBit(place.path, place.bit);
+  }
+
   /** Some bit of the log or of a segment file turns. */
   rot(): void {
     const { random } = this.process.world;

@@ -2,6 +2,7 @@ import type { SimCluster } from '../cluster/sim-cluster.ts';
 import type { SimJournal } from '../cluster/sim-journal.ts';
 import { faultKinds, type FaultKind } from '../world/plan.ts';
 import { brokenDisk, lyingDisk } from './disk-faults.ts';
+import { failOver } from './failovers.ts';
 import { cutNetwork } from './network-faults.ts';
 import { operate } from './operations.ts';
 import { endProcesses } from './process-faults.ts';
@@ -89,6 +90,12 @@ export class Nemesis {
       case 'slowDisk':
       case 'fullDisk':
         brokenDisk(cluster, kind, victim, forMs);
+        return;
+      case 'sealLive':
+      case 'zombie':
+      case 'coldFailover':
+      case 'rotFailover':
+        failOver(cluster, kind, this.#leader() ?? victim, forMs);
         return;
       case 'trim':
       case 'drain':

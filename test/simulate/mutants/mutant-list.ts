@@ -22,12 +22,6 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (order.previousSegmentId.length >= 0) {',
   },
   {
-    name: 'a leader keeps the producers of what was cut',
-    file: `${node}/producer-takeover.ts`,
-    find: 'if (replica.state.isCut) this.forget(replica);',
-    replace: '',
-  },
-  {
     name: 'the end is the shortest log',
     file: `${placement}/core/seal-decision.ts`,
     find: 'const length = Math.max(...usable.map((reply) => reply.length));',
@@ -84,16 +78,10 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (event.epoch !== identity.epoch) {',
   },
   {
-    name: 'a follower confirms after a fence',
-    file: `${node}/replicate-stream.ts`,
-    find: 'const isFenced = state.fencedEpoch > epoch;',
-    replace: 'const isFenced = false as boolean;',
-  },
-  {
     name: 'a leader ignores its fence',
     file: `${core}/replica-step.ts`,
-    find: "if (epoch > state.identity.epoch && state.role === 'leader') close(state, effects);",
-    replace: '',
+    find: "assert(epoch >= state.fencedEpoch, 'a fence never goes down (I11)');",
+    replace: "if (state.role === 'leader') return;",
   },
   {
     name: 'a fence is not written to the log',
@@ -106,12 +94,6 @@ export const mutants: readonly Mutant[] = [
     file: `${node}/fence-order.ts`,
     find: 'await port.storage.fence(items);',
     replace: 'void port.storage.fence(items);',
-  },
-  {
-    name: 'a segment is led a second time',
-    file: `${core}/replica-step.ts`,
-    find: "if (role !== 'prepared' || sealedLength !== undefined) return false;",
-    replace: "if (role === 'leader' || sealedLength !== undefined) return false;",
   },
   {
     name: 'a group counts as durable before its sync',

@@ -57,6 +57,10 @@ export const faultKinds = [
   'addJournal',
   'removeJournal',
   'oldStore',
+  'sealLive',
+  'zombie',
+  'coldFailover',
+  'rotFailover',
   'corrupt',
   'diskLost',
 ] as const;
@@ -64,7 +68,7 @@ export const faultKinds = [
 export type FaultKind = (typeof faultKinds)[number];
 
 /** Only with disks that lie, and only there. */
-const disksLie: ReadonlySet<FaultKind> = new Set(['corrupt', 'diskLost']);
+const disksLie: ReadonlySet<FaultKind> = new Set(['corrupt', 'diskLost', 'rotFailover']);
 
 export function planOf(seed: number): Plan {
   const random = seededRandom(seed ^ 0x5eed);

@@ -40,6 +40,9 @@ export interface JournalNodeOptions {
   readonly logger: Logger;
 }
 
+/** As the contract of heartbeats says. */
+const closedToldMax = 1_000;
+
 /**
  * A journal without its network: the replicas of this node, which of them it leads, and the way of an
  * append from a stream through core and storage back to its answer. Streams and orders are served by
@@ -67,6 +70,8 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   readonly #replicaLimits: ReplicaLimits;
   readonly #shards = new Map<number, LocalShard>();
   readonly #replicas = new Map<SegmentId, Replica>();
+  /** Led no more, and without an end. */
+  readonly #endless = new Set<Replica>();
   readonly #led = new Set<Replica>();
   /** Copies that an order is making. */
   readonly copying = new Set<SegmentId>();
@@ -129,6 +134,18 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
 
   get ledSegments(): number {
     return this.#led.size;
+  }
+
+  /** Segments that were led here, and whose ends placement has not told yet; at most 1,000. */
+  get closedSegments(): readonly SegmentId[] {
+    const closed: SegmentId[] = [];
+    for (const replica of this.#endless) {
+      const { segmentId } = replica.stored.manifest;
+      const isOver = replica.isSealed || this.#replicas.get(segmentId) !== replica;
+      if (isOver) this.#endless.delete(replica);
+      else if (closed.length < closedToldMax) closed.push(segmentId);
+    }
+    return closed;
   }
 
   get inFlightBytes(): number {
@@ -214,7 +231,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
 
   closed(replica: Replica): void {
     replica.isRolling = false;
-    this.#led.delete(replica);
+    if (this.#led.delete(replica) && !replica.isSealed) this.#endless.add(replica);
     this.#replicator.end(replica);
     if (replica.shard.led === replica) replica.shard.led = undefined;
     this.takeover.keep(replica);

@@ -134,7 +134,10 @@ export class Auditor {
       const fullNodeIds = now.fullNodeIds.filter((one) => one !== nodeId);
       if (fullNodeIds.length === now.fullNodeIds.length) return undefined;
       if (fullNodeIds.length > 0) return (dropped = { ...now, fullNodeIds });
-      const fields = { segmentId: now.segmentId.toString('hex'), shardId: now.shardId, nodeId };
+      const { segmentId, shardId, ackQuorum, replicaNodeIds } = now;
+      const replicas = replicaNodeIds.length;
+      const hex = segmentId.toString('hex');
+      const fields = { segmentId: hex, shardId, nodeId, replicas, ackQuorum };
       logger.error(fields, 'the last full replica of a segment is lost or damaged');
       return undefined;
     });

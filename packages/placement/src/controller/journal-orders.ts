@@ -74,18 +74,13 @@ export class JournalOrders {
     this.#onOldStore = options.onOldStore;
   }
 
-  /** A refusal that the chain explains, which has reached that epoch meanwhile, says nothing about the store. */
   prepare(nodeId: string, replicas: readonly PrepareReplica[]): Promise<OrderOutcome[]> {
     return this.#order(
       nodeId,
       replicas,
       (batch, call) =>
         call(journalControlMethods.prepare, { authority: this.#authority(), replicas: batch }),
-      {
-        timeoutMs: prepareTimeoutMs,
-        isOvertaken: ({ shardId, epoch }) =>
-          (this.#image.shards.get(shardId)?.value.shard?.epoch ?? 0) >= epoch,
-      },
+      prepareTimeoutMs,
     );
   }
 
@@ -215,16 +210,11 @@ export class JournalOrders {
     nodeId: string,
     items: readonly Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Status>>,
-    options: { timeoutMs?: number; isOvertaken?: (item: Item) => boolean } = {},
+    timeoutMs = backgroundTimeoutMs,
   ): Promise<OrderOutcome[]> {
-    const { timeoutMs = backgroundTimeoutMs, isOvertaken } = options;
     const outcomes = await this.#inBatches(nodeId, items, ask, timeoutMs);
-    return items.map((item, at) => {
-      const outcome = outcomes[at] ?? noAnswer(nodeId);
+    return outcomes.map((outcome) => {
       const refusal = outcome instanceof OperatingError ? outcome : outcomeOf(outcome);
-      if (refusal?.code === 'OLD_STORE' && isOvertaken?.(item) === true) {
-        return new OperatingError('CONFLICT', `overtaken: ${refusal.message}`);
-      }
       return refusal && this.#noted(refusal);
     });
   }

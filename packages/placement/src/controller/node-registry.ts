@@ -11,6 +11,7 @@ import {
   NodeState,
   type StoredDrain,
   StoredNode,
+  type Segment,
 } from '@robustmq/rpc';
 import { BrokerReports } from '../core/broker-reports.ts';
 import { type DetectorTimes, FailureDetector, type GivenUp } from '../core/failure-detector.ts';
@@ -61,6 +62,8 @@ export class NodeRegistry {
   readonly #reach: Reachability;
   readonly #reports = new BrokerReports();
   #isPaused = false;
+  /** Segments in hex that journals lead no more, as they said last. */
+  readonly #closed = new Map<string, ReadonlySet<string>>();
   readonly #health = new Map<string, JournalHealth>();
   readonly #probing = new Set<string>();
   /** Who registered each node last: an older session of it says nothing any more. */
@@ -235,9 +238,10 @@ export class NodeRegistry {
     return isLost && candidates.some((nodeId) => this.#canServe(nodeId, segment, candidates));
   }
 
-  /** Whether heartbeats of a node are missing: it may be stopped, and orders to it may hang. */
-  isOverdue(nodeId: string): boolean {
-    return this.#detector.isOverdue(nodeId, this.#options.clock.monotonicMs());
+  /** Whether its leader says that it leads the segment no more: a follower refused it. */
+  hasClosed({ segmentId, leaderNodeId }: Segment): boolean {
+    const closed = this.#closed.get(leaderNodeId);
+    return closed !== undefined && closed.has(segmentId.toString('hex'));
   }
 
   /** Whether a journal should lead nothing new, since brokers got no answer from it. */
@@ -367,7 +371,15 @@ export class NodeRegistry {
     const { journalHealth } = request;
     if (journalHealth === undefined) return;
     this.#health.set(nodeId, journalHealth);
+    this.#noteClosed(nodeId, journalHealth);
     this.#noteReach(nodeId, journalHealth);
+  }
+
+  #noteClosed(nodeId: string, { closedSegments }: JournalHealth): void {
+    this.#closed.delete(nodeId);
+    if (closedSegments.length === 0) return;
+    this.#closed.set(nodeId, new Set(closedSegments.map((id) => id.toString('hex'))));
+    this.#options.onCut();
   }
 
   #noteReach(nodeId: string, { followers, loopLagMs }: JournalHealth): void {

@@ -43,7 +43,7 @@ export interface SealerOptions {
   readonly logger: Logger;
   /** Told when a journal knows of an end that this placement's store does not have. */
   readonly onOldStore: (error: OperatingError) => void;
-  readonly nodes: Pick<NodeRegistry, 'isCutOff' | 'reaches'>;
+  readonly nodes: Pick<NodeRegistry, 'hasClosed' | 'isCutOff' | 'reaches'>;
   /** Told of each segment that was sealed; `removed` when it was empty. */
   readonly onSealed: (segment: Segment, removed: boolean) => void;
   /** Told how long an attempt took that sealed something. */
@@ -113,7 +113,8 @@ export class Sealer {
     if (leader.state === NodeState.DOWN || this.#liveReplicas(segment) < segment.ackQuorum) {
       return true;
     }
-    return this.#options.nodes.isCutOff(segment);
+    const { nodes } = this.#options;
+    return nodes.hasClosed(segment) || nodes.isCutOff(segment);
   }
 
   /** Whether enough replicas can be asked that an attempt may succeed. */

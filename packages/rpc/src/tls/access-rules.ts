@@ -45,7 +45,6 @@ export const accessRules: AccessRules = new Map([
     resolveShards: nodes,
     // Commands show whole chains.
     listSegments: [...nodes, 'operator'],
-    prepareRolls: ['journal'],
     rollSegments: ['journal'],
     reportUnreachable: nodes,
     allocateProducerIds: ['broker'],
