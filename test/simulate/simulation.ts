@@ -9,6 +9,9 @@ const stepsMax = 200_000;
 const faultyMsMax = 30_000;
 /** Virtual time after healing within which everything has to be answered. */
 const healedMs = 60_000;
+const dayMs = 86_400_000;
+/** Longer than a sweep for idle producers takes to come. */
+const graceMs = 3_000;
 
 export interface SeedResult {
   readonly seed: number;
@@ -87,6 +90,7 @@ async function conclude(cluster: SimCluster): Promise<void> {
     );
     return;
   }
+  if (cluster.plan.producerExpiryMs < dayMs) await afterExpiry(cluster, failing);
   const reader = cluster.newReader();
   reader.start();
   const isRead = (): boolean =>
@@ -98,6 +102,19 @@ async function conclude(cluster: SimCluster): Promise<void> {
     const end = reader.tailed.get(history.shardId) ?? 0;
     history.conclude(history.trimMax, end);
   }
+}
+
+/** All producers are idle until journals have forgotten them, and then go on where they were. */
+async function afterExpiry(cluster: SimCluster, failing: () => boolean): Promise<void> {
+  const { world, plan, producers } = cluster;
+  const steps = world.steps + stepsMax;
+  await world.run({ ms: world.nowMs + plan.producerExpiryMs + graceMs, steps, isOver: failing });
+  for (const producer of producers) producer.goOn();
+  await world.run({ ms: world.nowMs + graceMs, steps, isOver: failing });
+  for (const producer of producers) producer.stop();
+  const isOver = (): boolean => failing() || cluster.waiting === 0;
+  await world.run({ ms: world.nowMs + healedMs, steps, isOver });
+  if (!isOver()) world.violate('STUCK: nobody answers producers that were forgotten');
 }
 
 function isBeyond({ plan, world }: SimCluster): boolean {

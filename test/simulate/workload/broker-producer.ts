@@ -35,6 +35,10 @@ export class BrokerProducer implements Producer {
     this.#stopped = true;
   }
 
+  goOn(): void {
+    this.#stopped = false;
+  }
+
   brokerDied(broker: SimBroker): void {
     if (broker === this.#broker) this.#waiting = 0;
   }

@@ -28,6 +28,8 @@ export interface Producer {
   brokerDied(broker: SimBroker): void;
   /** Sends nothing new any more. */
   stop(): void;
+  /** Does again, with the sequences that it had. */
+  goOn(): void;
   /** Batches whose fate it wants to know. */
   readonly waiting: number;
 }
@@ -64,6 +66,10 @@ export class IdempotentProducer implements Producer {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  goOn(): void {
+    this.#stopped = false;
   }
 
   brokerDied(broker: SimBroker): void {
