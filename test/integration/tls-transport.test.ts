@@ -215,6 +215,7 @@ const expected: Record<TierRole, string[]> = {
   placement: [...orders.map((name) => `JournalControl/${name}`), 'BrokerPeer/Probe'],
   journal: [
     ...nodeCalls,
+    'PlacementNode/PrepareRolls',
     'PlacementNode/RollSegments',
     ...['Replicate', 'Fetch', 'ExportProducers'].map((name) => `JournalReplica/${name}`),
   ],

@@ -8,6 +8,7 @@ export {
   PlacementClient,
   type PlacementClientOptions,
   type ProducerIdBlock,
+  type PrepareOrder,
   type RollOrder,
   type ShardOutcome,
   type TopicChange,

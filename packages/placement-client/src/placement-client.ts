@@ -10,6 +10,7 @@ import {
   type DescribeClusterResponse,
   errorOfStatus,
   type NewTopic,
+  type PrepareRoll,
   placementAdminMethods,
   placementNodeMethods,
   type RollSegment,
@@ -54,6 +55,13 @@ export interface RollOrder {
   readonly nodeId: string;
   readonly incarnation: number;
   readonly segments: RollSegment[];
+}
+
+/** What a leader asks to have prepared, so that it can roll at once. */
+export interface PrepareOrder {
+  readonly nodeId: string;
+  readonly incarnation: number;
+  readonly segments: PrepareRoll[];
 }
 
 /**
@@ -125,6 +133,19 @@ export class PlacementClient implements AsyncDisposable {
     const answer = await this.#servers.call(placementNodeMethods.listSegments, request);
     throwIfRefused(answer.status);
     return answer.segments;
+  }
+
+  /**
+   * Has the next segments prepared: at most 1,000. In the order of the request: undefined when the roll may
+   * begin, else why it has to wait. Rejects with UNSUPPORTED at a placement that does not know the call.
+   */
+  async prepareRolls(order: PrepareOrder): Promise<(OperatingError | undefined)[]> {
+    const answer = await this.#servers.call(placementNodeMethods.prepareRolls, order);
+    return order.segments.map(({ shardId }, at) => {
+      const status = answer.results[at];
+      if (status === undefined) return emptyAnswer(`the next segment of shard ${shardId}`);
+      return status.code === 0 ? undefined : errorOfStatus(status);
+    });
   }
 
   /** Seals segments at ends that their frozen leader knows: at most 1,000. In the order of the request. */

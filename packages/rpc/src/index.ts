@@ -168,6 +168,8 @@ export {
   ResolveShardsRequest,
   ResolveShardsResponse,
   RollSegment,
+  PrepareRoll,
+  PrepareRollsRequest,
   RollSegmentsRequest,
   RollSegmentsResponse,
   SealShardRequest,

@@ -1,5 +1,10 @@
 import { OperatingError } from '@robustmq/core';
-import type { CatalogListener, RollOrder, ShardOutcome } from '@robustmq/placement-client';
+import type {
+  CatalogListener,
+  PrepareOrder,
+  RollOrder,
+  ShardOutcome,
+} from '@robustmq/placement-client';
 import {
   type Authority,
   journalControlMethods,
@@ -28,6 +33,9 @@ export class FakeChains implements PlacementPort {
     earliestOffset: 0,
   };
   readonly rolls: RollOrder[] = [];
+  readonly preparations: PrepareOrder[] = [];
+  /** What a next segment is refused with; taken out one by one. */
+  readonly prepareErrors: OperatingError[] = [];
   /** What a roll answers instead of being carried out; taken out one by one. */
   readonly rollErrors: OperatingError[] = [];
   /** A roll is carried out, and its answer is lost. */
@@ -153,6 +161,11 @@ export class FakeChains implements PlacementPort {
       segments: [{ segmentId, length, baseOffset, epoch }],
     });
     throwUnlessDone(sealed.status, sealed.results);
+  }
+
+  prepareRolls(order: PrepareOrder): Promise<(OperatingError | undefined)[]> {
+    this.preparations.push(order);
+    return Promise.resolve(order.segments.map(() => this.prepareErrors.shift()));
   }
 
   async rollSegments(order: RollOrder): Promise<ShardOutcome[]> {

@@ -5,7 +5,7 @@ import type { Node, Shard } from '@robustmq/rpc';
 /** What a journal asks of placement: a part of {@link PlacementClient}, so that tests can stand in for it. */
 export interface PlacementPort extends Pick<
   PlacementClient,
-  'connected' | 'rollSegments' | 'resolveShards' | 'reportUnreachable'
+  'connected' | 'prepareRolls' | 'rollSegments' | 'resolveShards' | 'reportUnreachable'
 > {
   readonly catalog: {
     node(nodeId: string): Node | undefined;

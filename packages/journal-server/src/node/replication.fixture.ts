@@ -126,6 +126,7 @@ export class ReplicaSetFixture implements AsyncDisposable {
         this.reported.push(name);
         return Promise.resolve();
       },
+      prepareRolls: ({ segments }) => Promise.resolve(segments.map(() => undefined)),
       rollSegments: ({ segments }) => {
         this.rolls.push(...segments);
         return Promise.reject(new OperatingError('UNAVAILABLE', 'no journal for the next segment'));

@@ -1,5 +1,4 @@
 import { OperatingError } from '@robustmq/core';
-import type { ShardOutcome } from '@robustmq/placement-client';
 import { journalControlMethods, SegmentState } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
 import { batchOf, entry, NodeFixture, producerBatch, until, valuesIn } from './node.fixture.ts';
@@ -70,10 +69,10 @@ describe('rolls (docs/journal.md 2.6)', () => {
   it('freeze nothing while placement does not answer, although its watch is open', async () => {
     await using journal = await startSmall();
     const { chains } = journal;
-    const resolve = chains.resolveShards.bind(chains);
-    const hung = Promise.withResolvers<ShardOutcome[]>();
+    const prepare = chains.prepareRolls.bind(chains);
+    const hung = Promise.withResolvers<(OperatingError | undefined)[]>();
     let asked = 0;
-    chains.resolveShards = () => {
+    chains.prepareRolls = () => {
       asked++;
       return hung.promise;
     };
@@ -82,13 +81,62 @@ describe('rolls (docs/journal.md 2.6)', () => {
       expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
     }
     expect([asked, chains.rolls.length]).toEqual([1, 0]);
-    chains.resolveShards = resolve;
-    hung.resolve([new OperatingError('INDETERMINATE', 'no answer in time')]);
+    chains.prepareRolls = prepare;
+    hung.reject(new OperatingError('INDETERMINATE', 'no answer in time'));
     expect(await client.codes(entry(1, producerBatch(20)))).toEqual(['OK']);
     expect(chains.rolls).toHaveLength(0);
     await journal.clock.advance(6_000);
     await client.codes(entry(1, producerBatch(21)));
     await until(() => chains.shard(1).segments.length === 2);
+  });
+
+  it('wait as long as the next segment cannot be prepared, and no longer than they are told', async () => {
+    await using journal = await startSmall();
+    const { chains } = journal;
+    const retry = { retryAfterMs: 250 };
+    chains.prepareErrors.push(new OperatingError('UNAVAILABLE', 'a journal hangs', retry));
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
+    }
+    expect([chains.preparations.length, chains.rolls.length]).toEqual([1, 0]);
+    await journal.clock.advance(300);
+    await client.codes(entry(1, producerBatch(20)));
+    await until(() => chains.shard(1).segments.length === 2);
+    expect(chains.preparations[1]).toMatchObject({
+      incarnation: journal.node.storage.incarnation,
+      segments: [{ shardId: 1, fullNodeIds: [journal.node.storage.nodeId] }],
+    });
+  });
+
+  it('of many segments: one that cannot be prepared does not delay the others', async () => {
+    await using journal = await startSmall();
+    await journal.open(2);
+    const { chains } = journal;
+    chains.prepareRolls = ({ segments }) =>
+      Promise.resolve(
+        segments.map(({ shardId }) =>
+          shardId === 1 ? new OperatingError('UNAVAILABLE', 'a journal hangs') : undefined,
+        ),
+      );
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      const entries = [1, 2].map((shardId) => entry(shardId, producerBatch(sequence)));
+      expect(await client.codes(...entries)).toEqual(['OK', 'OK']);
+    }
+    expect(chains.shard(1).segments).toHaveLength(1);
+    expect(chains.shard(2).segments.length).toBeGreaterThan(2);
+  });
+
+  it('are done at a placement that prepares nothing beforehand', async () => {
+    await using journal = await startSmall();
+    const { chains } = journal;
+    chains.prepareRolls = () => Promise.reject(new OperatingError('UNSUPPORTED', 'no such method'));
+    const client = journal.appends();
+    for (let sequence = 0; sequence < 20; sequence++) {
+      expect(await client.codes(entry(1, producerBatch(sequence)))).toEqual(['OK']);
+    }
+    expect(chains.shard(1).segments.length).toBeGreaterThan(2);
   });
 
   it('that placement refuses for now leave the segment open', async () => {

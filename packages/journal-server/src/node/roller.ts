@@ -6,7 +6,7 @@ import {
   toOperatingError,
   TurnTask,
 } from '@robustmq/core';
-import { type RollSegment, segmentIdToBytes, type Shard } from '@robustmq/rpc';
+import { type PrepareRoll, type RollSegment, segmentIdToBytes, type Shard } from '@robustmq/rpc';
 import type { JournalStorage } from '../storage/storage.ts';
 import type { JournalCounters } from './journal-counters.ts';
 import type { JournalLimits } from './journal-limits.ts';
@@ -31,8 +31,8 @@ export interface RollerOptions {
 /**
  * Rolls led segments: freeze, wait until everything is committed, tell placement the end, and go on in
  * the next segment. While placement is away nothing is frozen; a request without an answer keeps its
- * segments frozen until there is one (docs/journal.md, section 2.6). So placement is asked for the chain
- * first: one that hangs or is cut off freezes nothing, although its watch seems to be open still.
+ * segments frozen until there is one (docs/journal.md, section 2.6). So placement is asked to prepare the
+ * next segments first: what cannot be prepared yet, or a placement that hangs, freezes nothing.
  */
 export class Roller {
   readonly #options: RollerOptions;
@@ -49,7 +49,7 @@ export class Roller {
   #isDraining = false;
   #onIdle: (() => void) | undefined;
   readonly #task = new TurnTask(() => void this.#askAll());
-  readonly #dueTask = new TurnTask(() => void this.#freezeDue());
+  readonly #dueTask = new TurnTask(() => this.#prepareDue());
 
   constructor(options: RollerOptions) {
     this.#options = options;
@@ -65,18 +65,43 @@ export class Roller {
     this.#dueTask.schedule();
   }
 
-  /** Freezes what is due if placement answers; meanwhile appends go on. */
-  async #freezeDue(): Promise<void> {
-    const { placement, clock, limits } = this.#options;
-    const asked = this.#toAsk;
+  #prepareDue(): void {
+    const { controlItemsMax } = this.#options.limits;
+    const due = this.#toAsk;
     this.#toAsk = [];
-    const shards = await placement.resolveShards(asked.map(({ shard }) => shard.shardId));
+    for (let at = 0; at < due.length; at += controlItemsMax) {
+      void this.#freezeDue(due.slice(at, at + controlItemsMax));
+    }
+  }
+
+  /** Freezes those whose next segment is prepared; meanwhile appends go on, and for the others they do. */
+  async #freezeDue(due: readonly Replica[]): Promise<void> {
+    const { clock, limits } = this.#options;
+    const asked = due.filter((replica) => this.#due.has(replica));
+    const outcomes = await this.#prepareNext(asked);
     asked.forEach((replica, at) => {
       if (!this.#due.delete(replica) || replica.isRolling || !replica.isLeader) return;
-      if (shards[at] instanceof OperatingError) {
-        replica.nextRollMs = clock.monotonicMs() + limits.rollRetryMs;
-      } else this.#freeze(replica);
+      const error = outcomes[at];
+      if (error === undefined) this.#freeze(replica);
+      else
+        replica.nextRollMs = clock.monotonicMs() + (error.hint.retryAfterMs ?? limits.rollRetryMs);
     });
+  }
+
+  /** Why each roll has to wait, in order; undefined for those that may begin. */
+  async #prepareNext(replicas: readonly Replica[]): Promise<(OperatingError | undefined)[]> {
+    const { placement, storage } = this.#options;
+    const { nodeId, incarnation } = storage;
+    const segments = replicas.map(preparationFor);
+    try {
+      return await placement.prepareRolls({ nodeId, incarnation, segments });
+    } catch (thrown) {
+      const error = toOperatingError(thrown);
+      if (error.code !== 'UNSUPPORTED') return replicas.map(() => error);
+    }
+    // An older placement: it answers at least, so that one that hangs freezes nothing.
+    const shards = await placement.resolveShards(replicas.map(({ shard }) => shard.shardId));
+    return shards.map((shard) => (shard instanceof OperatingError ? shard : undefined));
   }
 
   #isDue({ stored, policy, state }: Replica): boolean {
@@ -268,6 +293,16 @@ export class Roller {
     replica.isRolling = false;
     this.#options.driver.run(replica, { kind: 'close' });
   }
+}
+
+function preparationFor({ stored, state, shard }: Replica): PrepareRoll {
+  const { segmentId, epoch, replicaNodeIds } = stored.manifest;
+  return {
+    segmentId: segmentIdToBytes(segmentId),
+    shardId: shard.shardId,
+    epoch,
+    fullNodeIds: replicaNodeIds.filter((_, at) => (state.match[at] ?? 0) >= state.commitLength),
+  };
 }
 
 function verdictFor(outcome: Shard | OperatingError, replica: Replica | undefined): RollVerdict {

@@ -37,6 +37,7 @@ import { Opener } from './opener.ts';
 import { Periodic } from './periodic.ts';
 import { Repairer } from './repairer.ts';
 import { Retention } from './retention.ts';
+import { RollPreparer } from './roll-preparer.ts';
 import { Roller } from './roller.ts';
 import { SealedRows } from './sealed-rows.ts';
 import { SealNotices } from './seal-notices.ts';
@@ -91,6 +92,7 @@ export class Controller implements AsyncDisposable {
   readonly identity: ClusterIdentity;
   readonly nodes: NodeRegistry;
   readonly opener: Opener;
+  readonly rollPreparer: RollPreparer;
   readonly roller: Roller;
   readonly shardSeals: ShardSeals;
   readonly drains: Drains;
@@ -263,9 +265,16 @@ export class Controller implements AsyncDisposable {
       onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
       onOpened: (count) => metrics.segmentsOpened.inc(count),
     });
+    this.rollPreparer = new RollPreparer({
+      image,
+      opener: this.opener,
+      nodes: this.nodes,
+      clock,
+    });
     this.roller = new Roller({
       ledger,
       opener: this.opener,
+      preparer: this.rollPreparer,
       activator: this.#activator,
       clock,
       onSealed,
@@ -379,6 +388,7 @@ export class Controller implements AsyncDisposable {
       pass('copies', config.repairEachMs, () => this.#copies.pass()),
       pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
+        this.rollPreparer.pass();
         await this.#repair.pass();
         this.#failovers.settle();
         await this.#growth.pass();

@@ -8,7 +8,7 @@ import type { Sealer } from './sealer.ts';
 
 export interface GrowthOptions {
   readonly image: Image;
-  readonly nodes: Pick<NodeRegistry, 'journalCandidates'>;
+  readonly nodes: Pick<NodeRegistry, 'journalCandidates' | 'isOverdue'>;
   readonly sealer: Pick<Sealer, 'seal'>;
   readonly logger: Logger;
 }
@@ -32,7 +32,8 @@ export class Growth {
 
   async pass(): Promise<void> {
     const { image, nodes, sealer, logger } = this.#options;
-    const now = new Set(nodes.journalCandidates().map(({ nodeId }) => nodeId));
+    const candidates = nodes.journalCandidates().map(({ nodeId }) => nodeId);
+    const now = new Set(candidates.filter((nodeId) => !nodes.isOverdue(nodeId)));
     const steady = [...now].filter((nodeId) => this.#before.has(nodeId)).length;
     this.#before = now;
     const due: number[] = [];

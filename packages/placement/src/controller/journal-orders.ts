@@ -74,13 +74,18 @@ export class JournalOrders {
     this.#onOldStore = options.onOldStore;
   }
 
+  /** A refusal that the chain explains, which has reached that epoch meanwhile, says nothing about the store. */
   prepare(nodeId: string, replicas: readonly PrepareReplica[]): Promise<OrderOutcome[]> {
     return this.#order(
       nodeId,
       replicas,
       (batch, call) =>
         call(journalControlMethods.prepare, { authority: this.#authority(), replicas: batch }),
-      prepareTimeoutMs,
+      {
+        timeoutMs: prepareTimeoutMs,
+        isOvertaken: ({ shardId, epoch }) =>
+          (this.#image.shards.get(shardId)?.value.shard?.epoch ?? 0) >= epoch,
+      },
     );
   }
 
@@ -210,11 +215,16 @@ export class JournalOrders {
     nodeId: string,
     items: readonly Item[],
     ask: (batch: Item[], call: Call) => Promise<ControlAnswer<Status>>,
-    timeoutMs = backgroundTimeoutMs,
+    options: { timeoutMs?: number; isOvertaken?: (item: Item) => boolean } = {},
   ): Promise<OrderOutcome[]> {
+    const { timeoutMs = backgroundTimeoutMs, isOvertaken } = options;
     const outcomes = await this.#inBatches(nodeId, items, ask, timeoutMs);
-    return outcomes.map((outcome) => {
+    return items.map((item, at) => {
+      const outcome = outcomes[at] ?? noAnswer(nodeId);
       const refusal = outcome instanceof OperatingError ? outcome : outcomeOf(outcome);
+      if (refusal?.code === 'OLD_STORE' && isOvertaken?.(item) === true) {
+        return new OperatingError('CONFLICT', `overtaken: ${refusal.message}`);
+      }
       return refusal && this.#noted(refusal);
     });
   }

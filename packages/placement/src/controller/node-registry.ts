@@ -238,6 +238,11 @@ export class NodeRegistry {
     return isLost && candidates.some((nodeId) => this.#canServe(nodeId, segment, candidates));
   }
 
+  /** Whether heartbeats of a node are missing: it may be stopped, and orders to it may hang. */
+  isOverdue(nodeId: string): boolean {
+    return this.#detector.isOverdue(nodeId, this.#options.clock.monotonicMs());
+  }
+
   /** Whether its leader says that it leads the segment no more: a follower refused it. */
   hasClosed({ segmentId, leaderNodeId }: Segment): boolean {
     const closed = this.#closed.get(leaderNodeId);

@@ -1,13 +1,13 @@
-import { type Clock, type Logger, OperatingError, type Random } from '@robustmq/core';
+import { type Clock, delay, type Logger, OperatingError, type Random } from '@robustmq/core';
 import { type PrepareReplica, SegmentState, type Shard } from '@robustmq/rpc';
 import { openNext, type ReplicaSet, unsealedSegment } from '../core/chain.ts';
-import { ReplicaChooser } from '../core/replica-choice.ts';
+import { ackQuorumOf, ReplicaChooser } from '../core/replica-choice.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Activator } from './activator.ts';
 import { ByNode } from './by-node.ts';
 import type { CatalogCopies } from './catalog-copies.ts';
 import { shardOf } from './image.ts';
-import type { JournalOrders } from './journal-orders.ts';
+import type { JournalOrders, OrderOutcome } from './journal-orders.ts';
 import type { Ledger } from './ledger.ts';
 import type { NodeRegistry } from './node-registry.ts';
 import type { Sealer } from './sealer.ts';
@@ -36,7 +36,12 @@ export interface Prepared {
   /** Under which it has to be opened. */
   readonly epoch: number;
   readonly replicas: ReplicaSet;
+  /** Incarnations of its members when they were chosen, by node id. */
+  readonly incarnations: ReadonlyMap<string, number>;
 }
+
+/** Told of each segment as soon as its replicas are prepared. */
+export type OnPrepared = (shardId: number, prepared: Prepared) => void;
 
 /** Who has all of the last segment of a shard, by shard. */
 export type FullNodes = ReadonlyMap<number, readonly string[]>;
@@ -53,6 +58,8 @@ export type OpenOutcome = OperatingError | undefined;
 
 /** Journals that did not take their replica, one after the other, until a shard is given up. */
 const substitutesMax = 3;
+/** How often a journal that has not answered is looked at, in ms. */
+const silenceCheckMs = 100;
 /** Segments of one attempt from which the log tells how long it took. */
 const toldFrom = 100;
 
@@ -83,19 +90,20 @@ export class Opener {
    *
    * @param epochsAhead How far above the shard's epoch the segment will be opened.
    * @param full Who has all of the segment before, by shard; where it is not told, as the chain says.
+   * @param onPrepared Told of what is prepared at once: others may have to wait for a journal that hangs.
    */
   async prepare(
     shardIds: readonly number[],
     epochsAhead: number,
     full: FullNodes = new Map(),
+    onPrepared: OnPrepared = () => {},
   ): Promise<Map<number, Prepared | OperatingError>> {
     const outcomes = new Map<number, Prepared | OperatingError>();
     const excluded = new Set<string>();
     let rest = shardIds;
     for (let tries = 0; rest.length > 0; tries++) {
       const planned = this.#plan(rest, { epochsAhead, excluded, full }, outcomes);
-      await this.#explain(planned);
-      const refusals = await this.#orderPrepare(planned, excluded);
+      const refusals = await this.#orderPrepare(planned, excluded, onPrepared);
       for (const [shardId, prepared] of planned) outcomes.set(shardId, prepared);
       for (const [shardId, error] of refusals) {
         const prepared = planned.get(shardId);
@@ -190,15 +198,29 @@ export class Opener {
     const { nodes, random, ledger } = this.#options;
     const candidates = nodes.journalCandidates().filter(({ nodeId }) => !excluded.has(nodeId));
     const chooser = new ReplicaChooser(candidates, random, nodes.reaches);
+    const prompt = candidates.filter(({ nodeId }) => !nodes.isOverdue(nodeId));
+    const promptly =
+      prompt.length < candidates.length
+        ? new ReplicaChooser(prompt, random, nodes.reaches)
+        : chooser;
     const avoided = candidates.map(({ nodeId }) => nodeId).filter((id) => nodes.isAvoided(id));
     const planned = new Map<number, Prepared>();
+    const known = new Map(candidates.map(({ nodeId, incarnation }) => [nodeId, incarnation]));
     for (const shardId of shardIds) {
       const config = readTopicConfig(ledger.image.topicOf(shardId)?.config ?? {});
-      const shard = this.#shard(shardId);
+      const shard = ledger.image.shards.get(shardId)?.value.shard;
+      if (shard === undefined) {
+        outcomes.set(shardId, new OperatingError('NOT_FOUND', `there is no shard ${shardId}`));
+        continue;
+      }
       const behind = behindIn(shard, full.get(shardId));
       for (const nodeId of avoided) behind.add(nodeId);
       const { replicationFactor, minInsyncReplicas } = config;
-      const replicas = chooser.choose(replicationFactor, minInsyncReplicas, behind);
+      const quorum = ackQuorumOf(replicationFactor, candidates.length, minInsyncReplicas);
+      const replicas =
+        prompt.length >= quorum
+          ? promptly.choose(replicationFactor, quorum, behind)
+          : chooser.choose(replicationFactor, minInsyncReplicas, behind);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;
@@ -208,31 +230,28 @@ export class Opener {
       const epoch = shard.epoch + epochsAhead;
       const segmentId = random.bytes(16);
       this.#pending.add(segmentId.toString('hex'));
-      planned.set(shardId, { segmentId, epoch, replicas });
+      const incarnations = new Map(
+        replicas.replicaNodeIds.map((nodeId) => [nodeId, known.get(nodeId) ?? 0]),
+      );
+      planned.set(shardId, { segmentId, epoch, replicas, incarnations });
     }
     return planned;
   }
 
-  /** Whoever gets a replica keeps a copy of the catalog that has its topic, before it has the replica. */
-  async #explain(planned: ReadonlyMap<number, Prepared>): Promise<void> {
-    const { image } = this.#options.ledger;
-    const nodeIds = new Set<string>();
-    let revision = 0;
-    for (const [shardId, { replicas }] of planned) {
-      for (const nodeId of replicas.replicaNodeIds) nodeIds.add(nodeId);
-      const topic = image.shards.get(shardId)?.value.shard?.topic ?? '';
-      revision = Math.max(revision, image.topics.get(topic)?.revision ?? 0);
-    }
-    await this.#options.copies.ensure(nodeIds, revision);
-  }
-
-  /** Returns the shards that have a replica which was not taken; those journals are excluded. */
+  /**
+   * Whoever gets a replica keeps a copy of the catalog that has its topic, before it has the replica. Returns
+   * the shards that have a replica which was not taken; those journals are excluded.
+   */
   async #orderPrepare(
     planned: ReadonlyMap<number, Prepared>,
     excluded: Set<string>,
+    onPrepared: OnPrepared,
   ): Promise<Map<number, OperatingError>> {
+    const revision = this.#revisionOf(planned.keys());
     const byNode = new ByNode<PrepareReplica>();
+    const missing = new Map<number, number>();
     for (const [shardId, { segmentId, epoch, replicas }] of planned) {
+      missing.set(shardId, replicas.replicaNodeIds.length);
       for (const nodeId of replicas.replicaNodeIds) {
         const { ackQuorum } = replicas;
         const replicaNodeIds = [...replicas.replicaNodeIds];
@@ -241,15 +260,76 @@ export class Opener {
     }
     const refusals = new Map<number, OperatingError>();
     await byNode.forEach(async (nodeId, items) => {
-      const outcomes = await this.#options.orders.prepare(nodeId, items);
+      const { outcomes, isSilent } = await this.#orderAt(nodeId, items, revision);
       items.forEach(({ shardId }, at) => {
         const error = outcomes[at];
-        if (error === undefined) return;
-        refusals.set(shardId, error);
-        excluded.add(nodeId);
+        if (error !== undefined) {
+          refusals.set(shardId, error);
+          if (!isSilent) excluded.add(nodeId);
+          return;
+        }
+        const left = (missing.get(shardId) ?? 0) - 1;
+        missing.set(shardId, left);
+        const prepared = planned.get(shardId);
+        if (left === 0 && prepared !== undefined) onPrepared(shardId, prepared);
       });
     });
     return refusals;
+  }
+
+  /**
+   * Gives a copy and orders. A journal that does not answer and sends no heartbeats either is waited for no
+   * longer when the others can do without it: it is chosen again when it is heard.
+   */
+  async #orderAt(
+    nodeId: string,
+    items: readonly PrepareReplica[],
+    revision: number,
+  ): Promise<{ outcomes: readonly OrderOutcome[]; isSilent: boolean }> {
+    const { orders, copies } = this.#options;
+    const over = new AbortController();
+    const ordered = (async () => {
+      await copies.ensure([nodeId], revision);
+      // Whoever was given up gets no order behind the one to delete.
+      const outcomes = over.signal.aborted ? [] : await orders.prepare(nodeId, items);
+      return { outcomes, isSilent: false };
+    })();
+    const silent = (async () => {
+      await this.#untilDispensable(nodeId, items, over.signal);
+      const error = new OperatingError('UNAVAILABLE', `journal ${nodeId} is silent`);
+      return { outcomes: items.map(() => error), isSilent: true };
+    })();
+    try {
+      return await Promise.race([ordered, silent]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Resolves when a journal is overdue and there are enough others. Rejects when that is not asked any more. */
+  async #untilDispensable(
+    nodeId: string,
+    items: readonly PrepareReplica[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { nodes, clock } = this.#options;
+    const quorum = Math.max(...items.map(({ ackQuorum }) => ackQuorum));
+    const isDispensable = (): boolean =>
+      nodes.isOverdue(nodeId) &&
+      nodes.journalCandidates().filter((other) => !nodes.isOverdue(other.nodeId)).length >= quorum;
+    do await delay(clock, silenceCheckMs, signal);
+    while (!isDispensable());
+  }
+
+  /** Of the newest topic of these shards. */
+  #revisionOf(shardIds: Iterable<number>): number {
+    const { image } = this.#options.ledger;
+    let revision = 0;
+    for (const shardId of shardIds) {
+      const topic = image.shards.get(shardId)?.value.shard?.topic ?? '';
+      revision = Math.max(revision, image.topics.get(topic)?.revision ?? 0);
+    }
+    return revision;
   }
 
   /** Whether the shard can be worked on; otherwise its outcome says why not. */

@@ -6,16 +6,19 @@ import {
   SegmentState,
   type Shard,
 } from '@robustmq/rpc';
-import { beginSeal, openNext, type SegmentEnd, unsealedSegment } from '../core/chain.ts';
+import { beginSeal, openNext, type SegmentEnd } from '../core/chain.ts';
 import type { Activator } from './activator.ts';
 import { shardOf } from './image.ts';
 import type { Ledger } from './ledger.ts';
 import type { Opener, Prepared } from './opener.ts';
+import { epochsOfRoll, type RollPreparer } from './roll-preparer.ts';
+import { refuseToRoll, unsealedOf } from './roll-refusal.ts';
 import { sealedChange } from './sealed-change.ts';
 
 export interface RollerOptions {
   readonly ledger: Ledger;
   readonly opener: Opener;
+  readonly preparer: Pick<RollPreparer, 'take'>;
   readonly activator: Activator;
   readonly clock: Clock;
   /** Told of each segment that was sealed; `removed` when it was empty. */
@@ -37,18 +40,48 @@ export class Roller {
     this.#options = options;
   }
 
-  /** The outcomes, in the order of the request. */
+  /**
+   * The outcomes, in the order of the request. What is prepared is done at once; what is not waits for
+   * journals, and nobody for it but the answer.
+   */
   async roll(request: RollSegmentsRequest): Promise<RollOutcome[]> {
-    const { activator } = this.#options;
     const items = new Map(request.segments.map((item) => [item.shardId, item]));
     const valid = [...items.values()].filter((item) => this.#refusal(request, item) === undefined);
-    const wanting = valid.filter((item) => item.openNext).map((item) => item.shardId);
-    // One epoch for the seal, one for the next segment.
-    const full = new Map(valid.map((item) => [item.shardId, item.fullNodeIds]));
-    const prepared = await this.#options.opener.prepare(wanting, 2, full);
-    const { opened, error } = await this.#record(request, valid, prepared);
-    await activator.activate(opened);
+    const wanting = valid.filter((item) => item.openNext);
+    const full = new Map(wanting.map((item) => [item.shardId, item.fullNodeIds]));
+    const ready = this.#options.preparer.take(full);
+    const isReady = ({ shardId, openNext: opens }: RollSegment): boolean =>
+      !opens || ready.has(shardId);
+    const errors = await Promise.all([
+      this.#finish(request, valid.filter(isReady), ready),
+      this.#prepareAndFinish(
+        request,
+        valid.filter((item) => !isReady(item)),
+      ),
+    ]);
+    const error = errors.find((one) => one !== undefined);
     return request.segments.map((item) => this.#outcome(request, item, error));
+  }
+
+  async #prepareAndFinish(
+    request: RollSegmentsRequest,
+    items: readonly RollSegment[],
+  ): Promise<RollOutcome> {
+    if (items.length === 0) return undefined;
+    const full = new Map(items.map((item) => [item.shardId, item.fullNodeIds]));
+    const prepared = await this.#options.opener.prepare([...full.keys()], epochsOfRoll, full);
+    return this.#finish(request, items, prepared);
+  }
+
+  async #finish(
+    request: RollSegmentsRequest,
+    items: readonly RollSegment[],
+    prepared: ReadonlyMap<number, Prepared | OperatingError>,
+  ): Promise<RollOutcome> {
+    if (items.length === 0) return undefined;
+    const { opened, error } = await this.#record(request, items, prepared);
+    await this.#options.activator.activate(opened);
+    return error;
   }
 
   async #record(
@@ -67,7 +100,7 @@ export class Roller {
       assert(item !== undefined, `a roll of shard ${shardId} was asked for`);
       if (this.#refusal(request, item) !== undefined) return undefined;
       const sealing = { ...stored, shard: beginSeal(shardOf(stored)) };
-      const { change, sealed } = sealedChange(sealing, endOf(item, sealedAtMs));
+      const { change, sealed } = sealedChange(sealing, endOf(request, item, sealedAtMs));
       sealedSegments.set(shardId, sealed);
       opened.delete(shardId);
       const next = prepared.get(shardId);
@@ -91,23 +124,13 @@ export class Roller {
 
   /** Why an item cannot be rolled as the chain is now; undefined when it can. */
   #refusal(request: RollSegmentsRequest, item: RollSegment): OperatingError | undefined {
-    const segment = this.#unsealed(item.shardId);
-    const name = `segment ${item.segmentId.toString('hex')} of shard ${item.shardId}`;
-    if (segment === undefined || !segment.segmentId.equals(item.segmentId)) {
-      return new OperatingError('NOT_LEADER', `${name} is not the open one`, this.#hint(segment));
-    }
-    if (segment.state !== SegmentState.OPEN) {
-      return new OperatingError('FENCED', `${name} is being sealed without its leader`);
-    }
-    const isLeader =
-      segment.leaderNodeId === request.nodeId &&
-      segment.leaderIncarnation === request.incarnation &&
-      segment.epoch === item.epoch;
-    if (!isLeader) {
-      return new OperatingError('NOT_LEADER', `${name} is led by another`, this.#hint(segment));
-    }
+    const { image } = this.#options.ledger;
+    const refusal = refuseToRoll(image, request, item);
+    const segment = unsealedOf(image, item.shardId);
+    if (refusal !== undefined || segment === undefined) return refusal;
     const full = new Set(item.fullNodeIds.filter((id) => segment.replicaNodeIds.includes(id)));
     if (full.size < segment.ackQuorum || item.endOffset < segment.baseOffset) {
+      const name = `segment ${item.segmentId.toString('hex')} of shard ${item.shardId}`;
       const message = `${name}: ${full.size} full replicas and end ${item.endOffset} do not fit`;
       return new OperatingError('INVALID_ARGUMENT', message);
     }
@@ -131,15 +154,6 @@ export class Roller {
     return this.#refusal(request, item) ?? error ?? overtaken;
   }
 
-  #hint(segment: Segment | undefined): { nodeId?: string; epoch?: number } {
-    return segment === undefined ? {} : { nodeId: segment.leaderNodeId, epoch: segment.epoch };
-  }
-
-  #unsealed(shardId: number): Segment | undefined {
-    const shard = this.#shard(shardId);
-    return shard && unsealedSegment(shard);
-  }
-
   #shard(shardId: number): Shard | undefined {
     return this.#options.ledger.image.shards.get(shardId)?.value.shard;
   }
@@ -151,7 +165,11 @@ function wasEmpty(shard: Shard, item: RollSegment): boolean {
   return !isThere && shard.endOffset === item.endOffset && shard.epoch > item.epoch;
 }
 
-function endOf(item: RollSegment, sealedAtMs: number): SegmentEnd {
-  const { endOffset, fullNodeIds, sizeBytes, maxTimestampMs } = item;
+/** Who asks is alive, so it comes first: the next leader gets the producers from the first that answers. */
+function endOf(request: RollSegmentsRequest, item: RollSegment, sealedAtMs: number): SegmentEnd {
+  const { endOffset, sizeBytes, maxTimestampMs } = item;
+  const others = item.fullNodeIds.filter((nodeId) => nodeId !== request.nodeId);
+  const fullNodeIds =
+    others.length < item.fullNodeIds.length ? [request.nodeId, ...others] : others;
   return { endOffset, fullNodeIds, sizeBytes, maxTimestampMs, sealedAtMs };
 }

@@ -62,6 +62,20 @@ class Scene {
 const three = ['j1', 'j2', 'j3'];
 
 describe('failure detector', () => {
+  it('calls overdue who has missed two heartbeats, later as its event loop lags, until it is heard', () => {
+    const scene = new Scene(...three);
+    const isOverdue = (): boolean => scene.detector.isOverdue('j1', scene.nowMs);
+    scene.run(500).silent.add('j1');
+    expect([scene.run(900), isOverdue()]).toEqual([scene, false]);
+    expect([scene.run(100), isOverdue()]).toEqual([scene, true]);
+    scene.silent.delete('j1');
+    scene.lagMs.set('j1', 300);
+    expect([scene.run(500), isOverdue()]).toEqual([scene, false]);
+    scene.silent.add('j1');
+    expect([scene.run(1_200), isOverdue()]).toEqual([scene, false]);
+    expect([scene.run(100), isOverdue()]).toEqual([scene, true]);
+  });
+
   it('suspects after 1.5 s of silence, once, and gives up after 2.5 s', () => {
     const scene = new Scene(...three);
     scene.silent.add('j1');

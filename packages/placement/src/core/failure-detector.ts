@@ -56,6 +56,7 @@ const lateMinMs = 100;
 /** Two heartbeats that tell of the same sync agree on its beginning up to this. */
 const sameSyncMs = 100;
 const suspectShare = 0.6;
+const overdueShare = 0.4;
 
 /**
  * Which nodes live, from what is heard of them (docs/journal.md, section 4). Pure: time comes in. Being
@@ -113,6 +114,16 @@ export class FailureDetector {
   /** Whether it was given up since its disk hung when it was last heard of. */
   isHung(nodeId: string): boolean {
     return this.#nodes.get(nodeId)?.lapse?.kind === 'hung';
+  }
+
+  /**
+   * Whether two of its heartbeats are missing. Nothing is taken from it for that, so former false alarms do
+   * not stretch it: it is only given nothing new while others can do without it.
+   */
+  isOverdue(nodeId: string, nowMs: number): boolean {
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined) return false;
+    return nowMs - node.heardMs >= overdueShare * this.#times.leaseMs + node.patience.lagMs;
   }
 
   /** It is known to be gone, by other evidence: nothing is expected of it until it registers. */

@@ -83,7 +83,7 @@ export class ReplicaChooser {
       const next = this.#lightest(this.#eligible(chosen), (load) => load.replicas);
       chosen.push(next);
     }
-    const ackQuorum = Math.max(Math.floor(size / 2) + 1, atLeast);
+    const ackQuorum = ackQuorumOf(wanted, this.#loads.length, atLeast);
     const able = chosen.filter((load) => this.#reachedBy(load, chosen) >= ackQuorum);
     const best = able.filter(({ journal }) => !behind.has(journal.nodeId));
     const leader = this.#lightest(firstFilled(best, able, chosen), (load) => load.led);
@@ -132,6 +132,11 @@ export class ReplicaChooser {
     const lightest = loads.filter((load) => burden(load) === least);
     return lightest[randomInteger(this.#random, lightest.length)] as Load;
   }
+}
+
+/** The ack quorum of a segment that wants `wanted` replicas: a majority, or `atLeast` where that is more. */
+export function ackQuorumOf(wanted: number, journals: number, atLeast: number): number {
+  return Math.max(Math.floor(Math.min(wanted, journals) / 2) + 1, atLeast);
 }
 
 function firstFilled(...lists: Load[][]): Load[] {

@@ -7,6 +7,7 @@ import {
   Segment,
   type ServiceRegistry,
   type ShardResult,
+  Status,
   toStatus,
   type WatchResponse,
 } from '@robustmq/rpc';
@@ -30,6 +31,7 @@ export interface PlacementNodeServiceOptions {
   readonly metrics: PlacementMetrics;
 }
 
+const done = Status.create({});
 const segmentsDefault = 100;
 const segmentsMax = 1_000;
 
@@ -113,6 +115,11 @@ export class PlacementNodeService {
       const found = resultOf(this.#serving.image, shardId, undefined);
       if (found.status !== undefined) return { status: found.status, segments: [] };
       return { status: undefined, segments: await this.#segments(shardId, fromOffset, limit) };
+    });
+    registry.unary(placementNodeMethods.prepareRolls, async (request) => {
+      checkCount(request.segments, 'segments');
+      const outcomes = await this.#serving.rollPreparer.prepare(request);
+      return { results: outcomes.map((error) => (error === undefined ? done : toStatus(error))) };
     });
     registry.unary(placementNodeMethods.rollSegments, async (request) => {
       checkCount(request.segments, 'segments');

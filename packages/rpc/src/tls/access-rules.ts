@@ -45,6 +45,7 @@ export const accessRules: AccessRules = new Map([
     resolveShards: nodes,
     // Commands show whole chains.
     listSegments: [...nodes, 'operator'],
+    prepareRolls: ['journal'],
     rollSegments: ['journal'],
     reportUnreachable: nodes,
     allocateProducerIds: ['broker'],

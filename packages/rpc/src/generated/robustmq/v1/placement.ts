@@ -239,6 +239,34 @@ export interface ListSegmentsResponse {
   segments: Segment[];
 }
 
+/** One segment that is about to be rolled. */
+export interface PrepareRoll {
+  /** Which segment. */
+  segmentId: Buffer;
+  /** Its shard. */
+  shardId: number;
+  /** Epoch under which the leader holds it. */
+  epoch: number;
+  /** Replicas that have all that is committed now, durably: of its members only those should lead the next. */
+  fullNodeIds: string[];
+}
+
+/** Asks for the replicas of the next segments. */
+export interface PrepareRollsRequest {
+  /** Leader that asks. */
+  nodeId: string;
+  /** Its incarnation. */
+  incarnation: number;
+  /** At most 1,000 segments. */
+  segments: PrepareRoll[];
+}
+
+/** What is prepared now, within half a second: what is not yet goes on, and is asked for again. */
+export interface PrepareRollsResponse {
+  /** One for each segment, in order: 0 when its roll may begin, else why it has to wait. */
+  results: Status[];
+}
+
 /** One segment to seal at an end that its frozen leader knows. */
 export interface RollSegment {
   /** Which segment. */
@@ -2058,6 +2086,231 @@ export const ListSegmentsResponse: MessageFns<ListSegmentsResponse> = {
       ? Status.fromPartial(object.status)
       : undefined;
     message.segments = object.segments?.map((e) => Segment.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePrepareRoll(): PrepareRoll {
+  return { segmentId: Buffer.alloc(0), shardId: 0, epoch: 0, fullNodeIds: [] };
+}
+
+export const PrepareRoll: MessageFns<PrepareRoll> = {
+  encode(message: PrepareRoll, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.segmentId.length !== 0) {
+      writer.uint32(10).bytes(message.segmentId);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(24).uint32(message.epoch);
+    }
+    for (const v of message.fullNodeIds) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareRoll {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareRoll();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.segmentId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.fullNodeIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareRoll>): PrepareRoll {
+    return PrepareRoll.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareRoll>): PrepareRoll {
+    const message = createBasePrepareRoll();
+    message.segmentId = object.segmentId ?? Buffer.alloc(0);
+    message.shardId = object.shardId ?? 0;
+    message.epoch = object.epoch ?? 0;
+    message.fullNodeIds = object.fullNodeIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBasePrepareRollsRequest(): PrepareRollsRequest {
+  return { nodeId: "", incarnation: 0, segments: [] };
+}
+
+export const PrepareRollsRequest: MessageFns<PrepareRollsRequest> = {
+  encode(message: PrepareRollsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.incarnation !== 0) {
+      writer.uint32(16).uint64(message.incarnation);
+    }
+    for (const v of message.segments) {
+      PrepareRoll.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareRollsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareRollsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.incarnation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.segments.push(PrepareRoll.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareRollsRequest>): PrepareRollsRequest {
+    return PrepareRollsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareRollsRequest>): PrepareRollsRequest {
+    const message = createBasePrepareRollsRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.incarnation = object.incarnation ?? 0;
+    message.segments = object.segments?.map((e) => PrepareRoll.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePrepareRollsResponse(): PrepareRollsResponse {
+  return { results: [] };
+}
+
+export const PrepareRollsResponse: MessageFns<PrepareRollsResponse> = {
+  encode(message: PrepareRollsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      Status.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareRollsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareRollsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(Status.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareRollsResponse>): PrepareRollsResponse {
+    return PrepareRollsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareRollsResponse>): PrepareRollsResponse {
+    const message = createBasePrepareRollsResponse();
+    message.results = object.results?.map((e) => Status.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4657,6 +4910,17 @@ export const PlacementNodeService = {
       Buffer.from(ListSegmentsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSegmentsResponse => ListSegmentsResponse.decode(value),
   },
+  /** A leader that goes on appending asks that the next segments be prepared, before it freezes (clean roll). */
+  prepareRolls: {
+    path: "/robustmq.v1.PlacementNode/PrepareRolls" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PrepareRollsRequest): Buffer => Buffer.from(PrepareRollsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PrepareRollsRequest => PrepareRollsRequest.decode(value),
+    responseSerialize: (value: PrepareRollsResponse): Buffer =>
+      Buffer.from(PrepareRollsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PrepareRollsResponse => PrepareRollsResponse.decode(value),
+  },
   /** A leader that has frozen its segments asks to seal them at ends that it knows (clean roll). */
   rollSegments: {
     path: "/robustmq.v1.PlacementNode/RollSegments" as const,
@@ -4731,6 +4995,8 @@ export interface PlacementNodeServer extends UntypedServiceImplementation {
   resolveShards: handleUnaryCall<ResolveShardsRequest, ResolveShardsResponse>;
   /** Older segments of a chain, by range. */
   listSegments: handleUnaryCall<ListSegmentsRequest, ListSegmentsResponse>;
+  /** A leader that goes on appending asks that the next segments be prepared, before it freezes (clean roll). */
+  prepareRolls: handleUnaryCall<PrepareRollsRequest, PrepareRollsResponse>;
   /** A leader that has frozen its segments asks to seal them at ends that it knows (clean roll). */
   rollSegments: handleUnaryCall<RollSegmentsRequest, RollSegmentsResponse>;
   /** Tells that a node refuses connections; placement probes it at once. */
@@ -4808,6 +5074,22 @@ export interface PlacementNodeClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSegmentsResponse) => void,
+  ): ClientUnaryCall;
+  /** A leader that goes on appending asks that the next segments be prepared, before it freezes (clean roll). */
+  prepareRolls(
+    request: PrepareRollsRequest,
+    callback: (error: ServiceError | null, response: PrepareRollsResponse) => void,
+  ): ClientUnaryCall;
+  prepareRolls(
+    request: PrepareRollsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PrepareRollsResponse) => void,
+  ): ClientUnaryCall;
+  prepareRolls(
+    request: PrepareRollsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PrepareRollsResponse) => void,
   ): ClientUnaryCall;
   /** A leader that has frozen its segments asks to seal them at ends that it knows (clean roll). */
   rollSegments(
