@@ -27,6 +27,9 @@ const limits = {
   producerProtectedMs: 1_000,
 };
 const diskBytes = 16 * 1024 * KIB;
+/** Of a block's header, as docs/journal.md 3.3 has it. */
+const blockMagic = 'RMQB';
+const lsnAt = 16;
 
 export interface SimJournalOptions {
   readonly name: string;
@@ -173,23 +176,31 @@ export class SimJournal {
     this.#options.onGone(this);
   }
 
-  /** Some bit of the log turns, where something is written. */
+  /**
+   * Some bit of the log turns, where something is written. Not in its last block: nobody can tell that from
+   * a write that was torn (docs/journal.md, amendment 8).
+   */
   rotLog(): void {
     const { random } = this.process.world;
+    const blocks = this.#logBlocks();
+    const last = Math.max(...blocks.map(({ lsn }) => lsn));
+    const older = blocks.filter(({ lsn }) => lsn < last);
+    const block = older[randomInteger(random, Math.max(1, older.length))];
+    if (block === undefined) return;
+    this.process.world.note(`a bit of ${this.name}:${block.path} turns`);
+    this.disk.flipBit(block.path, block.position * 8 + randomInteger(random, 256 * 8));
+  }
+
+  /** Where blocks begin in the files of the log, also in what is left of earlier use. */
+  #logBlocks(): { path: string; position: number; lsn: number }[] {
     const paths = this.disk.paths().filter((path) => path.startsWith('wal/'));
-    const places = paths.flatMap((path) => {
+    return paths.flatMap((path) => {
       const content = this.disk.content(path);
-      const sectors = Array.from({ length: Math.ceil(content.length / 4096) }, (_, at) => at);
-      return sectors
-        .filter(
-          (at) => at > 0 && content.subarray(at * 4096, at * 4096 + 64).some((byte) => byte > 0),
-        )
-        .map((at) => ({ path, bit: at * 4096 * 8 + randomInteger(random, 64 * 8) }));
+      const positions = Array.from({ length: content.length / 4096 }, (_, at) => at * 4096);
+      return positions
+        .filter((position) => content.toString('latin1', position, position + 4) === blockMagic)
+        .map((position) => ({ path, position, lsn: content.readUInt32LE(position + lsnAt) }));
     });
-    const place = places[randomInteger(random, Math.max(1, places.length))];
-    if (place === undefined) return;
-    this.process.world.note(`a bit of ${this.name}:${place.path} turns`);
-    this.disk.flipBit(place.path, place.bit);
   }
 
   /** Some bit of the log or of a segment file turns. */

@@ -84,6 +84,7 @@ export function planOf(seed: number): Plan {
   const lies = replicas >= 3 && random.next() < 0.4;
   const minInSync = lies ? Math.floor(replicas / 2) + 1 : 1;
   const harsh = random.next();
+  const forgets = random.next() < 0.03;
   return {
     seed,
     journals,
@@ -102,10 +103,11 @@ export function planOf(seed: number): Plan {
     twice: random.next() < 0.5 ? harsh * 0.1 : 0,
     diskMs: among(1, 8),
     segmentMs: among(1, 8) * 1_000,
-    producerExpiryMs: random.next() < 0.03 ? 30_000 : 86_400_000,
-    losesStore: random.next() < 0.04,
+    producerExpiryMs: forgets ? 30_000 : 86_400_000,
+    losesStore: !forgets && random.next() < 0.04,
     faultyDisks: lies ? Math.floor(replicas / 2) : 0,
-    weights: weightsOf(random, lies),
+    // A shard that nobody leads for as long would see its retries twice, as with every broker.
+    weights: { ...weightsOf(random, lies), ...(forgets && { oldStore: 0 }) },
   };
 }
 

@@ -75,8 +75,13 @@ export class JournalSurvey implements AsyncDisposable {
     return kept.toSorted((a, b) => b.revision - a.revision)[0];
   }
 
-  /** Whether all that a journal ever had is asked for: it answers, from the disk that the newest copy names. */
+  /**
+   * Whether all that a journal ever had is asked for: it answers, from the disk that the newest copy names, or
+   * was removed, which it is only once others have all of it.
+   */
   isWhole(nodeId: string): boolean {
+    const removed = this.newest?.copy.removedNodes ?? [];
+    if (removed.some(({ node }) => node?.nodeId === nodeId)) return true;
     const named = this.newest?.copy.journals.find((journal) => journal.nodeId === nodeId);
     return this.#journals.get(nodeId)?.diskUuid === named?.diskUuid && named !== undefined;
   }
