@@ -66,7 +66,7 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
       virtualMs: world.nowMs,
       hash: world.hash,
       isBeyond: isBeyond(cluster),
-      violations: world.violations,
+      violations: isBeyond(cluster) ? [] : world.violations,
       faults: Object.fromEntries(nemesis.counts),
     };
   } finally {
@@ -117,6 +117,7 @@ async function afterExpiry(cluster: SimCluster, failing: () => boolean): Promise
   if (!isOver()) world.violate('STUCK: nobody answers producers that were forgotten');
 }
 
-function isBeyond({ plan, world }: SimCluster): boolean {
-  return world.isForked || (plan.faultyDisks > 0 && world.losesLast);
+function isBeyond({ plan, world, placement }: SimCluster): boolean {
+  const isForked = world.isForked && placement.hasRunOldStore;
+  return isForked || (plan.faultyDisks > 0 && world.losesLast);
 }

@@ -135,8 +135,6 @@ export class Operator {
       (thrown) => {
         const { code, message } = toOperatingError(thrown);
         world.note(`placement cannot be rebuilt: ${code} ${message}`);
-        // Two placements have led segments on journals that had heard of one of them only.
-        if (message.includes('have the same epoch')) world.isForked = true;
         const missing = [...this.#removed].filter((name) => message.includes(`missing ${name} `));
         const allowed = [...new Set([...allowMissing, ...missing])];
         this.#process.schedule(againMs, 'timer', () => this.rebuild(journals, allowed));

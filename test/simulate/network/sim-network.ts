@@ -3,6 +3,7 @@ import type { RpcServer, ServiceRegistry, Transport } from '@robustmq/rpc';
 import type { SimProcess } from '../world/sim-process.ts';
 import type { World } from '../world/world.ts';
 import { type Latency, Links } from './links.ts';
+import { Openings } from './openings.ts';
 import { SimClient } from './sim-client.ts';
 import { SimServer } from './sim-server.ts';
 
@@ -32,6 +33,7 @@ export class SimNetwork {
   readonly links: Links;
   plan: NetworkPlan;
   readonly open = new Set<Connected>();
+  readonly #openings: Openings;
   #fencedSince = false;
   /** How often a segment was opened after one was fenced. */
   failovers = 0;
@@ -44,6 +46,7 @@ export class SimNetwork {
     this.world = world;
     this.plan = plan;
     this.links = new Links(world, plan.latency);
+    this.#openings = new Openings(world);
   }
 
   /** From now on everything arrives, once. */
@@ -93,7 +96,8 @@ export class SimNetwork {
   }
 
   /** A call has reached its server. */
-  called(path: string): void {
+  called(path: string, request: unknown): void {
+    this.#openings.note(path, request);
     if (path.endsWith('/Fence')) this.#fencedSince = true;
     else if (this.#fencedSince && path.endsWith('/Activate')) {
       this.#fencedSince = false;
