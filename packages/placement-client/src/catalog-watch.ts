@@ -101,16 +101,19 @@ export class CatalogWatch {
     this.#options.servers.answered();
     this.#backoff.reset();
     this.#options.catalog.apply(step, this.#startsAnew);
-    if (step.revision > 0) this.#startsAnew = false;
-    if (step.revision > 0) this.#fullListWanted = false;
+    if (step.revision === 0) return;
+    this.#startsAnew = false;
+    this.#fullListWanted = false;
   }
 
   /** A list is begun by a placement whose history may not be the one that is known. */
-  #noteTeller({ placementEpoch, placementInstance, fullListBegins }: WatchResponse): void {
+  #noteTeller(step: WatchResponse): void {
+    const { placementEpoch, placementInstance, fullListBegins, revision } = step;
     const isOther = this.#placementEpoch > 0 && placementEpoch > this.#placementEpoch;
     if (fullListBegins && isOther) this.#startsAnew = true;
     this.#placementEpoch = placementEpoch;
-    this.#instance = placementInstance;
+    // Before a list is whole, the revision that is known is still the one of another teller.
+    if (revision > 0) this.#instance = placementInstance;
   }
 
   /** The catalog never goes back: one that knows less is not listened to. */

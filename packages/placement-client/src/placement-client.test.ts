@@ -168,6 +168,38 @@ describe('placement client', () => {
       expect(client.catalog.revision).toBe(20);
     });
 
+    it('names who told its revision only when his list is whole', async () => {
+      const [one, other] = [Buffer.alloc(16, 1), Buffer.alloc(16, 2)];
+      const told = { entries: [], removals: [], fullListBegins: true };
+      const steps = [
+        { revision: 7, placementEpoch: 1, placementInstance: one },
+        // The list of another one breaks off.
+        { revision: 0, placementEpoch: 2, placementInstance: other },
+        { revision: 5, placementEpoch: 2, placementInstance: other },
+      ];
+      await using _server = await transport.listen('p:1', (registry) =>
+        registry.stream(placementNodeMethods.watch, (stream) => ({
+          message(request) {
+            requests.push(request);
+            const step = steps.shift();
+            if (step === undefined) return;
+            stream.send({ ...step, ...told });
+            if (steps.length > 0) stream.cancel(new OperatingError('UNAVAILABLE', 'killed'));
+          },
+          closed: () => stream.end(),
+        })),
+      );
+      await using client = newClient(['p:1']);
+      client.start();
+      await clock.advance(5_000);
+      expect(client.catalog.revision).toBe(5);
+      expect(requests.map(({ placementInstance }) => placementInstance)).toEqual([
+        undefined,
+        one,
+        one,
+      ]);
+    });
+
     it('does not listen to a placement that is older than what it has heard', async () => {
       const steps = [
         { revision: 7, placementEpoch: 3 },
