@@ -49,7 +49,10 @@ async function chosen(options: Options, nodeId: unknown): Promise<Node[]> {
   if (nodeId === undefined) return journals.filter(({ state }) => state !== NodeState.DOWN);
   const found = journals.find((node) => node.nodeId === nodeId);
   if (found !== undefined) return [found];
-  const known = journals.map((node) => node.nodeId).join(', ');
+  const known = journals
+    .map((node) => node.nodeId)
+    .toSorted()
+    .join(', ');
   throw new OperatingError(
     'NOT_FOUND',
     `there is no journal ${JSON.stringify(nodeId)}; there are ${known}`,
