@@ -99,4 +99,31 @@ describe('a journal that is stopped', () => {
     expect(chainOf(await cluster.shard(shardId))).toBe('0-3');
     expect(await open(shardId, 0)).toEqual([['j1', 'j2', 'stopped'], 2]);
   });
+
+  it('leads nothing new once it was given up and came back soon, until it was well for a minute', async () => {
+    const shardId = await start('j1', 'j2');
+    goesOn.resolve();
+    await cluster.settle(3_000);
+    for (let at = 0; at < 8; at++) {
+      await clock.advance(500);
+      await cluster.settle(500);
+    }
+    const opened = await cluster.client.openSegments(shardId);
+    expect(opened.segments.at(-1)?.replicaNodeIds.toSorted()).toEqual(['j1', 'j2', 'stopped']);
+    const led = async (topic: string): Promise<string[]> => {
+      const shardIds = await cluster.topic(topic, 6);
+      const leaders: string[] = [];
+      for (const id of shardIds) {
+        const { segments } = await cluster.client.openSegments(id);
+        leaders.push(segments.at(-1)?.leaderNodeId ?? '');
+      }
+      return leaders;
+    };
+    expect(await led('u')).not.toContain('stopped');
+    for (let at = 0; at < 130; at++) {
+      await clock.advance(500);
+      await cluster.settle(500);
+    }
+    expect(await led('v')).toContain('stopped');
+  });
 });

@@ -249,9 +249,12 @@ export class NodeRegistry {
     return closed !== undefined && closed.has(segmentId.toString('hex'));
   }
 
-  /** Whether a journal should lead nothing new, since brokers got no answer from it. */
+  /**
+   * Whether a journal should lead nothing new while others can: brokers got no answer from it, or it was
+   * silent for a while and came back, and may be silent again.
+   */
   isAvoided(nodeId: string): boolean {
-    return this.#reports.isAvoided(nodeId, this.#options.clock.monotonicMs());
+    return this.#wasLost(nodeId) || this.#detector.isRestless(nodeId);
   }
 
   /** A broker gets no answer from a journal. */
@@ -261,11 +264,15 @@ export class NodeRegistry {
     if (image.liveNode(nodeId)?.incarnation !== incarnation) return;
     if (image.liveNode(reporterId)?.role !== NodeRole.BROKER) return;
     this.#reports.report(nodeId, reporterId, clock.monotonicMs());
-    const wasAvoided = this.isAvoided(nodeId);
+    const wasLost = this.#wasLost(nodeId);
     if (!this.#isLost(nodeId)) return;
     const message = 'brokers get no answer from a journal: others lead';
-    if (!wasAvoided) logger.warn({ nodeId, reporterId }, message);
+    if (!wasLost) logger.warn({ nodeId, reporterId }, message);
     onCut();
+  }
+
+  #wasLost(nodeId: string): boolean {
+    return this.#reports.isAvoided(nodeId, this.#options.clock.monotonicMs());
   }
 
   #isLost(nodeId: string): boolean {
@@ -280,7 +287,7 @@ export class NodeRegistry {
   }
 
   #canServe(nodeId: string, { leaderNodeId, ackQuorum }: ReachedSegment, all: string[]): boolean {
-    if (nodeId === leaderNodeId || this.isAvoided(nodeId)) return false;
+    if (nodeId === leaderNodeId || this.#wasLost(nodeId)) return false;
     const reached = all.filter((other) => other === nodeId || this.reaches(nodeId, other));
     return reached.length >= ackQuorum;
   }

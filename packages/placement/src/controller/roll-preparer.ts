@@ -172,13 +172,13 @@ export class RollPreparer {
     const quorum = ackQuorumOf(replicationFactor, takers.size, minInsyncReplicas);
     if (incarnations.size < sizeMin || replicas.ackQuorum !== quorum) return undefined;
     const before = unsealedOf(image, shardId)?.replicaNodeIds ?? [];
-    const leads = [replicas.leaderNodeId, ...full].find(
+    const able = [replicas.leaderNodeId, ...full].filter(
       (nodeId) =>
         incarnations.has(nodeId) &&
         (full.includes(nodeId) || !before.includes(nodeId)) &&
-        !nodes.isAvoided(nodeId) &&
         !nodes.isOverdue(nodeId),
     );
+    const leads = able.find((nodeId) => !nodes.isAvoided(nodeId)) ?? able[0];
     if (leads === undefined) return undefined;
     const leaderIncarnation = incarnations.get(leads) ?? 0;
     return { ...replicas, leaderNodeId: leads, leaderIncarnation };

@@ -126,6 +126,11 @@ export class FailureDetector {
     return nowMs - node.heardMs >= overdueShare * this.#times.leaseMs + node.patience.lagMs;
   }
 
+  /** Whether it was given up wrongly lately: it may be so again, and better leads nothing new. */
+  isRestless(nodeId: string): boolean {
+    return this.#nodes.get(nodeId)?.patience.isRestless === true;
+  }
+
   /** It is known to be gone, by other evidence: nothing is expected of it until it registers. */
   end(nodeId: string): void {
     this.#nodes.delete(nodeId);
