@@ -1,6 +1,7 @@
 import { type Logger, OperatingError } from '@robustmq/core';
 import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
+import { type Orderer, OrderMemory, oldCopy } from './order-memory.ts';
 import { type Disk, isNoSpace, readWhole, replaceWhole } from './disk.ts';
 
 const FILE = 'catalog';
@@ -19,16 +20,6 @@ export interface StoredCatalog {
   readonly bytes: Buffer;
 }
 
-/** What somebody's orders have shown: his instance, and the revision of his last change. */
-type Shown = Pick<StoredCatalog, 'instance' | 'revision'>;
-
-/** Who orders, with what his store had when he began. */
-export interface Orderer extends Shown {
-  readonly startRevision: number;
-  /** The first bytes of those who had decided with it, oldest first. */
-  readonly lineage: readonly Buffer[];
-}
-
 /**
  * The copy of placement's catalog in the data folder. It is replaced whole; a damaged one counts as none,
  * since placement gives the next one within seconds.
@@ -37,8 +28,7 @@ export class CatalogFile {
   readonly #disk: Disk;
   readonly #onFatal: (error: Error) => void;
   #current: StoredCatalog | undefined;
-  /** What the last orders showed, in memory only: copies follow within seconds. */
-  #shown: Shown | undefined;
+  readonly #shown = new OrderMemory();
   /** Writes, one after the other. */
   #work: Promise<void> = Promise.resolve();
 
@@ -67,19 +57,11 @@ export class CatalogFile {
   }
 
   /**
-   * Notes what an order shows of placement's store. Throws OLD_STORE when another placement has shown more than
-   * the one who orders can know: not even the epoch tells a placement from one that was started on an old copy
-   * of its store, each gives the next one.
+   * Notes what an order shows of placement's store. Throws OLD_STORE when another placement has shown more
+   * than the one who orders can know.
    */
   noteOrder(by: Orderer): void {
-    const { instance, startRevision, revision } = by;
-    for (const known of [this.#current, this.#shown]) {
-      if (known !== undefined && !descends(by, known)) throw oldCopy(startRevision, known.revision);
-    }
-    const isOwn = this.#shown?.instance.equals(instance) === true;
-    const before = isOwn ? (this.#shown?.revision ?? 0) : startRevision;
-    const kept = isOwn ? (this.#shown?.instance ?? instance) : Buffer.from(instance);
-    this.#shown = { instance: kept, revision: Math.max(before, revision) };
+    this.#shown.note(by, this.#current);
   }
 
   /**
@@ -116,24 +98,6 @@ export class CatalogFile {
     }
     this.#current = catalog;
   }
-}
-
-/** With so many in it a lineage may have lost its begin. */
-const lineageFull = 128;
-/** No placement makes so many changes unseen: a store that begins as far above was rebuilt. */
-const rebuiltAbove = 500_000_000;
-
-/** Whether a store has all that is known of another placement that has decided. */
-function descends({ instance, startRevision, lineage }: Orderer, known: Shown): boolean {
-  if (known.instance.equals(instance)) return true;
-  if (startRevision < known.revision) return false;
-  if (startRevision >= known.revision + rebuiltAbove || lineage.length >= lineageFull) return true;
-  return lineage.some((one) => one.equals(known.instance.subarray(0, one.length)));
-}
-
-function oldCopy(startRevision: number, known: number): OperatingError {
-  const message = `placement began with its store at revision ${startRevision}, and this journal has orders of revision ${known} that its store does not know: its data folder is an old copy`;
-  return new OperatingError('OLD_STORE', message);
 }
 
 function encode({ placementEpoch, revision, instance, bytes }: StoredCatalog): Buffer {
