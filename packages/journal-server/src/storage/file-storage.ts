@@ -22,6 +22,7 @@ import { Relief } from './relief.ts';
 import { Removals } from './removals.ts';
 import { Replica } from './replica.ts';
 import { noteFrame } from './replica-change.ts';
+import { ReplicaTable } from './replica-table.ts';
 import { type ReadRange, ReplicaReader, throwIfDamaged } from './replica-reader.ts';
 import { Sealer } from './sealer.ts';
 import { Scrubber } from './scrub/scrubber.ts';
@@ -39,6 +40,7 @@ import type {
   StoredReplica,
 } from './storage.ts';
 import type { StorageLimits, StorageOptions } from './storage-options.ts';
+import { makeStats } from './storage-stats.ts';
 import type { Group } from './wal/group.ts';
 import { WalFiles } from './wal/wal-files.ts';
 import {
@@ -83,12 +85,7 @@ export class FileStorage implements JournalStorage {
   onDurable: (replicas: readonly StoredReplica[]) => void = () => {};
 
   readonly #parts: FileStorageParts;
-  /** All, by their files. */
-  readonly #replicas: Map<SegmentId, Replica>;
-  /** Those that are asked for. */
-  readonly #bySegment = new Map<SegmentId, Replica>();
-  /** Copies that are made beside damaged ones. */
-  readonly #rebuilds = new Map<SegmentId, Replica>();
+  readonly #table: ReplicaTable;
   readonly #files: WalFiles;
   readonly #writer: WalWriter;
   readonly #checkpointer: Checkpointer;
@@ -106,8 +103,9 @@ export class FileStorage implements JournalStorage {
     this.nodeId = parts.identity.cookie.nodeId;
     this.diskUuid = parts.identity.cookie.diskUuid;
     this.catalog = parts.catalog;
-    this.#replicas = recovered.replay.replicas;
-    this.#sortBySegment();
+    const { replicas, replaced } = recovered.replay;
+    this.#table = new ReplicaTable(replicas);
+    for (const { fileId, manifest } of this.#table.sort()) replaced.set(fileId, manifest.segmentId);
     this.#reads = new ReplicaReader(parts.reader);
     this.#files = new WalFiles(
       {
@@ -133,7 +131,7 @@ export class FileStorage implements JournalStorage {
     this.#checkpointer = new Checkpointer(
       {
         disk: options.disk,
-        replicas: this.#replicas,
+        replicas,
         files: this.#files,
         writer: this.#writer,
         settleDeletes: () => this.#removals.settle(),
@@ -147,10 +145,7 @@ export class FileStorage implements JournalStorage {
       disk: options.disk,
       writer: this.#writer,
       reads: this.#reads,
-      onSwapAccepted: (copy, damaged) => {
-        this.#replicas.delete(damaged.fileId);
-        damaged.replacedBy = copy;
-      },
+      onSwapAccepted: (copy, damaged) => this.#table.swapAccepted(copy, damaged),
       onSwapped: (copy) => this.#swap(copy),
     });
     this.#relief = new Relief({
@@ -159,7 +154,7 @@ export class FileStorage implements JournalStorage {
       files: this.#files,
       writer: this.#writer,
       checkpointer: this.#checkpointer,
-      replicas: this.#replicas,
+      replicas,
       onFatal,
     });
     this.stats = makeStats(parts, this.#writer);
@@ -171,7 +166,7 @@ export class FileStorage implements JournalStorage {
       ...options,
       limits,
       reader: parts.reader,
-      replicas: this.#replicas,
+      replicas,
       syncAgeMs: () => this.stats.syncAgeMs,
       onDamage: (replica, damage) => this.#noteDamage(replica, damage),
       onFatal,
@@ -185,7 +180,7 @@ export class FileStorage implements JournalStorage {
     for (const spare of recovered.spares) this.#files.adoptSpare(spare);
     if (recovered.current === undefined) await this.#files.advance();
     debt.bytes = 0;
-    for (const replica of this.#replicas.values()) {
+    for (const replica of this.#table.all()) {
       debt.bytes += replica.unwrittenBytes;
       if (this.#hasEnough(replica)) flusher.request(replica);
     }
@@ -195,7 +190,7 @@ export class FileStorage implements JournalStorage {
     // Damage that was found now must be known even when the log that showed it is gone.
     if (recovered.replay.hasFindings) await this.#relief.checkpoint();
     this.#files.prepare();
-    this.#removals.keepUnknownAside((id) => this.#replicas.has(id));
+    this.#removals.keepUnknownAside((id) => this.#table.hasFile(id));
     this.#scrubber.start();
   }
 
@@ -217,7 +212,7 @@ export class FileStorage implements JournalStorage {
   }
 
   raiseIncarnation(wanted: Incarnation): Promise<void> {
-    for (const { activatedBy } of this.#replicas.values()) {
+    for (const { activatedBy } of this.#table.all()) {
       assert(activatedBy !== this.incarnation, 'who has led keeps its incarnation');
     }
     return this.#parts.identity.raiseIncarnation(wanted);
@@ -232,16 +227,15 @@ export class FileStorage implements JournalStorage {
   }
 
   replica(segmentId: SegmentId): StoredReplica | undefined {
-    return this.#bySegment.get(segmentId);
+    return this.#table.get(segmentId);
   }
 
   replicas(): Iterable<StoredReplica> {
-    return this.#bySegment.values();
+    return this.#table.bySegment();
   }
 
   copyOf(segmentId: SegmentId): StoredReplica | undefined {
-    const copy = this.#rebuilds.get(segmentId) ?? this.#bySegment.get(segmentId);
-    return copy?.isCopying === true ? copy : undefined;
+    return this.#table.copyOf(segmentId);
   }
 
   get quarantined(): { readonly files: number; readonly bytes: number } {
@@ -249,36 +243,12 @@ export class FileStorage implements JournalStorage {
     return { files, bytes };
   }
 
-  /** A copy whose damaged replica is there stands beside it; without one it is like any copy. */
-  #sortBySegment(): void {
-    const beside: Replica[] = [];
-    for (const replica of this.#replicas.values()) {
-      const { segmentId } = replica.manifest;
-      const other = this.#bySegment.get(segmentId);
-      if (replica.isCopying && replica.fileId !== segmentId) beside.push(replica);
-      else if (other === undefined) this.#bySegment.set(segmentId, replica);
-      else {
-        // The log has lost the swap that a checkpoint knows: what was replaced is there again.
-        const [kept, replaced] = other.damaged ? [replica, other] : [other, replica];
-        this.#bySegment.set(segmentId, kept);
-        this.#replicas.delete(replaced.fileId);
-        this.#parts.recovered.replay.replaced.set(replaced.fileId, segmentId);
-      }
-    }
-    for (const copy of beside) {
-      const { segmentId } = copy.manifest;
-      copy.replaces = this.#bySegment.get(segmentId);
-      if (copy.replaces === undefined) this.#bySegment.set(segmentId, copy);
-      else this.#rebuilds.set(segmentId, copy);
-    }
-  }
-
   async create(manifests: readonly ReplicaManifest[]): Promise<void> {
     this.#checkAlive();
     for (const manifest of manifests) {
-      if (this.#bySegment.has(manifest.segmentId)) continue;
+      if (this.#table.get(manifest.segmentId) !== undefined) continue;
       const replica = new Replica(manifest);
-      this.#add(replica);
+      this.#table.add(replica);
       this.#writer.control(recordType.replicaCreate, replica, createPayload(manifest));
     }
     await this.sync();
@@ -287,19 +257,19 @@ export class FileStorage implements JournalStorage {
   async createCopy(manifest: ReplicaManifest, epoch: Epoch): Promise<StoredReplica> {
     this.#checkAlive();
     const { segmentId } = manifest;
-    const damaged = this.#bySegment.get(segmentId);
+    const damaged = this.#table.get(segmentId);
     // One of the same segment may just have been deleted: its file must not take the new one with it.
     await this.#removals.settle();
     const fileId = await this.#newFileId();
     this.#checkAlive();
     if (damaged?.isDeleted === true) throw deletedHere(damaged);
     assert(damaged?.damaged ?? true, 'a copy is made where there is no replica, or a damaged one');
-    assert(!this.#rebuilds.has(segmentId), 'one copy is made at a time');
+    assert(this.#table.rebuildOf(segmentId) === undefined, 'one copy is made at a time');
     const replica = new Replica(manifest, damaged === undefined ? segmentId : fileId);
     replica.isCopying = true;
     replica.fencedEpoch = epoch;
     replica.replaces = damaged;
-    this.#add(replica);
+    this.#table.add(replica);
     if (damaged === undefined) {
       this.#writer.control(recordType.copyBegin, replica, createPayload(manifest));
     } else this.#writer.control(recordType.rebuildBegin, replica, rebuildPayload(manifest));
@@ -308,18 +278,12 @@ export class FileStorage implements JournalStorage {
     return replica;
   }
 
-  #add(replica: Replica): void {
-    this.#replicas.set(replica.fileId, replica);
-    const names = replica.replaces === undefined ? this.#bySegment : this.#rebuilds;
-    names.set(replica.manifest.segmentId, replica);
-  }
-
   /** A name that no replica and no file has. */
   async #newFileId(): Promise<SegmentId> {
     const { random, disk } = this.#parts.options;
     for (;;) {
       const fileId = segmentIdOf(random.bytes(SEGMENT_ID_BYTES).toString('hex'));
-      if (this.#replicas.has(fileId) || this.#bySegment.has(fileId)) continue;
+      if (this.#table.isNamed(fileId)) continue;
       if (!(await disk.exists(segmentPath(fileId)))) return fileId;
     }
   }
@@ -333,14 +297,9 @@ export class FileStorage implements JournalStorage {
 
   /** The copy has its place durably: the damaged one goes into quarantine. */
   #swap(copy: Replica): void {
-    const { segmentId } = copy.manifest;
-    const damaged = copy.replaces;
-    assert(damaged !== undefined, 'it replaces one');
-    copy.replaces = undefined;
-    this.#rebuilds.delete(segmentId);
-    this.#bySegment.set(segmentId, copy);
+    const damaged = this.#table.swap(copy);
     this.#letGo(damaged);
-    this.#removals.keepAside(damaged.fileId, segmentId, async () => {
+    this.#removals.keepAside(damaged.fileId, copy.manifest.segmentId, async () => {
       await damaged.fileWork;
       await this.#parts.reader.drop(damaged);
     });
@@ -414,19 +373,15 @@ export class FileStorage implements JournalStorage {
   async delete(segmentIds: readonly SegmentId[]): Promise<void> {
     this.#checkAlive();
     const named = segmentIds.flatMap((id) => [
-      ...maybe(this.#bySegment.get(id)),
-      ...maybe(this.#rebuilds.get(id)),
+      ...maybe(this.#table.get(id)),
+      ...maybe(this.#table.rebuildOf(id)),
     ]);
     await this.#discard(named);
   }
 
   async #discard(replicas: readonly Replica[]): Promise<void> {
     for (const replica of replicas) {
-      const { segmentId } = replica.manifest;
-      this.#replicas.delete(replica.fileId);
-      for (const names of [this.#bySegment, this.#rebuilds]) {
-        if (names.get(segmentId) === replica) names.delete(segmentId);
-      }
+      this.#table.remove(replica);
       this.#letGo(replica);
       this.#writer.control(recordType.delete, replica, EMPTY);
     }
@@ -552,34 +507,4 @@ function deletedHere({ manifest: { segmentId } }: StoredReplica): OperatingError
 
 function maybe(replica: Replica | undefined): Replica[] {
   return replica === undefined ? [] : [replica];
-}
-
-function makeStats(parts: FileStorageParts, writer: WalWriter): StorageStats {
-  const { debt, space, hooks } = parts;
-  return {
-    get unflushedBytes() {
-      return debt.bytes;
-    },
-    get freeBytes() {
-      return space.freeBytes;
-    },
-    get readOnly() {
-      return space.isReadOnly;
-    },
-    get syncAgeMs() {
-      return writer.syncAgeMs;
-    },
-    get syncs() {
-      return writer.syncs;
-    },
-    get syncMsSum() {
-      return writer.syncMsSum;
-    },
-    get walBytesWritten() {
-      return writer.bytesWritten;
-    },
-    get segmentBytesWritten() {
-      return hooks.segmentBytesWritten;
-    },
-  };
 }
