@@ -106,9 +106,10 @@ export class Operator {
 
   /**
    * Makes placement's store anew from what these journals have, once all of them answer; those that were
-   * removed, as a part of the journals remembers, are told to be missing.
+   * removed, as a part of the journals remembers, are told to be missing. The list is asked for at each try:
+   * one that was just removed is still on the first.
    */
-  rebuild(journals: readonly string[], allowMissing: readonly string[] = []): void {
+  rebuild(journals: () => readonly string[], allowMissing: readonly string[] = []): void {
     const { world } = this.#process;
     world.note('placement is rebuilt');
     this.#placement.hold();
@@ -121,7 +122,7 @@ export class Operator {
           return undefined;
         },
       },
-      journals,
+      journals: journals(),
       allowMissing,
       acceptLoss: allowMissing.length > 0,
       orderedBy: 'operator',

@@ -162,7 +162,7 @@ export class SimCluster {
   }
 
   #rebuild(): void {
-    this.operator.rebuild(this.journals.map(({ address }) => address));
+    this.operator.rebuild(() => this.journals.map(({ address }) => address));
   }
 
   newReader(): SimBroker {
