@@ -11,6 +11,12 @@ import type { WalWriter } from './wal/wal-writer.ts';
 
 /** Part of a small disk that the log may take. */
 const WAL_SHARE_MAX = 1 / 8;
+/**
+ * So many times the files that the log is emptied from stay to be used again. Between two emptyings half of
+ * them are wanted, and some more while one lasts; a file that is missing then is filled with zeros, at
+ * the price of a second log.
+ */
+const WAL_FILES_KEPT = 1.5;
 /** The disk was too full to empty log files: how long until the next attempt. */
 const EMPTY_RETRY_MS = 1_000;
 
@@ -71,6 +77,7 @@ export class Relief {
   async #emptyNow(): Promise<void> {
     const { files, space, replicas, flusher, checkpointer } = this.#options;
     const { used } = files;
+    if (space.isReadOnly) await files.removeSpares();
     const older = used.slice(0, space.isReadOnly ? -1 : Math.ceil(used.length / 2));
     if (older.length === 0) return;
     const lsn = Math.max(...older.map((file) => file.lastLsn));
@@ -79,7 +86,8 @@ export class Relief {
     do {
       if (this.#isStopped) return;
       await checkpointer.write();
-      await files.recycle(checkpointer.neededFrom);
+      const filesMax = space.isReadOnly ? 0 : this.#walFilesMax * WAL_FILES_KEPT;
+      await files.recycle(checkpointer.neededFrom, filesMax);
       // The older of the two checkpoints may hold on to files that the newer one does not need.
     } while (
       checkpointer.canAdvance &&

@@ -48,7 +48,7 @@ export interface WalFilesOptions {
 }
 
 /**
- * The files of the log, in order: used ones, the one that is written, and one that is ready to be
+ * The files of the log, in order: used ones, the one that is written, and those that are ready to be
  * next. Files whose records are all in segment files are renamed and used again; a new one is filled
  * with zeros in the background, so that a sync in it never has to allocate.
  */
@@ -173,20 +173,21 @@ export class WalFiles {
   }
 
   /**
-   * Gives up every file below `sequence`: one of them becomes the spare if there is none, the others
-   * are removed. Only after both checkpoints have ceased to need them.
+   * Gives up every file below `sequence`: they become spares up to `filesMax` files together, and one
+   * in any case; the others are removed. Only after both checkpoints have ceased to need them.
    */
-  async recycle(sequence: number): Promise<void> {
+  async recycle(sequence: number, filesMax: number): Promise<void> {
     while (this.#used.length > 1 && (this.#used[0]?.sequence ?? sequence) < sequence) {
       const oldest = this.#used.shift();
       assert(oldest !== undefined && oldest !== this.#current, 'the current file stays');
-      await this.#queued(() => this.#recycleOne(oldest.sequence));
+      await this.#queued(() => this.#recycleOne(oldest.sequence, filesMax));
     }
   }
 
-  async #recycleOne(sequence: number): Promise<void> {
+  async #recycleOne(sequence: number, filesMax: number): Promise<void> {
     const { disk, fileBytes } = this.#options;
-    const file = this.hasSpare ? undefined : await disk.open(walPath(sequence), 'write');
+    const isKept = !this.hasSpare || this.#used.length + this.#spares.length < filesMax;
+    const file = isKept ? await disk.open(walPath(sequence), 'write') : undefined;
     const size = (await file?.size()) ?? 0;
     if (file === undefined || size < fileBytes) {
       await file?.close();
@@ -197,6 +198,19 @@ export class WalFiles {
     const next = this.#nextSequence++;
     await disk.rename(walPath(sequence), walPath(next));
     this.#spares.push(await this.#finish(file, next));
+  }
+
+  /** Removes all spares but the next one. */
+  removeSpares(): Promise<void> {
+    return this.#queued(async () => {
+      const { disk } = this.#options;
+      const surplus = this.#spares.splice(1);
+      for (const { file, sequence } of surplus) {
+        await file.close();
+        await disk.unlink(walPath(sequence));
+      }
+      if (surplus.length > 0) await disk.syncFolder(WAL_FOLDER);
+    });
   }
 
   #queued(work: () => Promise<void>): Promise<void> {
