@@ -4,7 +4,6 @@ import {
   OperatingError,
   type Random,
   toOperatingError,
-  expectOperatingError,
 } from '@robustmq/core';
 import {
   type HeartbeatRequest,
@@ -17,33 +16,22 @@ import {
 import type { PlacementMetrics } from '../metrics.ts';
 import type { Leadership, MetadataStore } from '../store/metadata-store.ts';
 import type { PlacementIdentity } from './watch-session.ts';
-import { Activator } from './activator.ts';
 import { Auditor } from './auditor.ts';
+import { Background } from './background.ts';
 import { CatalogCopies } from './catalog-copies.ts';
+import { Chains } from './chains.ts';
 import { type ClusterIdentity, startEpoch } from './cluster.ts';
 import { Coordinators } from './coordinators.ts';
-import { Deleter } from './deleter.ts';
-import { Drains } from './drains.ts';
 import type { HeartbeatTerms } from './heartbeat-session.ts';
-import { Failovers } from './failovers.ts';
-import { Growth } from './growth.ts';
 import { Image } from './image.ts';
 import { InventoryCheck } from './inventory-check.ts';
 import { JournalOrders } from './journal-orders.ts';
 import { Ledger } from './ledger.ts';
 import { NodeClients } from './node-clients.ts';
 import { NodeRegistry } from './node-registry.ts';
-import { Opener } from './opener.ts';
 import { Periodic } from './periodic.ts';
 import { Repairer } from './repairer.ts';
-import { Retention } from './retention.ts';
-import { RollPreparer } from './roll-preparer.ts';
-import { Roller } from './roller.ts';
 import { SealedRows } from './sealed-rows.ts';
-import { SealNotices } from './seal-notices.ts';
-import { SealRepair } from './seal-repair.ts';
-import { Sealer } from './sealer.ts';
-import { ShardSeals } from './shard-seals.ts';
 import { Topics } from './topics.ts';
 
 /** How placement behaves. All times in ms. */
@@ -91,33 +79,19 @@ export class Controller implements AsyncDisposable {
   readonly ledger: Ledger;
   readonly identity: ClusterIdentity;
   readonly nodes: NodeRegistry;
-  readonly opener: Opener;
-  readonly rollPreparer: RollPreparer;
-  readonly roller: Roller;
-  readonly shardSeals: ShardSeals;
-  readonly drains: Drains;
+  readonly chains: Chains;
   readonly topics: Topics;
-  readonly retention: Retention;
   readonly #options: ControllerOptions;
   readonly #leadership: Leadership;
   /** Random, new with each time that this server begins to decide. */
   readonly #instance: Buffer;
   readonly #clients: NodeClients;
-  readonly #sealer: Sealer;
-  readonly #repair: SealRepair;
-  readonly #growth: Growth;
-  readonly #notices: SealNotices;
+  readonly #background: Background;
   readonly #copies: CatalogCopies;
-  readonly #failovers: Failovers;
-  readonly #activator: Activator;
-  readonly #deleter: Deleter;
   readonly #coordinators: Coordinators;
   readonly #inventory: InventoryCheck;
   readonly #auditor: Auditor;
   readonly #periodics: readonly Periodic[];
-  /** Notices of one turn travel together. */
-  #sealed: Segment[] = [];
-  #disposed = false;
 
   /**
    * Loads the store and raises the placement epoch. The leadership is the controller's from now on, also
@@ -163,6 +137,7 @@ export class Controller implements AsyncDisposable {
     this.ledger = ledger;
     this.identity = identity;
     this.#instance = instance;
+    this.#background = new Background(logger);
     this.#clients = new NodeClients(transport, image);
     const orders = new JournalOrders({
       image,
@@ -177,8 +152,6 @@ export class Controller implements AsyncDisposable {
       onOldStore: (error) => this.#stopOldStore(error),
       onUnreachable: (nodeId, incarnation) => this.reportUnreachable(nodeId, incarnation),
     });
-    const { failoverSeconds, sealSeconds } = metrics;
-    this.#failovers = new Failovers(image, clock, (seconds) => failoverSeconds.observe(seconds));
     this.#copies = new CatalogCopies({
       image,
       orders,
@@ -188,7 +161,6 @@ export class Controller implements AsyncDisposable {
       startRevision: ledger.startRevision,
       onOldStore: (error) => this.#stopOldStore(error),
     });
-    this.#notices = new SealNotices(image, orders);
     this.nodes = new NodeRegistry({
       ledger,
       clients: this.#clients,
@@ -200,100 +172,27 @@ export class Controller implements AsyncDisposable {
         hungSyncMs: config.hungSyncMs,
       },
       peerSilentMs: config.peerSilentMs,
-      onCut: () => this.#background('seal', () => this.#repair.pass()),
+      onCut: () => this.chains.seal(),
       onSuspected: (node) => this.reportUnreachable(node.nodeId, node.incarnation),
       onUp: (node) => this.#onUp(node),
       onDown: (node) => this.#onDown(node),
       onLeaving: (node) => this.#onDown(node),
     });
-    const onSealed = (segment: Segment, removed: boolean): void => this.#onSealed(segment, removed);
-    const onAttempt = (seconds: number): void => sealSeconds.observe(seconds);
-    this.#sealer = new Sealer({
-      store,
+    this.chains = new Chains({
+      ...options,
       ledger,
       orders,
       nodes: this.nodes,
-      clock,
-      logger,
-      onSealed,
-      onAttempt,
+      copies: this.#copies,
+      background: this.#background,
       onOldStore: (error) => this.#stopOldStore(error),
+      onSealed: (segment) => this.#auditor.sealed(segment),
     });
-    this.shardSeals = new ShardSeals({ ledger, sealer: this.#sealer, clock, logger });
-    this.drains = new Drains({
-      store,
-      ledger,
-      nodes: this.nodes,
-      sealer: this.#sealer,
-      clock,
-      logger,
-    });
-    this.#repair = new SealRepair({ image, sealer: this.#sealer, clock });
-    this.#growth = new Growth({
-      image,
-      nodes: this.nodes,
-      sealer: this.#sealer,
-      logger,
-    });
-    this.#activator = new Activator({
-      image,
-      orders,
-      clock,
-      logger,
-      onRefused: (shardIds) =>
-        this.#background('seal', async () => {
-          await this.#sealer.seal(shardIds);
-        }),
-    });
-    this.#deleter = new Deleter({
-      ledger,
-      orders,
-      copies: this.#copies,
-      logger,
-      onDeleted: (count) => metrics.segmentsDeleted.inc(count),
-    });
-    this.opener = new Opener({
-      ledger,
-      orders,
-      nodes: this.nodes,
-      sealer: this.#sealer,
-      copies: this.#copies,
-      activator: this.#activator,
-      random,
-      clock,
-      logger,
-      onAbandoned: (segmentId, replicas) => this.#deleter.abandon(segmentId, replicas),
-      onOpened: (count) => metrics.segmentsOpened.inc(count),
-    });
-    this.rollPreparer = new RollPreparer({
-      image,
-      opener: this.opener,
-      nodes: this.nodes,
-      clock,
-    });
-    this.roller = new Roller({
-      ledger,
-      opener: this.opener,
-      preparer: this.rollPreparer,
-      activator: this.#activator,
-      clock,
-      onSealed,
-    });
-    this.retention = new Retention({
-      store,
-      ledger,
-      clock,
-      logger,
-      onDropped: (count) => {
-        metrics.segmentsDropped.inc(count);
-        this.#deleter.schedule();
-      },
-      onHoldOverridden: () => metrics.holdsOverridden.inc(),
-    });
+    const { sealer, retention, opener, deleter, notices } = this.chains;
     this.topics = new Topics({
       ledger,
-      sealer: this.#sealer,
-      retention: this.retention,
+      sealer,
+      retention,
       random,
       logger,
       defaultPartitions: config.defaultPartitions,
@@ -308,10 +207,10 @@ export class Controller implements AsyncDisposable {
       store,
       image,
       orders,
-      notices: this.#notices,
+      notices,
       logger,
-      isPending: (segmentIdHex) => this.opener.isPending(segmentIdHex),
-      abandon: (segmentId, nodeId) => this.#deleter.abandon(segmentId, [nodeId]),
+      isPending: (segmentIdHex) => opener.isPending(segmentIdHex),
+      abandon: (segmentId, nodeId) => deleter.abandon(segmentId, [nodeId]),
       onUnknown: (node, count) => metrics.unknownReplicas.set({ node }, count),
     });
     const rows = new SealedRows(store, ledger);
@@ -330,7 +229,7 @@ export class Controller implements AsyncDisposable {
       downGraceMs: config.downGraceMs,
     });
     const underReplicated = (): number => this.#auditor.underReplicated;
-    metrics.observe({ image, underReplicated, stuckSeals: () => this.#repair.stuck });
+    metrics.observe({ image, underReplicated, stuckSeals: () => this.chains.stuckSeals });
     this.#periodics = this.#startPasses();
   }
 
@@ -360,22 +259,22 @@ export class Controller implements AsyncDisposable {
 
   /** Somebody could not reach a node: asks it at once, without being waited for. */
   reportUnreachable(nodeId: string, incarnation: number): void {
-    this.#background('probe', () => this.nodes.probe(nodeId, incarnation));
+    this.#background.run('probe', () => this.nodes.probe(nodeId, incarnation));
   }
 
   /** Goes on with the shards of deleted topics without being waited for. */
   finishDeletions(): void {
-    this.#background('delete topics', () => this.topics.finishDeletions());
+    this.#background.run('delete topics', () => this.topics.finishDeletions());
   }
 
   /** Ends what runs, in order; at once where it could not change anything any more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#disposed = true;
+    this.#background.stop();
     this.#options.metrics.observe(undefined);
     if (this.#leadership.lost.aborted) await this.#clients[Symbol.asyncDispose]();
     await Promise.all(this.#periodics.map((periodic) => periodic.stop()));
     await this.#clients[Symbol.asyncDispose]();
-    await this.#deleter.idle();
+    await this.chains.deleter.idle();
     await this.#leadership[Symbol.asyncDispose]();
   }
 
@@ -388,13 +287,7 @@ export class Controller implements AsyncDisposable {
       pass('copies', config.repairEachMs, () => this.#copies.pass()),
       pass('store', config.repairEachMs, () => this.ledger.retryStore()),
       pass('repair', config.repairEachMs, async () => {
-        this.rollPreparer.pass();
-        await this.#repair.pass();
-        this.#failovers.settle();
-        await this.#growth.pass();
-        await this.drains.pass();
-        await this.#notices.retry();
-        await this.#activator.retry();
+        await this.chains.pass();
         await this.topics.finishDeletions();
       }),
       pass('inventory', config.repairEachMs, async () => {
@@ -403,8 +296,8 @@ export class Controller implements AsyncDisposable {
       pass('audit', config.auditEachMs, () => this.#auditor.pass()),
       pass('balance', config.balanceEachMs, () => this.#coordinators.balance()),
       pass('retention', config.retentionEachMs, async () => {
-        await this.retention.pass();
-        this.#deleter.schedule();
+        await this.chains.retention.pass();
+        this.chains.deleter.schedule();
       }),
     ];
   }
@@ -427,20 +320,15 @@ export class Controller implements AsyncDisposable {
 
   #onUp(node: Node): void {
     if (node.role === NodeRole.BROKER) {
-      this.#background('coordinators', async () => {
+      this.#background.run('coordinators', async () => {
         const kinds = this.image.nodes.get(node.nodeId)?.value.coordinatorKinds ?? [];
         await this.#coordinators.announce(kinds);
         await this.#coordinators.assign();
       });
       return;
     }
-    this.#background('seal', () => this.#repair.journalUp(node.nodeId));
-    // What it leads still may not have been told to it: placement may have been killed in between.
-    this.#background('activate', () =>
-      this.#activator.activate([...this.image.ledBy(node.nodeId)]),
-    );
-    this.#background('inventory', () => this.#compare(node.nodeId));
-    this.#deleter.schedule();
+    this.chains.journalUp(node.nodeId);
+    this.#background.run('inventory', () => this.#compare(node.nodeId));
   }
 
   /** Nothing is compared with a store that is older than what the journal knows. */
@@ -458,47 +346,7 @@ export class Controller implements AsyncDisposable {
   }
 
   #onDown(node: Node): void {
-    if (node.role === NodeRole.BROKER) {
-      this.#background('coordinators', () => this.#coordinators.assign());
-    } else {
-      this.#failovers.begin(node);
-      this.#background('seal', () => this.#repair.pass());
-    }
-  }
-
-  #onSealed(segment: Segment, removed: boolean): void {
-    const { metrics } = this.#options;
-    if (removed) {
-      metrics.segmentsRemovedEmpty.inc();
-      this.#deleter.schedule();
-      return;
-    }
-    metrics.segmentsSealed.inc();
-    this.retention.sealed(segment.shardId);
-    this.#auditor.sealed(segment);
-    this.#sealed.push(segment);
-    if (this.#sealed.length === 1) this.#background('seal notices', () => this.#sendNotices());
-  }
-
-  async #sendNotices(): Promise<void> {
-    await Promise.resolve();
-    const segments = this.#sealed;
-    this.#sealed = [];
-    this.#failovers.settle();
-    await this.#notices.send(segments);
-  }
-
-  /** Work that nobody waits for. An operating error is left to the next pass; a bug ends the process. */
-  #background(name: string, work: () => Promise<void>): void {
-    if (this.#disposed) return;
-    void (async () => {
-      try {
-        await work();
-      } catch (thrown) {
-        const error = expectOperatingError(thrown);
-        const fields = { work: name, code: error.code, error: error.message };
-        this.#options.logger.warn(fields, 'background work failed: a pass makes up for it');
-      }
-    })();
+    if (node.role !== NodeRole.BROKER) this.chains.journalDown(node);
+    else this.#background.run('coordinators', () => this.#coordinators.assign());
   }
 }

@@ -66,19 +66,19 @@ export class PlacementAdminService {
       this.#seal({ shardId, unsafe: unsafe && signedBy(caller, unsafe) }),
     );
     registry.unary(placementAdminMethods.drainNode, ({ nodeId, cancel }) => {
-      const { drains } = this.#controller;
+      const { drains } = this.#controller.chains;
       return statusOf(() => (cancel ? drains.cancel(nodeId) : drains.order(nodeId)));
     });
     registry.unary(placementAdminMethods.removeNode, ({ nodeId }) =>
-      statusOf(() => this.#controller.drains.remove(nodeId)),
+      statusOf(() => this.#controller.chains.drains.remove(nodeId)),
     );
   }
 
   async #seal({ shardId, unsafe }: SealShardRequest): Promise<SealShardResponse> {
-    const { shardSeals, image } = this.#controller;
+    const { chains, image } = this.#controller;
     const shard = (): Shard | undefined => image.shards.get(shardId)?.value.shard;
     try {
-      await shardSeals.seal(shardId, unsafe);
+      await chains.shardSeals.seal(shardId, unsafe);
       return { status: undefined, shard: shard() };
     } catch (thrown) {
       return { status: toStatus(expectOperatingError(thrown)), shard: shard() };
@@ -86,7 +86,7 @@ export class PlacementAdminService {
   }
 
   #describe({ topic, includeInternal }: DescribeClusterRequest): DescribeClusterResponse {
-    const { image, identity, nodes, drains } = this.#controller;
+    const { image, identity, nodes, chains } = this.#controller;
     const isWanted = (name: string): boolean =>
       topic === '' ? includeInternal || !isInternal(name) : name === topic;
     const shards = [...image.shards.values()]
@@ -105,7 +105,7 @@ export class PlacementAdminService {
       ),
       journalHealth: Object.fromEntries(nodes.health()),
       holds: shards.flatMap(({ shardId }) => holdsOf(image, shardId)),
-      drains: drains.status(),
+      drains: chains.drains.status(),
     };
   }
 }

@@ -98,8 +98,8 @@ export class PlacementNodeService {
   #registerShardCalls(registry: ServiceRegistry): void {
     registry.unary(placementNodeMethods.openSegments, async ({ shardIds }) => {
       checkCount(shardIds, 'shards');
-      const { opener, image } = this.#serving;
-      const outcomes = await opener.open(shardIds);
+      const { chains, image } = this.#serving;
+      const outcomes = await chains.opener.open(shardIds);
       return {
         results: shardIds.map((shardId) => resultOf(image, shardId, outcomes.get(shardId))),
       };
@@ -118,14 +118,14 @@ export class PlacementNodeService {
     });
     registry.unary(placementNodeMethods.prepareRolls, async (request) => {
       checkCount(request.segments, 'segments');
-      const outcomes = await this.#serving.rollPreparer.prepare(request);
+      const outcomes = await this.#serving.chains.rollPreparer.prepare(request);
       return { results: outcomes.map((error) => (error === undefined ? done : toStatus(error))) };
     });
     registry.unary(placementNodeMethods.rollSegments, async (request) => {
       checkCount(request.segments, 'segments');
       // A term may end meanwhile: what is not known must not be answered as if nothing was done.
-      const { roller, image } = this.#controller;
-      const outcomes = await roller.roll(request);
+      const { chains, image } = this.#controller;
+      const outcomes = await chains.roller.roll(request);
       const results = request.segments.map(({ shardId }, at) =>
         resultOf(image, shardId, outcomes[at]),
       );
@@ -140,9 +140,9 @@ export class PlacementNodeService {
   }
 
   async #trim(shardId: number, offset: number): Promise<ShardResult> {
-    const { retention, image } = this.#controller;
+    const { chains, image } = this.#controller;
     try {
-      await retention.trim(shardId, offset);
+      await chains.retention.trim(shardId, offset);
       return resultOf(image, shardId, undefined);
     } catch (thrown) {
       return resultOf(image, shardId, expectOperatingError(thrown));
