@@ -24,6 +24,8 @@ export interface FlusherOptions {
   readonly slabs: SlabPool;
   readonly reader: SegmentReader;
   readonly clock: Clock;
+  /** Bytes of a segment file that are synced at once while it is filled; see `StorageLimits`. */
+  readonly syncBytes: number;
   /** So many bytes went from memory to segment files. */
   readonly onWritten: (bytes: number) => void;
   readonly onNoSpace: () => void;
@@ -32,8 +34,8 @@ export interface FlusherOptions {
 
 /**
  * Fills segment files from memory, behind the log: a replica is written when it has gathered enough,
- * and synced only when its log file is to be used again. All work on one replica's file is one
- * sequence.
+ * and synced when much of it is not, or its log file is to be used again. All work on one replica's
+ * file is one sequence.
  */
 export class Flusher {
   readonly #options: FlusherOptions;
@@ -55,7 +57,8 @@ export class Flusher {
     this.onFile(replica, async () => {
       replica.isFlushQueued = false;
       await this.#writeFrames(replica);
-      if (!replica.isComplete) return;
+      const unsyncedBytes = replica.written.bytes - replica.synced.bytes;
+      if (!replica.isComplete && unsyncedBytes < this.#options.syncBytes) return;
       const synced = await this.#syncFile(replica);
       await this.#nameFiles([synced]);
     }).catch((error: unknown) => this.#fail(error));

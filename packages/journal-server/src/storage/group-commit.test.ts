@@ -1,7 +1,9 @@
+import { seededRandom } from '@robustmq/core';
 import { MemoryDisk, turns } from '@robustmq/testkit';
 import { expect, it } from 'vitest';
 import type { JournalStorage } from './storage.ts';
-import { manifest, nextFrame, openOn, replicaOf } from './storage-fixture.ts';
+import { segmentPath } from './segment-file.ts';
+import { manifest, nextFrame, openOn, replicaOf, segment } from './storage-fixture.ts';
 import { walPath } from './wal/wal-files.ts';
 
 const REPLICAS = [1, 2, 3, 4, 5];
@@ -52,4 +54,22 @@ it('what comes while a sync runs is one more, and nothing is durable before its 
   expect([disk.writes - writes, disk.syncs - syncs]).toEqual([2, 2]);
   expect(told).toEqual([5, 5]);
   expect(replicaOf(storage, 1).durableLength).toBe(10);
+});
+
+it('a segment file is synced as it is filled, long before its log file is wanted again', async () => {
+  for (const seed of [1, 2, 3]) {
+    const disk = new MemoryDisk();
+    const { storage } = await openOn(disk, { walBytesMax: 1 << 20, syncBytes: 32 * 1024 });
+    await storage.create([manifest(1)]);
+    const replica = replicaOf(storage, 1);
+    while (replica.sizeBytes < 80 * 1024) {
+      storage.append(replica, nextFrame(replica, { valueBytes: 4_000 }));
+      await storage.sync();
+    }
+    await turns(200);
+    const written = disk.content(segmentPath(segment(1)));
+    disk.crash(seededRandom(seed));
+    const kept = disk.content(segmentPath(segment(1)));
+    expect(kept.subarray(0, 64 * 1024)).toEqual(written.subarray(0, 64 * 1024));
+  }
 });

@@ -132,6 +132,7 @@ function makeParts(
     slabs,
     reader,
     clock,
+    syncBytes: limits.syncBytes,
     onWritten: (bytes) => {
       debt.bytes -= bytes;
       hooks.segmentBytesWritten += bytes;

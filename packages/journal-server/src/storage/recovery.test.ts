@@ -108,6 +108,7 @@ async function recoverFrom(memory: MemoryDisk): Promise<Recovered> {
     slabs,
     reader,
     clock: systemClock(),
+    syncBytes: 64 * 1024,
     onWritten: () => {},
     onNoSpace: () => {},
     onFatal: () => {},

@@ -20,6 +20,7 @@ const TINY: Partial<StorageLimits> = {
   walFileBytes: 32 * 1024,
   walBytesMax: 96 * 1024,
   flushBytes: 6 * 1024,
+  syncBytes: 14 * 1024,
   slabBytes: 4 * 1024,
   recentBytesMax: 12 * 1024,
   unflushedBytesMax: 256 * 1024,

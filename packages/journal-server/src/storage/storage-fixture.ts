@@ -21,6 +21,7 @@ export const smallLimits: Partial<StorageLimits> = {
   walFileBytes: 64 * 1024,
   walBytesMax: 256 * 1024,
   flushBytes: 16 * 1024,
+  syncBytes: 64 * 1024,
   unflushedBytesMax: 4 * 1024 * 1024,
   recentBytesMax: 64 * 1024,
   slabBytes: 16 * 1024,

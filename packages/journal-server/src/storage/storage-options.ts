@@ -28,6 +28,11 @@ export interface StorageLimits {
   readonly walBytesMax: number;
   /** A segment with so many bytes in memory is written to its file. */
   readonly flushBytes: number;
+  /**
+   * A segment file with so many bytes that are not synced is synced, long before its log file is used again: the
+   * log's own syncs would have to wait for all of it at once then.
+   */
+  readonly syncBytes: number;
   /** Memory for what is not yet in segment files; appends beyond are refused. */
   readonly unflushedBytesMax: number;
   /** Memory for what is in segment files too, kept for readers of the tail. */
@@ -49,7 +54,8 @@ export interface StorageLimits {
 export const defaultStorageLimits: StorageLimits = {
   walFileBytes: 64 * MIB,
   walBytesMax: 512 * MIB,
-  flushBytes: MIB,
+  flushBytes: 512 * KIB,
+  syncBytes: 8 * MIB,
   unflushedBytesMax: 512 * MIB,
   recentBytesMax: 64 * MIB,
   slabBytes: MIB,
