@@ -1,4 +1,4 @@
-import { SegmentState } from '@robustmq/rpc';
+import { type Segment, SegmentState } from '@robustmq/rpc';
 import { SimNetwork } from '../network/sim-network.ts';
 import { BrokerProducer } from '../workload/broker-producer.ts';
 import { IdempotentProducer, type Producer } from '../workload/producer.ts';
@@ -45,6 +45,7 @@ export class SimCluster {
       network: this.network,
       placement: this.placement.addresses,
       diskMs: this.plan.diskMs,
+      logFileBytes: this.plan.logFileBytes,
       producerExpiryMs: this.plan.producerExpiryMs,
       diskLies,
       isRefused: () => this.placement.runsOldStore,
@@ -65,13 +66,24 @@ export class SimCluster {
 
   /** Whether a broker takes it for the leader of an open segment. */
   leads(journal: string): boolean {
+    return this.ledBy(journal).length > 0;
+  }
+
+  /** Open segments that a broker takes a journal for the leader of. */
+  ledBy(journal: string): Segment[] {
     const catalogs = this.brokers.flatMap(({ placement }) => placement?.catalog ?? []);
-    return catalogs.some((catalog) =>
-      this.histories.some(({ shardId }) => {
+    return catalogs.flatMap((catalog) =>
+      this.histories.flatMap(({ shardId }) => {
         const last = catalog.shard(shardId)?.segments.at(-1);
-        return last?.state === SegmentState.OPEN && last.leaderNodeId === journal;
+        const isLed = last?.state === SegmentState.OPEN && last.leaderNodeId === journal;
+        return isLed ? last : [];
       }),
     );
+  }
+
+  /** An operator ends all that is open. */
+  sealAll(): void {
+    for (const { shardId } of this.histories) this.operator.seal(shardId);
   }
 
   machines(): string[] {
@@ -144,6 +156,7 @@ export class SimCluster {
       journal.disk.faults.failingWrites = 0;
       journal.disk.capacityBytes = Number.MAX_SAFE_INTEGER;
       journal.diskMs = this.plan.diskMs;
+      journal.onTornWrite = undefined;
       this.revive(journal);
     }
     this.placement.endOldStore();

@@ -6,13 +6,12 @@ import type { SimNetwork } from '../network/sim-network.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { worldLogger } from '../world/world-logger.ts';
+import { lastFrames, type LogBlock, logBlocks } from './log-blocks.ts';
 
 const KIB = 1024;
 
 /** So small that log files are emptied and used again within seconds. */
 const storageLimits = {
-  walFileBytes: 32 * KIB,
-  walBytesMax: 128 * KIB,
   flushBytes: 8 * KIB,
   unflushedBytesMax: 1024 * KIB,
   recentBytesMax: 32 * KIB,
@@ -26,10 +25,8 @@ const limits = {
   snapshotEachBytes: 4 * KIB,
   producerProtectedMs: 1_000,
 };
+const logFiles = 4;
 const diskBytes = 16 * 1024 * KIB;
-/** Of a block's header, as docs/journal.md 3.3 has it. */
-const blockMagic = 'RMQB';
-const lsnAt = 16;
 
 export interface SimJournalOptions {
   readonly name: string;
@@ -37,6 +34,7 @@ export interface SimJournalOptions {
   readonly placement: readonly string[];
   /** How long a disk takes for one operation at most, in ms. */
   readonly diskMs: number;
+  readonly logFileBytes: number;
   readonly producerExpiryMs: number;
   /** Its disk may lie: what it cannot read any more is nobody's fault. */
   readonly diskLies: boolean;
@@ -56,6 +54,8 @@ export class SimJournal {
   disk: MemoryDisk;
   /** Its disk was made to fail, so that it may end by itself. */
   mayEnd = false;
+  /** Set: power is lost as soon as a block of several sectors is written to the log and not synced. */
+  onTornWrite: (() => void) | undefined;
   readonly #options: SimJournalOptions;
   #server: JournalServer | undefined;
 
@@ -73,7 +73,7 @@ export class SimJournal {
   }
 
   start(): void {
-    const { network, placement, producerExpiryMs } = this.#options;
+    const { network, placement, producerExpiryMs, logFileBytes } = this.#options;
     const { process, name } = this;
     process.begin();
     const { life } = process;
@@ -84,7 +84,11 @@ export class SimJournal {
       placement,
       nodeId: name,
       limits: { ...limits, producerIdleExpiryMs: producerExpiryMs },
-      storageLimits,
+      storageLimits: {
+        ...storageLimits,
+        walFileBytes: logFileBytes,
+        walBytesMax: logFiles * logFileBytes,
+      },
       transport: network.transportOf(process),
       clock: process.clock,
       random: process.newRandom(),
@@ -150,8 +154,29 @@ export class SimJournal {
     const { world } = process;
     return new MemoryDisk({
       capacityBytes: diskBytes,
-      later: (work) => process.schedule(world.between(0.05, this.diskMs), 'disk', work),
+      later: (work) =>
+        process.schedule(world.between(0.05, this.diskMs), 'disk', () => {
+          if (!this.#tears()) work();
+        }),
     });
+  }
+
+  /** Whether the next thing that the disk does is not done any more. */
+  #tears(): boolean {
+    const onTorn = this.onTornWrite;
+    if (onTorn === undefined || !this.#isWritingBlock()) return false;
+    this.onTornWrite = undefined;
+    this.losePower();
+    onTorn();
+    return true;
+  }
+
+  #isWritingBlock(): boolean {
+    for (const path of this.disk.names()) {
+      if (/^wal\/[0-9a-f]+\.wal$/.test(path) && (this.disk.file(path)?.dirty.size ?? 0) > 1)
+        return true;
+    }
+    return false;
   }
 
   /** It has ended by itself. */
@@ -177,30 +202,25 @@ export class SimJournal {
   }
 
   /**
-   * Some bit of the log turns, where something is written. Not in its last block: nobody can tell that from
-   * a write that was torn (docs/journal.md, amendment 8).
+   * Some bit of the log turns, where something is written, often where the last frames of these replicas are.
+   * Not in its last block: nobody can tell that from a write that was torn (docs/journal.md, amendment 8).
    */
-  rotLog(): void {
+  rotLog(replicas: ReadonlySet<string>): void {
     const { random } = this.process.world;
-    const blocks = this.#logBlocks();
-    const last = Math.max(...blocks.map(({ lsn }) => lsn));
-    const older = blocks.filter(({ lsn }) => lsn < last);
-    const block = older[randomInteger(random, Math.max(1, older.length))];
+    const blocks = logBlocks(this.disk);
+    const older = blocks.filter((block) => isOlder(block, blocks));
+    const exposed = lastFrames(blocks, replicas).filter((block) => isOlder(block, blocks));
+    const among = random.next() < 0.8 && exposed.length > 0 ? exposed : older;
+    const block = among[randomInteger(random, Math.max(1, among.length))];
     if (block === undefined) return;
     this.process.world.note(`a bit of ${this.name}:${block.path} turns`);
     this.disk.flipBit(block.path, block.position * 8 + randomInteger(random, 256 * 8));
   }
 
-  /** Where blocks begin in the files of the log, also in what is left of earlier use. */
-  #logBlocks(): { path: string; position: number; lsn: number }[] {
-    const paths = this.disk.paths().filter((path) => path.startsWith('wal/'));
-    return paths.flatMap((path) => {
-      const content = this.disk.content(path);
-      const positions = Array.from({ length: content.length / 4096 }, (_, at) => at * 4096);
-      return positions
-        .filter((position) => content.toString('latin1', position, position + 4) === blockMagic)
-        .map((position) => ({ path, position, lsn: content.readUInt32LE(position + lsnAt) }));
-    });
+  /** Whether the last frames of one of these replicas do not stand in the last block of the log. */
+  exposes(replicas: ReadonlySet<string>): boolean {
+    const blocks = logBlocks(this.disk);
+    return lastFrames(blocks, replicas).some((block) => isOlder(block, blocks));
   }
 
   /** Some bit of the log or of a segment file turns. */
@@ -233,4 +253,8 @@ export class SimJournal {
     this.process.world.note(`sector ${from} of ${this.name}:${path} is written over ${to}`);
     this.disk.replace(path, content);
   }
+}
+
+function isOlder({ lsn }: LogBlock, [newest]: readonly LogBlock[]): boolean {
+  return newest !== undefined && lsn < newest.lsn;
 }

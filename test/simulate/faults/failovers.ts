@@ -1,7 +1,16 @@
 import type { SimCluster } from '../cluster/sim-cluster.ts';
 import type { SimJournal } from '../cluster/sim-journal.ts';
+import { forgottenFence } from './forgotten-fence.ts';
+import { lostOrders } from './lost-orders.ts';
+import { rotFailover } from './rot-failover.ts';
 
-export type FailoverFault = 'sealLive' | 'zombie' | 'coldFailover' | 'rotFailover';
+export type FailoverFault =
+  | 'sealLive'
+  | 'zombie'
+  | 'coldFailover'
+  | 'rotFailover'
+  | 'lostOrders'
+  | 'forgottenFence';
 
 const soonMs = 300;
 
@@ -30,25 +39,14 @@ export function failOver(
         cluster.later(awayMs, () => cluster.revive(journal));
       }
       return;
-    case 'rotFailover': {
-      // A follower has the records, another one lags, and the leader goes.
-      const follower =
-        others.find(({ diskLies }) => diskLies) ?? (leader.diskLies ? leader : undefined);
-      if (follower === undefined) return;
-      for (const lagging of others) {
-        if (lagging === follower) continue;
-        cluster.network.links.clog(leader.name, lagging.name, world.between(200, 1_500));
-        cluster.later(forMs, () => cluster.network.links.heal(lagging.name));
-      }
-      cluster.later(world.between(100, 1_000), () => {
-        if (leader !== follower && leader.process.isAlive) leader.losePower();
-        if (follower.process.isAlive) follower.losePower();
-        if (world.chance(0.8)) follower.rotLog();
-        else follower.replaceDisk();
-        cluster.later(world.between(0, soonMs), () => cluster.revive(follower));
-        cluster.later(forMs, () => cluster.revive(leader));
-      });
-    }
+    case 'rotFailover':
+      rotFailover(cluster, leader, forMs);
+      return;
+    case 'lostOrders':
+      lostOrders(cluster, forMs);
+      return;
+    case 'forgottenFence':
+      forgottenFence(cluster, leader);
   }
 }
 
@@ -61,7 +59,7 @@ function sealLive(cluster: SimCluster, slow: SimJournal | undefined): void {
     }
     cluster.later(world.between(500, 3_000), () => network.links.heal(slow.name));
   }
-  sealAll(cluster);
+  cluster.sealAll();
 }
 
 /**
@@ -94,7 +92,7 @@ function zombie(
     }
   }
   network.silenced();
-  sealAll(cluster);
+  cluster.sealAll();
   const restarted = world.pick(others);
   if (!isAlone && restarted !== undefined) forgetful(cluster, restarted, from, forMs);
   const untilMs = world.chance(0.5) ? world.between(100, 700) : forMs;
@@ -121,8 +119,4 @@ function forgetful(
     else follower.losePower();
     cluster.later(world.between(0, soonMs), () => cluster.revive(follower));
   });
-}
-
-function sealAll({ histories, operator }: SimCluster): void {
-  for (const { shardId } of histories) operator.seal(shardId);
 }

@@ -74,6 +74,7 @@ export class Nemesis {
       case 'powerAll':
       case 'pause':
       case 'restart':
+      case 'tornWrite':
       case 'placementKill':
       case 'placementPause':
       case 'clientKill':
@@ -95,6 +96,8 @@ export class Nemesis {
       case 'zombie':
       case 'coldFailover':
       case 'rotFailover':
+      case 'lostOrders':
+      case 'forgottenFence':
         failOver(cluster, kind, this.#leader() ?? victim, forMs);
         return;
       case 'trim':

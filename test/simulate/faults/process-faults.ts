@@ -8,6 +8,7 @@ export type ProcessFault =
   | 'powerAll'
   | 'pause'
   | 'restart'
+  | 'tornWrite'
   | 'placementKill'
   | 'placementPause'
   | 'clientKill'
@@ -35,6 +36,9 @@ export function endProcesses(
       cluster.later(world.chance(0.5) ? world.between(0, 300) : forMs, () =>
         cluster.revive(victim),
       );
+      return;
+    case 'tornWrite':
+      victim.onTornWrite = () => cluster.later(world.between(0, 300), () => cluster.revive(victim));
       return;
     case 'powerAll':
       for (const journal of cluster.journals) {

@@ -117,8 +117,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a log file is used again while a checkpoint needs it',
     file: `${storage}/relief.ts`,
-    find: 'await files.recycle(checkpointer.neededFrom);',
-    replace: 'await files.recycle(Number.MAX_SAFE_INTEGER);',
+    find: 'await files.recycle(checkpointer.neededFrom, filesMax);',
+    replace: 'await files.recycle(Number.MAX_SAFE_INTEGER, filesMax);',
   },
   {
     name: 'a segment file is not synced before the log lets go of it',
@@ -139,10 +139,10 @@ export const mutants: readonly Mutant[] = [
     replace: '',
   },
   {
-    name: 'the append with a gap in the log is no damage',
+    name: 'damage that the start finds is forgotten',
     file: `${storage}/replay.ts`,
-    find: 'if (fields.position !== replica.sizeBytes) {',
-    replace: 'if (fields.position < replica.sizeBytes) {',
+    find: '  damage(replica: Replica, reason: string): void {',
+    replace: '  damage(replica: Replica, reason: string): void { if (reason.length > 0) return;',
   },
   {
     name: 'readers see what is not committed',
@@ -157,11 +157,10 @@ export const mutants: readonly Mutant[] = [
     replace: 'return APPEND;',
   },
   {
-    name: 'a roll does not wait for the commit',
-    file: `${core}/replica-step.ts`,
-    find: "if (leading?.isFrozen === true && commitLength === length) effects.push({ kind: 'drained' });",
-    replace:
-      "if (leading?.isFrozen === true && commitLength <= length) effects.push({ kind: 'drained' });",
+    name: 'a frozen leader goes on',
+    file: `${core}/leader-append.ts`,
+    find: 'if (leading.isFrozen) {',
+    replace: 'if (leading.isFrozen && state.length < 0) {',
   },
   {
     name: 'the next segment begins before the end of the last',
@@ -170,10 +169,10 @@ export const mutants: readonly Mutant[] = [
     replace: '    baseOffset: Math.max(0, shard.endOffset - 1),\n    endOffset: 0,',
   },
   {
-    name: 'a seal that was overtaken is recorded',
-    file: `${placement}/controller/sealer.ts`,
-    find: 'now.sealEpoch === segment.sealEpoch',
-    replace: 'now.sealEpoch >= segment.sealEpoch',
+    name: 'a checkpoint lets go of a log that segment files do not have yet',
+    file: `${storage}/checkpointer.ts`,
+    find: 'oldestLsn = Math.min(oldestLsn, replica.firstUnsyncedLsn);',
+    replace: 'void replica.firstUnsyncedLsn;',
   },
   {
     name: 'seal notices are given once',
@@ -182,9 +181,9 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (outcome === undefined || notTold.size > 0) return;',
   },
   {
-    name: 'frames that do not follow the log are stored',
-    file: `${node}/copied-frames.ts`,
-    find: "const fault = index === stored.length ? cursor.verify(stored.chain) : 'chain';",
-    replace: 'const fault = cursor.verify(stored.chain) === undefined ? undefined : undefined;',
+    name: 'the log goes on over its last block',
+    file: `${storage}/recovery.ts`,
+    find: 'position: Math.max(file.end, FIRST_BLOCK_POSITION),',
+    replace: 'position: Math.max(file.lastStart, FIRST_BLOCK_POSITION),',
   },
 ];

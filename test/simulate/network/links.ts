@@ -50,6 +50,10 @@ export class Links {
     this.#link(from, to).isBlocked = true;
   }
 
+  unblock(from: string, to: string): void {
+    this.#open(this.#link(from, to));
+  }
+
   clog(from: string, to: string, extraMs: number): void {
     this.#link(from, to).extraMs = extraMs;
   }
@@ -59,10 +63,14 @@ export class Links {
     for (const [key, link] of this.#links) {
       const ends = key.split('>');
       if (name !== undefined && !ends.includes(name)) continue;
-      link.isBlocked = false;
-      link.extraMs = 0;
-      if (link.held.length > 0) this.#release(link, this.#world.between(0, 20));
+      this.#open(link);
     }
+  }
+
+  #open(link: Link): void {
+    link.isBlocked = false;
+    link.extraMs = 0;
+    if (link.held.length > 0) this.#release(link, this.#world.between(0, 20));
   }
 
   #release(link: Link, inMs: number): void {

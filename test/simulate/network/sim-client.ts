@@ -105,6 +105,7 @@ export class SimClient implements RpcClient {
   ): void {
     const network = this.#network;
     const { world, plan } = network;
+    const { path } = method;
     const [here, there] = [this.#process.name, hostOf(this.address)];
     const isHere = this.#sameLife();
     const back = (happen: () => void): void => {
@@ -135,8 +136,8 @@ export class SimClient implements RpcClient {
         },
       );
     };
-    if (world.chance(plan.lost))
-      world.explain(() => `lost: ${here} > ${there} ${method.path.slice(14)}`);
+    if (network.losesCall(path, there))
+      world.explain(() => `lost: ${here} > ${there} ${path.slice(14)}`);
     else network.carry(here, there, () => arrive(true));
     if (world.chance(plan.twice)) {
       const later = world.nowMs + world.between(0, 4_000);

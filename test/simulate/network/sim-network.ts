@@ -33,6 +33,7 @@ export class SimNetwork {
   readonly links: Links;
   plan: NetworkPlan;
   readonly open = new Set<Connected>();
+  readonly #lostCalls = new Set<string>();
   readonly #openings: Openings;
   #fencedSince = false;
   /** How often a segment was opened after one was fenced. */
@@ -52,7 +53,24 @@ export class SimNetwork {
   /** From now on everything arrives, once. */
   heal(): void {
     this.plan = { ...this.plan, lost: 0, twice: 0 };
+    this.#lostCalls.clear();
     this.links.heal();
+  }
+
+  /** No call of that name arrives at these machines any more, until `arriving`. */
+  losing(call: string, machines: readonly string[]): void {
+    for (const machine of machines) this.#lostCalls.add(`${call}>${machine}`);
+  }
+
+  arriving(call: string, machines: readonly string[]): void {
+    for (const machine of machines) this.#lostCalls.delete(`${call}>${machine}`);
+  }
+
+  /** Whether a call is lost on its way there. */
+  losesCall(path: string, machine: string): boolean {
+    if (this.world.chance(this.plan.lost)) return true;
+    if (this.#lostCalls.size === 0) return false;
+    return this.#lostCalls.has(`${path.slice(path.lastIndexOf('/') + 1)}>${machine}`);
   }
 
   transportOf(process: SimProcess): Transport {

@@ -1,7 +1,11 @@
 import { seeFrames as seeAll } from '../../history/frame-check.ts';
 import type { Place, ShardHistory } from '../../history/shard-history.ts';
 
-const longest = 24 + 700;
+const usually = 700;
+/** Each so many records is a large one, whose block in the log has several sectors. */
+const largeEach = 16;
+const largeMore = 4_500;
+const longest = 24 + usually + largeMore;
 const filling = Buffer.alloc(longest, '.');
 const scratch = Buffer.alloc(longest);
 
@@ -13,7 +17,8 @@ export function valueOf(place: Place): Buffer {
 /** Into memory that the next call uses again. */
 function writeValue({ writer, sequence }: Place): Buffer {
   const headBytes = scratch.write(`${writer} ${sequence} `, 'latin1');
-  const bytes = Math.max(headBytes, 24 + ((sequence * 7919) % 700));
+  const more = sequence % largeEach === 7 ? largeMore : 0;
+  const bytes = Math.max(headBytes, 24 + ((sequence * 7919) % usually) + more);
   filling.copy(scratch, headBytes, headBytes, bytes);
   return scratch.subarray(0, bytes);
 }

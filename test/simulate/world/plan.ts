@@ -25,6 +25,8 @@ export interface Plan {
   /** How long a disk takes for one operation, in ms, at most. */
   readonly diskMs: number;
   readonly segmentMs: number;
+  /** Of one file of the journals' logs. */
+  readonly logFileBytes: number;
   /** Producers are forgotten after so long without a batch, in ms. */
   readonly producerExpiryMs: number;
   /** Placement's store is gone in the end. */
@@ -63,6 +65,9 @@ export const faultKinds = [
   'rotFailover',
   'corrupt',
   'diskLost',
+  'tornWrite',
+  'lostOrders',
+  'forgottenFence',
 ] as const;
 
 export type FaultKind = (typeof faultKinds)[number];
@@ -103,6 +108,8 @@ export function planOf(seed: number): Plan {
     twice: random.next() < 0.5 ? harsh * 0.1 : 0,
     diskMs: among(1, 8),
     segmentMs: among(1, 8) * 1_000,
+    // Small ones are emptied, and used again, within less than a second.
+    logFileBytes: (random.next() < 0.25 ? 12 : 32) * 1_024,
     producerExpiryMs: forgets ? 30_000 : 86_400_000,
     losesStore: !forgets && random.next() < 0.04,
     faultyDisks: lies ? Math.floor(replicas / 2) : 0,
