@@ -44,7 +44,7 @@ export async function fenceUnused(
     const decision = decideSeal(quorum, answers);
     if (decision.kind === 'end' && decision.length === 0) continue;
     if (decision.kind !== 'too-few') used = true;
-    else if (mayHoldRecords(segment, survey)) {
+    else if (mayHoldRecords(segment, answers, survey)) {
       const text = `segment ${segment.segmentId.toString('hex')} of shard ${segment.shardId} may have been opened: ${decision.usable} of its journals answer and are intact, ${decision.needed} are needed to know that it is empty`;
       findings.push({ kind: 'loss', text });
     }
@@ -54,13 +54,20 @@ export async function fenceUnused(
 
 /**
  * Whether the journals that could not be asked, or have another disk now, are enough to have committed
- * something: if not, one that was asked would have the records.
+ * something: if not, one that was asked would have the records. One whose replica is there, intact and empty
+ * has none, whatever copies know of its disk.
  */
 function mayHoldRecords(
   { replicaNodeIds, ackQuorum }: ReportedSegment,
+  answers: readonly FenceReply[],
   survey: Pick<JournalSurvey, 'isWhole'>,
 ): boolean {
-  return replicaNodeIds.filter((nodeId) => !survey.isWhole(nodeId)).length >= ackQuorum;
+  const isEmpty = (nodeId: string): boolean =>
+    answers.some(
+      (reply) => reply.kind === 'usable' && reply.nodeId === nodeId && reply.length === 0,
+    );
+  const unknown = replicaNodeIds.filter((nodeId) => !isEmpty(nodeId) && !survey.isWhole(nodeId));
+  return unknown.length >= ackQuorum;
 }
 
 function fenceEpochOf({ epoch, reports }: ReportedSegment): number {
