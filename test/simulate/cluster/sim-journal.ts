@@ -13,6 +13,7 @@ const KIB = 1024;
 /** So small that log files are emptied and used again within seconds. */
 const storageLimits = {
   flushBytes: 8 * KIB,
+  syncBytes: 20 * KIB,
   unflushedBytesMax: 1024 * KIB,
   recentBytesMax: 32 * KIB,
   slabBytes: 8 * KIB,
