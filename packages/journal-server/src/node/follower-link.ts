@@ -332,9 +332,14 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     }
     const bytesMax = limits.replicateChunkBytesMax;
     const range = { fromIndex: sentLength, limitIndex: stored.length, bytesMax };
-    const read = storage.read(stored, range);
-    if (!(read instanceof Promise)) return this.#entryOf(following, read);
-    void this.#readFrom(following, read);
+    try {
+      const read = storage.read(stored, range);
+      if (!(read instanceof Promise)) return this.#entryOf(following, read);
+      void this.#readFrom(following, read);
+    } catch (thrown) {
+      // The leader's own replica is damaged: what the follower lacks cannot be read here any more.
+      this.#giveUp(following, operatingErrorOf(thrown));
+    }
     return undefined;
   }
 

@@ -84,6 +84,21 @@ describe('replication', () => {
     expect(new Set(set.reported)).toEqual(new Set([away.name]));
   });
 
+  it('gives a follower up when what that misses is damaged here', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [, away] = set.followers;
+    const appends = set.appends();
+    await appends.offset(entry(1, batchOf(['before'])));
+    await away.crash();
+    await appends.offset(entry(1, batchOf(['missed'])));
+    const missing = (): number =>
+      set.leader.node.followerLags.find(({ nodeId }) => nodeId === away.name)?.records ?? 0;
+    expect(missing()).toBeGreaterThan(0);
+    Object.assign(set.replica(set.leader).stored, { damaged: true });
+    await away.start();
+    await later(set, () => missing() === 0);
+  });
+
   it('commits nothing when both followers are away', async () => {
     await using set = await ReplicaSetFixture.start();
     for (const follower of set.followers) await follower.crash();
