@@ -1,6 +1,7 @@
 import { SimCluster } from './cluster/sim-cluster.ts';
 import { Nemesis } from './faults/nemesis.ts';
 import { planOf } from './world/plan.ts';
+import { onLoop } from './world/turns.ts';
 import { World } from './world/world.ts';
 
 /** Steps that one phase may take before it counts as endless. */
@@ -58,6 +59,8 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
     cluster.heal();
     for (const producer of cluster.producers) producer.stop();
     if (!failing()) await conclude(cluster);
+    // What is rejected last and handled by nobody is told in the next turn.
+    await onLoop(() => undefined);
     return {
       seed,
       steps: world.steps,

@@ -29,15 +29,23 @@ function anyOf(signals: Iterable<AbortSignal>): AbortSignal {
   return joint.signal;
 }
 
-/** Until no microtask and no turn is left. Only within {@link onLoop}: microtasks do not nest. */
+/**
+ * Until no microtask and no turn is left. Only within {@link onLoop}: microtasks do not nest. Throws what a
+ * turn throws, which would end its process: what was to follow in this turn is dropped.
+ */
 export function settleTurn(): void {
   runMicrotasks();
   while (turns.length > 0) {
     const now = turns;
     turns = [];
-    for (const turn of now) {
-      turn();
-      runMicrotasks();
+    try {
+      for (const turn of now) {
+        turn();
+        runMicrotasks();
+      }
+    } catch (thrown) {
+      turns = [];
+      throw thrown;
     }
   }
 }

@@ -147,7 +147,11 @@ export class World {
     } catch (thrown) {
       this.violate(`${event.process?.name ?? 'the world'}: ${stackOf(thrown)}`);
     }
-    settleTurn();
+    try {
+      settleTurn();
+    } catch (thrown) {
+      this.violate(`nothing caught: ${stackOf(thrown)}`);
+    }
   }
 
   #concerns(event: WorldEvent): boolean {
