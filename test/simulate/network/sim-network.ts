@@ -3,7 +3,7 @@ import type { RpcServer, ServiceRegistry, Transport } from '@robustmq/rpc';
 import type { SimProcess } from '../world/sim-process.ts';
 import type { World } from '../world/world.ts';
 import { type Latency, Links } from './links.ts';
-import { Openings } from './openings.ts';
+import { Forks } from './forks.ts';
 import { SimClient } from './sim-client.ts';
 import { SimServer } from './sim-server.ts';
 
@@ -34,7 +34,7 @@ export class SimNetwork {
   plan: NetworkPlan;
   readonly open = new Set<Connected>();
   readonly #lostCalls = new Set<string>();
-  readonly #openings: Openings;
+  readonly #forks: Forks;
   #fencedSince = false;
   /** How often a segment was opened after one was fenced. */
   failovers = 0;
@@ -47,7 +47,7 @@ export class SimNetwork {
     this.world = world;
     this.plan = plan;
     this.links = new Links(world, plan.latency);
-    this.#openings = new Openings(world);
+    this.#forks = new Forks(world);
   }
 
   /** From now on everything arrives, once. */
@@ -115,7 +115,7 @@ export class SimNetwork {
 
   /** A call has reached its server. */
   called(path: string, request: unknown): void {
-    this.#openings.note(path, request);
+    this.#forks.note(path, request);
     if (path.endsWith('/Fence')) this.#fencedSince = true;
     else if (this.#fencedSince && path.endsWith('/Activate')) {
       this.#fencedSince = false;
