@@ -35,12 +35,17 @@ export async function fenceSegments(
     'replica' in one ? [{ replica: one.replica.stored, epoch: one.epoch }] : [],
   );
   await port.storage.fence(items);
+  await untilDurable(
+    port,
+    fenced.flatMap((one) => ('replica' in one ? [one.replica] : [])),
+  );
   return fenced.map((one) => {
     if (!('replica' in one)) return notFenced(one.status);
-    const { segmentId } = one.replica.stored.manifest;
     // It may have been deleted while the fence was written.
-    const isThere = port.replica(segmentId) === one.replica;
-    return isThere ? fencedState(one.replica) : notFenced(segmentUnknown(segmentId));
+    const isThere = isReplica(port, one.replica);
+    return isThere
+      ? fencedState(one.replica)
+      : notFenced(segmentUnknown(one.replica.stored.manifest.segmentId));
   });
 }
 
@@ -67,9 +72,26 @@ function fenceInMemory(port: ControlPort, order: FenceOrder): Fenced {
   return { replica, epoch };
 }
 
-/** What a fenced replica has; all of it is durable. */
+/**
+ * Waits until all that these replicas have is durable. A recovery under the same epoch may append while a
+ * fence, or another recovery, waits for its sync: what it put there is in the answer, too.
+ */
+export async function untilDurable(
+  port: Pick<ControlPort, 'replica' | 'storage'>,
+  replicas: readonly Replica[],
+): Promise<void> {
+  const isBehind = (replica: Replica): boolean =>
+    replica.stored.durableLength < replica.stored.length && isReplica(port, replica);
+  while (replicas.some(isBehind)) await port.storage.sync();
+}
+
+function isReplica(port: Pick<ControlPort, 'replica'>, replica: Replica): boolean {
+  return port.replica(replica.stored.manifest.segmentId) === replica;
+}
+
+/** What a fenced replica has; all of it has to be durable. */
 export function fencedState({ stored, state }: Replica): FenceResult {
-  assert(stored.durableLength === stored.length, 'a fence is behind everything accepted before it');
+  assert(stored.durableLength === stored.length, 'only what is durable is told');
   return {
     status: stored.damaged ? damaged(stored.manifest.segmentId) : okStatus,
     length: stored.length,

@@ -16,7 +16,7 @@ import { canRecover } from '../core/replica-step.ts';
 import { checkItems, type ControlPort, segmentUnknown } from './control-port.ts';
 import { type LogTarget, storeFrames } from './copied-frames.ts';
 import { copySegment } from './copy-order.ts';
-import { fencedState, notFenced } from './fence-order.ts';
+import { fencedState, notFenced, untilDurable } from './fence-order.ts';
 import { inParallel } from './in-parallel.ts';
 import { operatingErrorOf } from './operating-error.ts';
 import { peerTimeoutMs } from './peer-timeout.ts';
@@ -117,7 +117,10 @@ async function complete(
       port.follows(replica);
     },
   });
-  return fencedState(replica);
+  await untilDurable(port, [replica]);
+  return port.replica(stored.manifest.segmentId) === replica
+    ? fencedState(replica)
+    : notFenced(segmentUnknown(stored.manifest.segmentId));
 }
 
 /** What frames are put behind. */

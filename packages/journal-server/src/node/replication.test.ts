@@ -360,6 +360,24 @@ describe('a copy for a seal', () => {
     expect(set.replica(short).stored.length).toBe(2);
   });
 
+  it('may go on while a fence with its epoch, or an order like it, is answered: all that is told is durable', async () => {
+    await using set = await shortened();
+    const [full, short] = set.followers;
+    for (const member of set.followers) await set.fence(member, 2);
+    const { stored } = set.replica(short);
+    short.disk.faults.holdSyncs = true;
+    const first = set.recover(short, full, { epoch: 2, length: 5 });
+    await until(() => stored.length === 5);
+    const fenced = set.fence(short, 2);
+    const second = set.recover(short, full, { epoch: 2, length: 10 });
+    await until(() => stored.length === 10);
+    short.disk.releaseSyncs();
+    await fenced;
+    expect(stored.durableLength).toBe(10);
+    expect(await first).toEqual({ code: 'OK', length: 10 });
+    expect(await second).toEqual({ code: 'OK', length: 10 });
+  });
+
   it('stops at the length that was ordered', async () => {
     await using set = await shortened();
     const [full, short] = set.followers;
