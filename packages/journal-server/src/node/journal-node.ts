@@ -124,6 +124,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     // A copy that was not completed is nothing that anybody may ask for.
     for (const stored of storage.replicas()) if (!stored.isCopying) this.#add(stored);
     storage.onDurable = (grown) => this.#onDurable(grown);
+    storage.onDamaged = ({ manifest }) => void this.#onDamaged(manifest.segmentId);
     this.#stopWatching = placement.catalog.onChange((change) => {
       if (change.kind === 'shard' && change.after !== undefined) this.#chainChanged(change.after);
     });
@@ -334,6 +335,14 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
     }
     this.flusher.flush();
     this.onSynced();
+  }
+
+  /** A damaged log takes nothing more: its leader steps down, and placement, which is told, seals the segment. */
+  async #onDamaged(segmentId: SegmentId): Promise<void> {
+    // Not within the event that found it.
+    await Promise.resolve();
+    const replica = this.#replicas.get(segmentId);
+    if (replica?.isLeader === true) this.driver.run(replica, { kind: 'close' });
   }
 
   // Reads.

@@ -99,6 +99,22 @@ describe('replication', () => {
     await later(set, () => missing() === 0);
   });
 
+  it('has a leader that steps down, and says so, when its own log is damaged', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const appends = set.appends();
+    for (let n = 0; n < 40; n++) {
+      await appends.offset(entry(1, batchOf([`${n}`.padEnd(9_000, '.')])));
+    }
+    const file = `seg/ab/${set.segmentId}.log`;
+    const { disk, node } = set.leader;
+    await until(() => (disk.paths().includes(file) ? true : undefined));
+    disk.flipBit(file, 10_000 * 8);
+    const answer = await set.reads(set.leader).read(1, 101);
+    expect(codeOf(answer.status)).toBe('DAMAGED');
+    expect(node.closedSegments).toEqual([set.segmentId]);
+    expect(await appends.codes(entry(1, batchOf(['more'])))).toEqual(['NOT_LEADER']);
+  });
+
   it('commits nothing when both followers are away', async () => {
     await using set = await ReplicaSetFixture.start();
     for (const follower of set.followers) await follower.crash();

@@ -83,6 +83,7 @@ export class FileStorage implements JournalStorage {
   readonly damages = new Damages();
   readonly catalog: CatalogFile;
   onDurable: (replicas: readonly StoredReplica[]) => void = () => {};
+  onDamaged: (replica: StoredReplica) => void = () => {};
 
   readonly #parts: FileStorageParts;
   readonly #table: ReplicaTable;
@@ -456,7 +457,9 @@ export class FileStorage implements JournalStorage {
       'replica damaged: another one has to serve',
     );
     this.damages.note({ segmentId: segment, file, ...damage });
-    if (!replica.isDeleted) this.#writer.control(recordType.damaged, replica, EMPTY);
+    if (replica.isDeleted) return;
+    this.#writer.control(recordType.damaged, replica, EMPTY);
+    this.onDamaged(replica);
   }
 
   #own(replica: StoredReplica): Replica {

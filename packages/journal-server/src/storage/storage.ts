@@ -133,6 +133,8 @@ export interface JournalStorage extends AsyncDisposable {
    * before the first append.
    */
   onDurable: (replicas: readonly StoredReplica[]) => void;
+  /** Called when a replica is found damaged, in the middle of whatever found it. */
+  onDamaged: (replica: StoredReplica) => void;
 
   /** Raises `fencedEpoch` at once, and resolves when that and everything accepted before is durable. */
   fence(items: readonly { replica: StoredReplica; epoch: Epoch }[]): Promise<void>;
