@@ -74,6 +74,11 @@ function check(port: ControlPort, replica: Replica, order: ActivateSegment): voi
     const message = `segment ${segmentId} was prepared with epoch ${epoch}, not ${order.epoch}`;
     throw new OperatingError('CONFLICT', message);
   }
+  const newestEpoch = port.newestEpoch(replica.state.identity.shardId);
+  if (epoch < newestEpoch) {
+    const message = `segment ${segmentId} has epoch ${epoch}, and the shard one of epoch ${newestEpoch} here: this order comes too late`;
+    throw new OperatingError('FENCED', message, { epoch: newestEpoch });
+  }
   if (replica.stored.damaged) {
     throw new OperatingError('DAMAGED', `segment ${segmentId} fails its checksums here`);
   }

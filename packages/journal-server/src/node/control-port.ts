@@ -1,6 +1,7 @@
 import { type Logger, OperatingError, type SegmentId } from '@robustmq/core';
 import { type Status, toStatus } from '@robustmq/rpc';
 import type { JournalStorage } from '../storage/storage.ts';
+import type { DeletedSegments } from './deleted-segments.ts';
 import type { JournalLimits } from './journal-limits.ts';
 import type { OrderNumber } from './order-number.ts';
 import type { ProducerTakeover } from './producer-takeover.ts';
@@ -15,6 +16,7 @@ export interface ControlPort {
   readonly takeover: ProducerTakeover;
   readonly logger: Logger;
   readonly orderNumber: OrderNumber;
+  readonly deleted: DeletedSegments;
   /** The node shuts down: it takes nothing new. */
   readonly isDraining: boolean;
   replica(segmentId: SegmentId): Replica | undefined;

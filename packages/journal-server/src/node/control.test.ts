@@ -175,6 +175,55 @@ describe('orders', () => {
     expect(await ask(2)).toEqual(['CONFLICT']);
   });
 
+  it('to seal what is led here let nothing be appended behind the end while it is stored', async () => {
+    await using journal = await NodeFixture.start();
+    const segment = await journal.open(1);
+    const client = journal.appends();
+    await client.codes(entry(1, batchOf(['a'])));
+    const { segmentId, baseOffset, epoch } = segment;
+    journal.disk.faults.holdSyncs = true;
+    const sealed = { segmentId, baseOffset, epoch, length: 1 };
+    const request = { authority: journal.chains.authority, segments: [sealed] };
+    const answer = journal.client.call(sealNotify, request);
+    await until(() => journal.storage.replica(segmentIdOfBytes(segmentId))?.sealedLength === 1);
+    const late = entry(1, batchOf(['b']));
+    client.send(late);
+    await until(() => journal.node.inFlightBytes > 0);
+    journal.disk.releaseSyncs();
+    expect((await answer).results.map(codeOf)).toEqual(['OK']);
+    expect(codeOf((await client.answer(late)).status)).toBe('NOT_LEADER');
+  });
+
+  it('to prepare or lead that come behind the order to delete, or a newer segment, do nothing', async () => {
+    await using journal = await NodeFixture.start();
+    const { authority } = journal.chains;
+    const ask = async (epoch: number, segmentId: Buffer): Promise<string[]> => {
+      const replica = { segmentId, shardId: 1, epoch, ackQuorum: 1 };
+      const replicaNodeIds = [journal.storage.nodeId];
+      const request = { authority, replicas: [{ ...replica, replicaNodeIds }] };
+      return (await journal.client.call(prepare, request)).results.map(codeOf);
+    };
+    const deleted = Buffer.alloc(16, 3);
+    await journal.client.call(journalControlMethods.delete, {
+      authority,
+      segmentIds: [deleted],
+      leftover: undefined,
+    });
+    expect(await ask(1, deleted)).toEqual(['SEGMENT_UNKNOWN']);
+    const overtaken = Buffer.alloc(16, 4);
+    expect(await ask(1, overtaken)).toEqual(['OK']);
+    const newer = Buffer.alloc(16, 5);
+    expect(await ask(3, newer)).toEqual(['OK']);
+    const segment = { leaderIncarnation: journal.storage.incarnation, baseOffset: 0 };
+    const lead = async (segmentId: Buffer, epoch: number): Promise<string[]> => {
+      const order = activateOf(journal, { ...segment, segmentId, epoch } as never);
+      return (await journal.client.call(activate, order)).results.map(codeOf);
+    };
+    expect(await lead(newer, 3)).toEqual(['OK']);
+    expect(await lead(overtaken, 1)).toEqual(['FENCED']);
+    expect(journal.node.ledSegments).toBe(1);
+  });
+
   it('to delete remove a replica and end who reads it', async () => {
     await using journal = await NodeFixture.start();
     const segment = await journal.open(1);

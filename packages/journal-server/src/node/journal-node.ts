@@ -21,6 +21,7 @@ import type { JournalLimits } from './journal-limits.ts';
 import { LocalShard } from './local-shard.ts';
 import type { OffsetPort } from './offset-queries.ts';
 import { operatingErrorOf } from './operating-error.ts';
+import { DeletedSegments } from './deleted-segments.ts';
 import { OrderNumber } from './order-number.ts';
 import type { PlacementPort } from './placement-port.ts';
 import { ProducerTakeover } from './producer-takeover.ts';
@@ -76,6 +77,7 @@ export class JournalNode implements AppendPort, ReaderPort, ControlPort, OffsetP
   /** Copies that an order is making. */
   readonly copying = new Set<SegmentId>();
   readonly orderNumber = new OrderNumber();
+  readonly deleted = new DeletedSegments();
   readonly #stopWatching: () => void;
   #inFlightBytes = 0;
   #cancelSweep: () => void = () => {};

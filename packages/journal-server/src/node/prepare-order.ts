@@ -66,6 +66,10 @@ function reasonToRefuse(port: ControlPort, manifest: ReplicaManifest): Operating
   }
   const existing = stored?.manifest;
   if (existing === undefined) {
+    if (port.deleted.has(segmentId)) {
+      const message = `segment ${segmentId} was deleted: this order comes too late`;
+      return new OperatingError('SEGMENT_UNKNOWN', message);
+    }
     const newestEpoch = port.newestEpoch(shard);
     if (manifest.epoch > newestEpoch) return undefined;
     // Epochs grow along a chain (I11): placement does not know of a segment that is here.

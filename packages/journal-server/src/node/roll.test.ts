@@ -193,6 +193,31 @@ describe('rolls (docs/journal.md 2.6)', () => {
     expect(journal.chains.shard(1).segments).toHaveLength(2);
   });
 
+  it('end where a notice says, whatever another placement answers meanwhile', async () => {
+    await using journal = await startSmall();
+    const roll = journal.chains.rollSegments.bind(journal.chains);
+    journal.chains.rollSegments = async ({ segments }) => {
+      const [item] = segments;
+      if (item === undefined) throw new Error('a roll is asked for');
+      journal.chains.rollSegments = roll;
+      const { segmentId, epoch, endOffset } = item;
+      const { authority } = journal.chains;
+      const sealed = { segmentId, epoch, baseOffset: 0, length: endOffset };
+      await journal.client.call(journalControlMethods.sealNotify, {
+        authority,
+        segments: [sealed],
+      });
+      return [new OperatingError('UNAVAILABLE', 'no journal')];
+    };
+    const client = journal.appends();
+    const codes: string[] = [];
+    for (let sequence = 0; sequence < 20 && !codes.includes('NOT_LEADER'); sequence++) {
+      codes.push(...(await client.codes(entry(1, producerBatch(sequence)))));
+    }
+    expect(codes.at(-1)).toBe('NOT_LEADER');
+    expect(journal.node.ledSegments).toBe(0);
+  });
+
   it('of a segment that is deleted before the answer comes end without a fault', async () => {
     await using journal = await startSmall();
     const roll = journal.chains.rollSegments.bind(journal.chains);

@@ -246,8 +246,12 @@ export class Roller {
     await storage.seal(whole.map(({ replica, length }) => ({ replica: replica.stored, length })));
   }
 
-  #conclude(replica: Replica, verdict: RollVerdict = { kind: 'unknown' }): void {
+  #conclude(replica: Replica, found: RollVerdict = { kind: 'unknown' }): void {
     const { driver, clock, limits, counters, logger } = this.#options;
+    // A notice of the end that came meanwhile says more than any answer that was under way.
+    const { sealedLength } = replica.stored;
+    const verdict: RollVerdict =
+      sealedLength === undefined ? found : { kind: 'sealed', length: sealedLength };
     if (verdict.kind !== 'unknown') this.#known(replica);
     switch (verdict.kind) {
       case 'sealed':

@@ -20,9 +20,16 @@ export async function sealReplicas(
   checkItems(port, request.segments.length);
   const items = request.segments.map((item) => sealable(port, item));
   const wanted = items.filter((item): item is Sealable => 'replica' in item);
-  await port.storage.seal(
-    wanted.map(({ replica, length }) => ({ replica: replica.stored, length })),
-  );
+  // A leader that was not fenced takes nothing behind the end that is being stored.
+  for (const { replica } of wanted) port.driver.run(replica, { kind: 'freeze' });
+  try {
+    await port.storage.seal(
+      wanted.map(({ replica, length }) => ({ replica: replica.stored, length })),
+    );
+  } catch (thrown) {
+    for (const { replica } of wanted) port.driver.run(replica, { kind: 'close' });
+    throw thrown;
+  }
   for (const { replica, length } of wanted) {
     // A roll that is under way is concluded by its answer: what waits goes on in the next segment.
     if (!replica.isRolling) port.driver.run(replica, { kind: 'sealed', length });
@@ -66,6 +73,8 @@ export async function deleteReplicas(port: ControlPort, request: DeleteRequest):
     port.driver.run(replica, { kind: 'close' });
     port.remove(replica);
   }
+  // What it has not heard of, too: the order to prepare it may still be under way.
+  port.deleted.add(segmentIds);
   await port.storage.delete(segmentIds);
   return segmentIds.map(() => okStatus);
 }
