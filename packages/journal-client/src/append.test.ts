@@ -208,6 +208,45 @@ describe('appender', () => {
     expect(valuesIn(fake.require(shardId))).toEqual(['a', 'b', 'c']);
   });
 
+  it('goes to no leader of an older segment than it has been at: an old copy of the chains names it', async () => {
+    const { fake, client, shardId, placement } = await start();
+    const appender = client.appender(shardId);
+    const shard = fake.require(shardId);
+    for (const value of ['a', 'b']) {
+      await settled(appender.append(recordOf(value), 'quorum'));
+      fake.moveLeader(shardId);
+    }
+    await settled(appender.append(recordOf('c'), 'quorum'));
+    const { open } = shard;
+    if (open === undefined) throw new Error('a segment is open');
+    const { epoch } = open;
+    const shown = (wanted: number): Promise<void> =>
+      new Promise((resolve) => {
+        const stop = placement.catalog.onChange(() => {
+          if (placement.catalog.shard(shardId)?.segments.at(-1)?.epoch !== wanted) return;
+          stop();
+          resolve();
+        });
+        open.epoch = wanted;
+        fake.shardChanged(shard);
+      });
+    await shown(1);
+    const asked = Promise.withResolvers<void>();
+    const ensureOpen = fake.ensureOpen.bind(fake);
+    fake.ensureOpen = (id) => {
+      asked.resolve();
+      ensureOpen(id);
+    };
+    const sent = fake.appendRequests.length;
+    const waiting = appender.append(recordOf('d'), 'quorum');
+    await asked.promise;
+    await turns(20);
+    expect(fake.appendRequests).toHaveLength(sent);
+    await shown(epoch);
+    await settled(waiting);
+    expect(valuesIn(shard)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   it('opens segments for many shards at once when the journals are back', async () => {
     const { fake, client } = await start();
     const shardIds = fake.createTopic('many', 300);

@@ -60,6 +60,8 @@ export class ShardWriter implements JobOwner {
   #inFlight = 0;
   #state: WriterState = 'flowing';
   #route: LeaderRoute | undefined;
+  /** Of the segments that batches went to. */
+  #highestEpoch = 0;
   #stream: AppendStream | undefined;
   /** The leader may have suspended this shard on the stream. */
   #resume = false;
@@ -110,11 +112,12 @@ export class ShardWriter implements JobOwner {
 
   /** The catalog tells something new about the shard or its leader. */
   routeChanged(): void {
-    const route = leaderRoute(this.#context.catalog, this.shardId);
+    const route = this.#findRoute();
     const stays =
       route !== undefined && this.#route !== undefined && sameLeader(route, this.#route);
     if (stays) {
       this.#route = route;
+      this.#highestEpoch = route.epoch;
       return;
     }
     if (this.#state === 'waiting') {
@@ -151,7 +154,7 @@ export class ShardWriter implements JobOwner {
     if (this.#route !== undefined) this.#context.connections.get(this.#route).check();
     await this.#context.placement.resolveShards([this.shardId]);
     if (this.#inFlight === 0) return;
-    const route = leaderRoute(this.#context.catalog, this.shardId);
+    const route = this.#findRoute();
     if (route === undefined || this.#route === undefined || !sameLeader(route, this.#route)) {
       this.#leaveLeader(route);
     }
@@ -174,8 +177,17 @@ export class ShardWriter implements JobOwner {
     return this.#jobs.some((job) => job.appendId !== 0 && job.delivered && !job.repeatable);
   }
 
-  #start(): void {
+  /**
+   * The leader, if the catalog knows it. One of an older segment than batches have gone to already is none: an
+   * old copy of placement's store names it, and its answers about sequences are not those of the log.
+   */
+  #findRoute(): LeaderRoute | undefined {
     const route = leaderRoute(this.#context.catalog, this.shardId);
+    return route === undefined || route.epoch < this.#highestEpoch ? undefined : route;
+  }
+
+  #start(): void {
+    const route = this.#findRoute();
     if (route === undefined) void this.#askPlacement();
     else this.#flow(route);
   }
@@ -191,6 +203,7 @@ export class ShardWriter implements JobOwner {
     this.#cancelTimer = undefined;
     this.#state = 'flowing';
     this.#route = route;
+    this.#highestEpoch = route.epoch;
     this.#stream = this.#context.connections.get(route).appends;
     for (const job of this.#jobs) this.#send(job);
   }
@@ -246,7 +259,7 @@ export class ShardWriter implements JobOwner {
 
   /** The leader is the right one: send again, at once or when it has space. */
   #flowAgain(failure: OperatingError | undefined): void {
-    const route = leaderRoute(this.#context.catalog, this.shardId);
+    const route = this.#findRoute();
     const hasNoSpace = failure?.code === 'RESOURCE_EXHAUSTED' || failure?.code === 'DISK_FULL';
     if (hasNoSpace || this.#attempts > quickAttemptsMax) {
       this.#waitThenTry(failure?.hint.retryAfterMs);
@@ -259,7 +272,7 @@ export class ShardWriter implements JobOwner {
 
   #reroute(): void {
     const failed = this.#route;
-    const route = leaderRoute(this.#context.catalog, this.shardId);
+    const route = this.#findRoute();
     const isNew = route !== undefined && (failed === undefined || !sameLeader(route, failed));
     if (isNew && this.#attempts <= quickAttemptsMax) this.#flow(route);
     else void this.#askPlacement();
@@ -280,7 +293,7 @@ export class ShardWriter implements JobOwner {
   }
 
   #placementAnswered(): void {
-    const route = leaderRoute(this.#context.catalog, this.shardId);
+    const route = this.#findRoute();
     const failed = this.#route;
     const isNew = route !== undefined && (failed === undefined || !sameLeader(route, failed));
     const isWorthIt = isNew ? this.#attempts <= quickAttemptsMax : this.#attempts <= 1;

@@ -70,7 +70,7 @@ export class SimBroker {
       {
         frames: (frames, next, highWatermark) => {
           seeFrames(history, frames, from, next);
-          if (next > highWatermark)
+          if (next > from && next > highWatermark)
             history.report('uncommitted', `a tail got ${next} above ${highWatermark}`);
           from = next;
           this.tailed.set(shardId, next);
