@@ -109,7 +109,7 @@ export class SimNetwork {
     const atMs = Math.max(after, world.nowMs + this.links.latencyMs(from, to));
     const process = this.#hosts.get(to);
     const arrive = (): void => this.links.arrive(from, to, happen);
-    world.schedule(atMs - world.nowMs, 'message', arrive, process);
+    world.scheduleAt(atMs, 'message', arrive, process);
     return atMs;
   }
 

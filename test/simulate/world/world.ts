@@ -95,7 +95,11 @@ export class World {
   }
 
   schedule(delayMs: number, kind: string, run: () => void, process?: SimProcess): WorldEvent {
-    const atMs = this.#nowMs + Math.max(0, delayMs);
+    return this.scheduleAt(this.#nowMs + Math.max(0, delayMs), kind, run, process);
+  }
+
+  /** At that very moment: `now + (at - now)` may be the last bit before `at`, and out of order. */
+  scheduleAt(atMs: number, kind: string, run: () => void, process?: SimProcess): WorldEvent {
     const life = process?.life ?? 0;
     const event = { atMs, order: this.#order++, kind, run, process, life, cancelled: false };
     this.#queue.push(event);
