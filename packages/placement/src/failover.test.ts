@@ -1,3 +1,4 @@
+import { OperatingError } from '@robustmq/core';
 import { RollSegment } from '@robustmq/rpc';
 import { type FakeJournal, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -59,6 +60,36 @@ describe('failover', () => {
     await turns(2_000);
     for (const shardId of led) expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
     expect(fences.length).toBeLessThanOrEqual(3);
+  });
+
+  it('replaces a leader that refuses although too few journals were there to seal when it did', async () => {
+    const [shardId = 0] = await cluster.topic('t');
+    const refusing: FakeJournal[] = [];
+    for (const journal of cluster.journals) {
+      journal.onOrder = async (order) => {
+        if (order !== 'activate' || (refusing.length > 0 && refusing[0] !== journal)) return;
+        if (refusing.length === 0) await killOthers(journal);
+        refusing.push(journal);
+        throw new OperatingError('CONFLICT', 'it will not lead');
+      };
+    }
+    const killOthers = async (journal: FakeJournal): Promise<void> => {
+      for (const other of cluster.journals) {
+        if (other === journal) continue;
+        await other.kill();
+        await cluster.client.reportUnreachable(other.nodeId, 1);
+      }
+    };
+    await cluster.client.openSegments(shardId);
+    const [leader] = refusing;
+    expect(cluster.journals.flatMap((journal) => journal.led())).toEqual([]);
+    for (const other of cluster.journals) if (other !== leader) await other.start();
+    await cluster.settle(10_000);
+    await cluster.client.openSegments(shardId);
+    await cluster.settle(10_000);
+    await cluster.client.openSegments(shardId);
+    expect(cluster.journals.flatMap((journal) => journal.led())).toEqual([shardId]);
+    expect(leader?.led()).toEqual([]);
   });
 });
 

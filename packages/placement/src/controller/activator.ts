@@ -46,7 +46,8 @@ const activateWaitMs = 2_000;
 /**
  * Makes leaders of open segments. An order may be given again at any time: a journal leads a segment at
  * most once per incarnation. So whatever is not known to be active (an answer was lost, placement was
- * killed after the transaction) is ordered again.
+ * killed after the transaction) is ordered again. So is what was refused, until it is sealed: the seal may
+ * have found too few journals, and nothing else asks whether an open segment is led.
  */
 export class Activator {
   readonly #options: ActivatorOptions;
@@ -98,7 +99,6 @@ export class Activator {
       if (!this.#isStillOpen(shardId, segment)) return;
       if (error === undefined) this.#unconfirmed.delete(shardId);
       else if (finalRefusals.has(error.code)) {
-        this.#unconfirmed.delete(shardId);
         refused.push(shardId);
         example = error;
       }
