@@ -1,7 +1,7 @@
 import type { MemoryDisk } from '../../../packages/testkit/src/memory-disk.ts';
 
 /** As docs/journal.md 3.3 and the storage have them: blocks at sectors, a header each, then records. */
-const sectorBytes = 4096;
+export const sectorBytes = 4096;
 const magic = 'RMQB';
 const bodyBytesAt = 8;
 const lsnAt = 16;
@@ -12,6 +12,7 @@ const record = { frame: 2, headerBytes: 24, payloadBytesAt: 4, idAt: 8, idBytes:
 export interface LogBlock {
   readonly path: string;
   readonly position: number;
+  readonly sectors: number;
   /** Grows from block to block. */
   readonly lsn: number;
   /** By replica, whether the last of its records about it is a frame. */
@@ -59,5 +60,6 @@ function blockAt(path: string, content: Buffer, position: number): LogBlock {
     replicas.set(replica, content.readUInt32LE(at) === record.frame);
     at += record.headerBytes + content.readUInt32LE(at + record.payloadBytesAt);
   }
-  return { path, position, lsn, replicas };
+  const sectors = Math.ceil((end - position) / sectorBytes);
+  return { path, position, sectors, lsn, replicas };
 }

@@ -6,7 +6,7 @@ import type { SimNetwork } from '../network/sim-network.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { worldLogger } from '../world/world-logger.ts';
-import { lastFrames, type LogBlock, logBlocks } from './log-blocks.ts';
+import { lastFrames, type LogBlock, logBlocks, sectorBytes } from './log-blocks.ts';
 
 const KIB = 1024;
 
@@ -235,8 +235,10 @@ export class SimJournal {
     if (path === undefined) return;
     const bytes = this.disk.content(path).length;
     if (bytes === 0) return;
+    const bit = randomInteger(random, bytes * 8);
+    if (this.#isInLastBlock(path, Math.floor(bit / 8 / sectorBytes))) return;
     this.process.world.note(`a bit of ${this.name}:${path} turns`);
-    this.disk.flipBit(path, randomInteger(random, bytes * 8));
+    this.disk.flipBit(path, bit);
   }
 
   /** A sector is written where another one belongs. */
@@ -246,13 +248,22 @@ export class SimJournal {
     const path = paths[randomInteger(random, paths.length)];
     if (path === undefined) return;
     const content = this.disk.content(path);
-    const sectors = Math.floor(content.length / 4096);
+    const sectors = Math.floor(content.length / sectorBytes);
     if (sectors < 2) return;
     const from = randomInteger(random, sectors);
     const to = randomInteger(random, sectors);
-    content.copy(content, to * 4096, from * 4096, (from + 1) * 4096);
+    if (this.#isInLastBlock(path, to)) return;
+    content.copy(content, to * sectorBytes, from * sectorBytes, (from + 1) * sectorBytes);
     this.process.world.note(`sector ${from} of ${this.name}:${path} is written over ${to}`);
     this.disk.replace(path, content);
+  }
+
+  /** Whether that sector belongs to the last block of the log, whose end nobody can tell from a torn write. */
+  #isInLastBlock(path: string, sector: number): boolean {
+    const [last] = logBlocks(this.disk);
+    if (last?.path !== path) return false;
+    const first = last.position / sectorBytes;
+    return sector >= first && sector < first + last.sectors;
   }
 }
 
