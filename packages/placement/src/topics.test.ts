@@ -1,8 +1,9 @@
 import { OperatingError } from '@robustmq/core';
-import { RollSegment } from '@robustmq/rpc';
+import { RollSegment, StoredShard } from '@robustmq/rpc';
 import type { FakeJournal } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
+import { segmentsPrefix, shardKey } from './controller/keys.ts';
 
 describe('topics', () => {
   let cluster: Cluster;
@@ -242,6 +243,33 @@ describe('topics', () => {
       expect(journal.replicas.size).toBe(4);
       const missing = await cluster.client.trimShards([{ shardId: 9_999, offset: 1 }]);
       expect(missing[0]).toMatchObject({ code: 'NOT_FOUND' });
+    });
+
+    it('takes segments off once, also when somebody else has done so since they were read', async () => {
+      const shardId = await filled({});
+      const { store } = cluster;
+      const range = store.range.bind(store);
+      const overtaken = Promise.withResolvers<void>();
+      const asked = Promise.withResolvers<void>();
+      store.range = async (prefix, options) => {
+        const found = await range(prefix, options);
+        if (prefix !== segmentsPrefix(shardId)) return found;
+        store.range = range;
+        asked.resolve();
+        await overtaken.promise;
+        return found;
+      };
+      const slow = cluster.client.trimShards([{ shardId, offset: 30 }]);
+      await asked.promise;
+      const [quick] = await cluster.client.trimShards([{ shardId, offset: 50 }]);
+      expect(quick).toMatchObject({ trimOffset: 50 });
+      overtaken.resolve();
+      expect((await slow)[0]).toMatchObject({ trimOffset: 50 });
+      expect(await bases(shardId)).toEqual([50]);
+      const stored = await store.get(shardKey(shardId));
+      expect(stored && StoredShard.decode(stored.value).sealedBytes).toBe(0);
+      await cluster.settle();
+      expect(journal.replicas.size).toBe(1);
     });
 
     it('waits for holders, up to a number of bytes', async () => {

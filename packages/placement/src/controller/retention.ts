@@ -1,4 +1,4 @@
-import { type Clock, type Logger, OperatingError } from '@robustmq/core';
+import { assert, type Clock, type Logger, OperatingError } from '@robustmq/core';
 import { Segment, type Shard, type StoredShard } from '@robustmq/rpc';
 import { isTrimmed, trimTo } from '../core/chain.ts';
 import { decideRetention, type RetentionDecision } from '../core/retention-decision.ts';
@@ -176,9 +176,12 @@ export class Retention {
     if (row === undefined) return false;
     const bytes = due.reduce((sum, { segment }) => sum + segment.sizeBytes, 0);
     const end = due.at(-1)?.segment.endOffset ?? 0;
+    // The segments were read before the row: when they have left the chain meanwhile, it may have fewer
+    // bytes than they. Then the conditions fail.
+    const left = row.value.sealedBytes - bytes;
     const stored = {
       shard: withoutFront(shardOf(row.value), end),
-      sealedBytes: row.value.sealedBytes - bytes,
+      sealedBytes: Math.max(0, left),
     };
     const conditions = [
       { key: shardKey(shardId), revision: row.revision },
@@ -187,6 +190,7 @@ export class Retention {
     const rows = due.flatMap(({ segment }) => [removeSegment(segment), putDeleting(segment)]);
     const result = await ledger.transact(conditions, [putShard(stored), ...rows]);
     if (result.kind === 'conflict') return false;
+    assert(left >= 0, 'a chain has the bytes of all its sealed segments');
     onDropped(due.length);
     return true;
   }
