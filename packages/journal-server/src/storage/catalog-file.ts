@@ -1,8 +1,8 @@
-import { type Logger, OperatingError } from '@robustmq/core';
+import type { Logger } from '@robustmq/core';
 import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type Orderer, OrderMemory, oldCopy } from './order-memory.ts';
-import { type Disk, isNoSpace, readWhole, replaceWhole } from './disk.ts';
+import { changeOrEnd, type Disk, readWhole, replaceWhole } from './disk.ts';
 
 const FILE = 'catalog';
 const MAGIC = 0x4c514d52; // "RMQL"
@@ -66,7 +66,7 @@ export class CatalogFile {
 
   /**
    * Durable when it resolves. Rejects with OLD_STORE when the copy that is kept shows more than the one who
-   * gives this can know, and with DISK_FULL.
+   * gives this can know, with DISK_FULL, and with UNAVAILABLE when the disk fails.
    *
    * @param startRevision Revision of the giver's store when it began.
    */
@@ -87,15 +87,8 @@ export class CatalogFile {
     const isOwn = kept?.instance.equals(catalog.instance) === true;
     const known = isOwn ? catalog.revision : startRevision;
     if (kept !== undefined && known < kept.revision) throw oldCopy(startRevision, kept.revision);
-    try {
-      await replaceWhole(this.#disk, FILE, encode(catalog));
-    } catch (thrown) {
-      if (isNoSpace(thrown)) {
-        throw new OperatingError('DISK_FULL', `no space for ${FILE}: make some`);
-      }
-      this.#onFatal(thrown instanceof Error ? thrown : new Error(String(thrown)));
-      throw thrown;
-    }
+    const replace = (): Promise<void> => replaceWhole(this.#disk, FILE, encode(catalog));
+    await changeOrEnd(FILE, replace, this.#onFatal);
     this.#current = catalog;
   }
 }

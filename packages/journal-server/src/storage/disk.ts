@@ -1,3 +1,5 @@
+import { OperatingError } from '@robustmq/core';
+
 /**
  * The data folder as the storage sees it. Injected, so that a simulator can lose what was not
  * synced, fail a sync or rot a bit. Paths are relative to the data folder, with `/`.
@@ -87,6 +89,27 @@ export async function replaceWhole(disk: Disk, path: string, content: Buffer): P
   }
   await disk.rename(temporary, path);
   await disk.syncFolder(folderOf(path));
+}
+
+/**
+ * Changes a small file durably. Throws DISK_FULL when there is no space for it. After any other error nobody
+ * knows what is on the disk, so the node ends, and whoever waits is told UNAVAILABLE.
+ */
+export async function changeOrEnd(
+  file: string,
+  change: () => Promise<void>,
+  onFatal: (error: Error) => void,
+): Promise<void> {
+  try {
+    await change();
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    if (isNoSpace(error)) {
+      throw new OperatingError('DISK_FULL', `${error.message}: no space for ${file}: make some`);
+    }
+    onFatal(error);
+    throw new OperatingError('UNAVAILABLE', `the storage of this node has ended: ${error.message}`);
+  }
 }
 
 /** The folder of a path; '' for a name in the data folder itself. */

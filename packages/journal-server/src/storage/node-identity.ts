@@ -2,7 +2,7 @@ import { incarnation, type Incarnation, nodeId, type NodeId, OperatingError } fr
 import type { Random } from '@robustmq/core';
 import { crc32c } from '@robustmq/record-batch';
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { type Disk, readWhole, replaceWhole, syncFile, writeAll } from './disk.ts';
+import { changeOrEnd, type Disk, readWhole, replaceWhole, syncFile, writeAll } from './disk.ts';
 
 /** Of the whole data folder; another one is refused. */
 const FORMAT_VERSION = 2;
@@ -185,12 +185,14 @@ function decodeBoot(content: Buffer, position: number): BootSlot | undefined {
 export class NodeIdentity {
   readonly #disk: Disk;
   readonly #boot: BootFile;
+  readonly #onFatal: (error: Error) => void;
   #cookie: NodeCookie;
   /** Changes, one after the other. */
   #work: Promise<void> = Promise.resolve();
 
-  constructor(disk: Disk, cookie: NodeCookie, boot: BootFile) {
+  constructor(disk: Disk, cookie: NodeCookie, boot: BootFile, onFatal: (error: Error) => void) {
     this.#disk = disk;
+    this.#onFatal = onFatal;
     this.#cookie = cookie;
     this.#boot = boot;
   }
@@ -207,7 +209,10 @@ export class NodeIdentity {
     return this.#boot.record.placementEpoch;
   }
 
-  /** Throws WRONG_CLUSTER, and FENCED for a placement epoch that was surpassed. */
+  /**
+   * Throws WRONG_CLUSTER, FENCED for a placement epoch that was surpassed, DISK_FULL, and UNAVAILABLE when
+   * the disk fails.
+   */
   adopt(clusterId: string, placementEpoch: number): Promise<void> {
     const done = this.#work.then(() => this.#adopt(clusterId, placementEpoch));
     this.#work = done.catch(() => undefined);
@@ -223,7 +228,7 @@ export class NodeIdentity {
 
   async #raise(wanted: Incarnation): Promise<void> {
     const { incarnation: own, placementEpoch } = this.#boot.record;
-    if (own < wanted) await this.#boot.write({ incarnation: wanted, placementEpoch });
+    if (own < wanted) await this.#writeBoot({ incarnation: wanted, placementEpoch });
   }
 
   async #adopt(clusterId: string, placementEpoch: number): Promise<void> {
@@ -244,11 +249,15 @@ export class NodeIdentity {
     }
     if (cookie.clusterId !== clusterId) {
       const changed = { ...cookie, clusterId };
-      await writeCookie(this.#disk, changed);
+      await changeOrEnd(COOKIE, () => writeCookie(this.#disk, changed), this.#onFatal);
       this.#cookie = changed;
     }
     if (placementEpoch > seen.placementEpoch) {
-      await this.#boot.write({ incarnation: seen.incarnation, placementEpoch });
+      await this.#writeBoot({ incarnation: seen.incarnation, placementEpoch });
     }
+  }
+
+  #writeBoot(record: BootRecord): Promise<void> {
+    return changeOrEnd(BOOT, () => this.#boot.write(record), this.#onFatal);
   }
 }

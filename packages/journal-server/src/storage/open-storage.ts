@@ -73,15 +73,16 @@ async function openLocked(options: StorageOptions, unlock: () => void): Promise<
     logger,
   });
   await shared.space.start();
+  const onFatal = (error: Error): void => shared.hooks.onFatal(error);
   const storage = new FileStorage({
     ...shared,
     options,
     limits,
     slabs,
     debt,
-    identity: new NodeIdentity(disk, cookie, boot),
+    identity: new NodeIdentity(disk, cookie, boot, onFatal),
     quarantine: await Quarantine.open(options),
-    catalog: await CatalogFile.open(disk, logger, (error) => shared.hooks.onFatal(error)),
+    catalog: await CatalogFile.open(disk, logger, onFatal),
     seed,
     checkpoint,
     recovered,

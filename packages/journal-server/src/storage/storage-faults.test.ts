@@ -1,4 +1,4 @@
-import { epoch, offset, OperatingError, seededRandom } from '@robustmq/core';
+import { epoch, incarnation, offset, OperatingError, seededRandom } from '@robustmq/core';
 import { MemoryDisk, turns, VirtualClock } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
 import { segmentPath } from './segment-file.ts';
@@ -39,6 +39,11 @@ async function appendUntilRefused(
   throw new Error('nothing was refused');
 }
 
+function storeCopy(storage: JournalStorage): Promise<void> {
+  const copy = { placementEpoch: 1, revision: 1, instance: Buffer.alloc(16), bytes: Buffer.of(1) };
+  return storage.catalog.store(copy, 1);
+}
+
 describe('a disk that fails', () => {
   it.each(['failingSyncs', 'failingWrites'] as const)(
     'ends the storage without acknowledging the group: %s',
@@ -67,6 +72,31 @@ describe('a disk that fails', () => {
       disk.crash(seededRandom(3));
       const again = (await openOn(disk)).storage;
       expect(replicaOf(again, 1).damaged).toBe(false);
+    },
+  );
+
+  it.each([
+    ['the placement epoch', (storage: JournalStorage) => storage.adoptCluster('cluster-a', 2)],
+    ['its cluster', (storage: JournalStorage) => storage.adoptCluster('cluster-b', 1)],
+    ['its incarnation', (storage: JournalStorage) => storage.raiseIncarnation(incarnation(9))],
+    ['the copy of the catalog', storeCopy],
+  ])(
+    'ends the storage that cannot store %s, and is no bug to whoever asked',
+    async (what, store) => {
+      for (const fault of ['failingSyncs', 'failingWrites'] as const) {
+        const disk = new MemoryDisk();
+        const { storage, fatal } = await openOn(disk);
+        if (what === 'the placement epoch') await storage.adoptCluster('cluster-a', 1);
+        // The spare file is ready: no other sync is under way.
+        while (!disk.paths().includes(walPath(2))) await turns(1);
+        await turns(20);
+        disk.faults[fault] = 1;
+        await expect(store(storage)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+        expect(fatal.map(({ message }) => message)).toEqual([
+          fault === 'failingSyncs' ? 'EIO: fdatasync' : 'EIO: write',
+        ]);
+        await expect(storage.create([manifest(1)])).rejects.toThrow('has ended');
+      }
     },
   );
 
