@@ -148,6 +148,7 @@ export class SimJournal {
   replaceDisk(): void {
     this.process.world.note(`${this.name} gets an empty disk`);
     this.disk = this.#newDisk();
+    this.#options.network.diskLost(this.name);
   }
 
   #newDisk(): MemoryDisk {

@@ -1,10 +1,17 @@
-import type { ActivateRequest, PrepareRequest, SealNotifyRequest } from '@robustmq/rpc';
+import {
+  type ActivateRequest,
+  CatalogCopy,
+  type PrepareRequest,
+  type SealNotifyRequest,
+  type StoreCatalogRequest,
+} from '@robustmq/rpc';
 import type { World } from '../world/world.ts';
 
 /**
  * Whether placement and an old copy of it have decided the same thing differently, each with journals that
  * the other has not spoken with meanwhile: nobody can see such a fork. Two segments of one shard were opened
- * with one epoch, or one segment ends at two places.
+ * with one epoch, or one segment ends at two places, or a shard goes on below an end that only journals were
+ * told whose disks are gone.
  */
 export class Forks {
   readonly #world: World;
@@ -13,27 +20,57 @@ export class Forks {
   readonly #opened = new Map<string, string>();
   /** Ends by segment. */
   readonly #ends = new Map<string, number>();
+  /** By shard and offset at which segments end: journals that were told, and still have their disks. */
+  readonly #told = new Map<number, Map<number, Set<string>>>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** An order to a journal. */
-  note(path: string, request: unknown): void {
+  /** An order that a journal got. */
+  note(path: string, request: unknown, journal: string): void {
     if (path.endsWith('/Prepare')) {
       for (const { segmentId, shardId } of (request as PrepareRequest).replicas) {
         this.#shardOf.set(segmentId.toString('hex'), shardId);
       }
     } else if (path.endsWith('/Activate')) {
-      for (const { segmentId, epoch } of (request as ActivateRequest).segments) {
+      for (const { segmentId, epoch, baseOffset } of (request as ActivateRequest).segments) {
         const id = segmentId.toString('hex');
-        this.#decided(this.#opened, `${this.#shardOf.get(id)}/${epoch}`, id);
+        const shardId = this.#shardOf.get(id);
+        this.#decided(this.#opened, `${shardId}/${epoch}`, id);
+        if (this.#isForgotten(shardId, baseOffset)) this.#world.isForked = true;
       }
     } else if (path.endsWith('/SealNotify')) {
-      for (const { segmentId, length } of (request as SealNotifyRequest).segments) {
-        this.#decided(this.#ends, segmentId.toString('hex'), length);
+      for (const { segmentId, length, baseOffset } of (request as SealNotifyRequest).segments) {
+        const id = segmentId.toString('hex');
+        this.#decided(this.#ends, id, length);
+        this.#tell(this.#shardOf.get(id) ?? 0, baseOffset + length, journal);
       }
+    } else if (path.endsWith('/StoreCatalog')) {
+      const { shards } = CatalogCopy.decode((request as StoreCatalogRequest).copy);
+      for (const { shardId, endOffset } of shards) this.#tell(shardId, endOffset, journal);
     }
+  }
+
+  /** A journal has got an empty disk. */
+  diskLost(journal: string): void {
+    for (const ends of this.#told.values()) {
+      for (const journals of ends.values()) journals.delete(journal);
+    }
+  }
+
+  #tell(shardId: number, endOffset: number, journal: string): void {
+    const ends = this.#told.get(shardId) ?? new Map<number, Set<string>>();
+    this.#told.set(shardId, ends);
+    const journals = ends.get(endOffset) ?? new Set<string>();
+    ends.set(endOffset, journals.add(journal));
+  }
+
+  /** Whether nobody can know any more that the shard had come further. */
+  #isForgotten(shardId: number | undefined, baseOffset: number): boolean {
+    const ends = this.#told.get(shardId ?? 0) ?? new Map<number, Set<string>>();
+    const later = [...ends].filter(([endOffset]) => endOffset > baseOffset);
+    return later.length > 0 && later.every(([, journals]) => journals.size === 0);
   }
 
   #decided<T>(known: Map<string, T>, what: string, decision: T): void {

@@ -124,7 +124,7 @@ export class SimClient implements RpcClient {
         () =>
           `${here} > ${there} ${method.path.slice(14)}${isFirst ? '' : ' again'} ${inShort(letter.read())}`,
       );
-      network.called(method.path, letter.read());
+      network.called(method.path, letter.read(), there);
       whenSettled(
         server.call(method, letter, { peer: here, signal }),
         (response) => {

@@ -113,9 +113,13 @@ export class SimNetwork {
     return atMs;
   }
 
+  diskLost(name: string): void {
+    this.#forks.diskLost(name);
+  }
+
   /** A call has reached its server. */
-  called(path: string, request: unknown): void {
-    this.#forks.note(path, request);
+  called(path: string, request: unknown, server: string): void {
+    this.#forks.note(path, request, server);
     if (path.endsWith('/Fence')) this.#fencedSince = true;
     else if (this.#fencedSince && path.endsWith('/Activate')) {
       this.#fencedSince = false;
