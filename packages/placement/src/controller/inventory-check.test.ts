@@ -58,6 +58,34 @@ describe('a replica that no chain shows', () => {
     expect(await abandonedBy(store, [[prepared], [prepared]])).toEqual([]);
   });
 
+  it('is deleted only once all journals that were to have it are heard, and none has used it', async () => {
+    const shared = { ...prepared, replicaNodeIds: ['j1', 'j2', 'j3'] };
+    const opened = { ...shared, segmentId: Buffer.alloc(16, 3) };
+    const has = new Map([
+      ['j1', [shared, opened]],
+      ['j2', [{ ...opened, baseKnown: true }]],
+    ]);
+    const abandoned: string[] = [];
+    const image = new Image();
+    const check = new InventoryCheck({
+      store: new MemoryMetadataStore(),
+      image,
+      orders: { inventory: (nodeId) => Promise.resolve(has.get(nodeId) ?? []) },
+      notices: { tell: () => Promise.resolve() },
+      logger: silentLogger(),
+      isPending: () => false,
+      abandon: (segmentId, nodeId) => abandoned.push(`${segmentId.toString('hex')} ${nodeId}`),
+      onUnknown: () => {},
+    });
+    await check.check('j1');
+    await check.check('j3');
+    expect([abandoned, check.unchecked]).toEqual([[], []]);
+    await check.check('j2');
+    expect(check.unchecked).toEqual(['j1']);
+    await check.check('j1');
+    expect(abandoned).toEqual([`${shared.segmentId.toString('hex')} j1`]);
+  });
+
   it('and that is gone when the journal is asked again needs nothing', async () => {
     expect(await abandonedAfter([prepared], [])).toEqual([]);
   });

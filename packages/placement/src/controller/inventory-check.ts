@@ -6,6 +6,7 @@ import type { Image } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
 import { beforeOffset, segmentsPrefix } from './keys.ts';
 import { noticeOf, type SealNotices } from './seal-notices.ts';
+import { UnopenedReplicas } from './unopened-replicas.ts';
 
 export interface InventoryCheckOptions {
   readonly store: MetadataStore;
@@ -28,18 +29,20 @@ const rowsPerPage = 1_000;
 /**
  * Compares what a journal has with the chains, when it comes: makes up for seal notices that were lost,
  * and for attempts to open a segment that died between preparing and recording it. A replica that has
- * records and stands in no chain is reported and never deleted.
+ * records and stands in no chain is reported and never deleted, nor is what others have prepared of it.
  */
 export class InventoryCheck {
   readonly #options: InventoryCheckOptions;
-  /** Journals that are up and could not be asked. */
+  readonly #unopened: UnopenedReplicas;
+  /** Journals to be compared again. */
   readonly #unchecked = new Set<string>();
 
   constructor(options: InventoryCheckOptions) {
     this.#options = options;
+    this.#unopened = new UnopenedReplicas(options.image);
   }
 
-  /** Journals that are up and could not be asked: to be compared again. */
+  /** Journals that are up and could not be asked, or have what waited for others: to be compared again. */
   get unchecked(): readonly string[] {
     return [...this.#unchecked];
   }
@@ -58,23 +61,32 @@ export class InventoryCheck {
   async #compare(nodeId: string): Promise<void> {
     const { orders, notices, logger, onUnknown, abandon } = this.#options;
     const unsealed: Segment[] = [];
-    const neverOpened: Buffer[] = [];
-    let unknown = 0;
+    const neverOpened: ReplicaSummary[] = [];
+    const unknown: ReplicaSummary[] = [];
     const replicas = await orders.inventory(nodeId);
     for (const [at, replica] of replicas.entries()) {
       if (at % replicasPerTurn === 0) await nextTurn();
       const found = await this.#find(replica);
-      if (found === 'never-opened') neverOpened.push(replica.segmentId);
-      else if (found === 'unknown') unknown++;
+      if (found === 'never-opened') neverOpened.push(replica);
+      else if (found === 'unknown') unknown.push(replica);
       else if (found !== 'known' && !replica.sealed) unsealed.push(found);
     }
     await notices.tell(nodeId, unsealed.map(noticeOf));
-    for (const segmentId of await this.#stillUnused(nodeId, neverOpened)) {
+    this.#unopened.heard(nodeId, unknown, neverOpened);
+    const sure = neverOpened.filter((replica) => this.#unopened.isSure(replica));
+    for (const segmentId of await this.#stillUnused(
+      nodeId,
+      sure.map((replica) => replica.segmentId),
+    )) {
       abandon(segmentId, nodeId);
     }
-    onUnknown(nodeId, unknown);
-    if (unknown > 0) {
-      logger.error({ nodeId, replicas: unknown }, 'a journal has replicas that no chain knows');
+    for (const other of this.#unopened.takeReady()) this.#unchecked.add(other);
+    onUnknown(nodeId, unknown.length);
+    if (unknown.length > 0) {
+      logger.error(
+        { nodeId, replicas: unknown.length },
+        'a journal has replicas that no chain knows',
+      );
     }
     const counts = { replicas: replicas.length, neverOpened: neverOpened.length };
     logger.info({ nodeId, ...counts, sealNotices: unsealed.length }, 'inventory compared');
