@@ -74,14 +74,29 @@ export class Deleter {
   }
 
   async #note(): Promise<void> {
+    const { ledger } = this.#options;
     while (this.#abandoned.length > 0) {
-      const chunk = this.#abandoned.slice(0, this.#options.ledger.operationsMax);
-      const rows = chunk.map((segment) =>
-        put(deletingKey(segment.segmentId), Segment.encode(segment)),
+      const chunk = this.#abandoned.slice(0, ledger.operationsMax);
+      const rows = this.#rowsOf(chunk).map((row) =>
+        put(deletingKey(row.segmentId), Segment.encode(row)),
       );
-      await this.#options.ledger.transact([], rows);
+      await ledger.transact([], rows);
       this.#abandoned = this.#abandoned.slice(chunk.length);
     }
+  }
+
+  /** One row a segment: its replicas may be abandoned by several, and one after the other. */
+  #rowsOf(abandoned: readonly Segment[]): Segment[] {
+    const rows = new Map<string, Segment>();
+    for (const segment of abandoned) {
+      const hex = segment.segmentId.toString('hex');
+      const row = rows.get(hex) ?? this.#options.ledger.image.deleting.get(hex)?.value ?? segment;
+      const replicaNodeIds = [...new Set([...row.replicaNodeIds, ...segment.replicaNodeIds])];
+      rows.set(hex, { ...row, replicaNodeIds });
+      // They have been seen there since.
+      for (const nodeId of segment.replicaNodeIds) this.#obeyed.get(hex)?.delete(nodeId);
+    }
+    return [...rows.values()];
   }
 
   async #order(): Promise<void> {
