@@ -1,8 +1,8 @@
 import { OperatingError } from '@robustmq/core';
-import { RollSegment } from '@robustmq/rpc';
+import { placementAdminMethods, RollSegment } from '@robustmq/rpc';
 import { type FakeJournal, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chainOf, Cluster } from './cluster.fixture.ts';
+import { chainOf, Cluster, placementAddress } from './cluster.fixture.ts';
 
 describe('failover', () => {
   let cluster: Cluster;
@@ -42,6 +42,43 @@ describe('failover', () => {
     await leader?.start();
     await turns(200);
     expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
+  });
+
+  it('believes no answer of a journal that has lost its disk before the end is recorded', async () => {
+    const [shardId = 0] = await cluster.topic('two', 1, {
+      'replication.factor': '2',
+      'min.insync.replicas': '2',
+    });
+    const [segment] = (await cluster.client.openSegments(shardId)).segments;
+    const one = leaderOf(shardId);
+    const other = cluster.journals.find(
+      (journal) => journal !== one && segment?.replicaNodeIds.includes(journal.nodeId) === true,
+    );
+    if (segment === undefined || one === undefined || other === undefined) throw new Error('led');
+    const hex = segment.segmentId.toString('hex');
+    Object.assign(one.replicas.get(hex) ?? {}, { length: 10 });
+    Object.assign(other.replicas.get(hex) ?? {}, { length: 5 });
+    const goesOn = Promise.withResolvers<void>();
+    other.onOrder = async (order) => {
+      if (order !== 'fence') return;
+      await goesOn.promise;
+      throw new OperatingError('UNAVAILABLE', 'the answer is lost');
+    };
+    const operator = cluster.transport.connect(placementAddress, 'control');
+    const request = { shardId, unsafe: undefined };
+    const sealing = operator.call(placementAdminMethods.sealShard, request).catch(() => undefined);
+    await turns(200);
+    expect(one.obeyed.get('fence')).toBe(1);
+    await one.kill();
+    one.replicas.clear();
+    await one.start();
+    await turns(200);
+    goesOn.resolve();
+    await turns(200);
+    other.onOrder = undefined;
+    await sealing;
+    await cluster.settle(5_000);
+    expect(chainOf(await cluster.shard(shardId))).toBe('0-5');
   });
 
   it('fails over what a journal led in few orders and transactions', async () => {

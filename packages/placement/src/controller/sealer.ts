@@ -63,7 +63,10 @@ const toldFrom = 100;
 export type SealOutcome = OperatingError | undefined;
 
 /** One attempt to seal one segment. */
-type Attempt = FencedSegment;
+interface Attempt extends FencedSegment {
+  /** Incarnations of the journals that were fenced. */
+  readonly lives: ReadonlyMap<string, number>;
+}
 
 /**
  * Seals segments without their leader (docs/journal.md 2.7): raise the epoch in the store, fence
@@ -163,7 +166,8 @@ export class Sealer {
     }
     for (const shardId of possible) {
       if (outcomes.has(shardId) || !this.#isUnsealed(shardId)) continue;
-      const overtaken = new OperatingError('CONFLICT', `another seal of shard ${shardId} runs`);
+      const message = `shard ${shardId}: another seal runs, or a journal was started anew meanwhile`;
+      const overtaken = new OperatingError('CONFLICT', message);
       outcomes.set(shardId, notBegun ?? notRecorded ?? overtaken);
     }
     return outcomes;
@@ -182,18 +186,32 @@ export class Sealer {
     for (const shardId of changed) {
       const shard = this.#shard(shardId);
       const segment = shard && unsealedSegment(shard);
-      if (segment !== undefined) attempts.set(shardId, { segment, replies: [] });
+      if (segment === undefined) continue;
+      attempts.set(shardId, { segment, replies: [], lives: this.#livesOf(segment) });
     }
     return { attempts, error };
   }
 
+  #livesOf({ replicaNodeIds }: Segment): Map<string, number> {
+    const { image } = this.#options.ledger;
+    return new Map(replicaNodeIds.map((id) => [id, image.liveNode(id)?.incarnation ?? 0]));
+  }
+
+  /**
+   * Whether a journal lives in the incarnation that was fenced: the next one may have lost what the answer
+   * tells, and has been compared with the chains before they could name it as full.
+   */
+  #isSameLife({ lives }: Attempt, nodeId: string): boolean {
+    return this.#options.ledger.image.node(nodeId)?.incarnation === lives.get(nodeId);
+  }
+
   /** S2: every replica that can be reached is fenced and tells what it has. */
   async #fence(attempts: ReadonlyMap<number, Attempt>): Promise<void> {
-    const { ledger, orders, clock } = this.#options;
+    const { orders, clock } = this.#options;
     const byNode = new ByNode<Attempt>();
     for (const attempt of attempts.values()) {
       for (const nodeId of attempt.segment.replicaNodeIds) {
-        if (ledger.image.liveNode(nodeId) !== undefined) byNode.add(nodeId, attempt);
+        if (attempt.lives.get(nodeId) !== 0) byNode.add(nodeId, attempt);
       }
     }
     const round = new FenceRound(clock, attempts.values());
@@ -285,7 +303,7 @@ export class Sealer {
         const { length, fullNodeIds, sizeBytes, maxTimestampMs } = decision;
         const endOffset = segment.baseOffset + length;
         const end = { endOffset, fullNodeIds, sizeBytes, maxTimestampMs, sealedAtMs };
-        ends.set(shardId, { segment, end });
+        ends.set(shardId, { attempt, end });
         continue;
       }
       const error = explain(segment, decision);
@@ -301,7 +319,9 @@ export class Sealer {
     return ends;
   }
 
-  #decisionOf({ segment, replies }: Attempt): SealDecision {
+  #decisionOf(attempt: Attempt): SealDecision {
+    const { segment } = attempt;
+    const replies = attempt.replies.filter(({ nodeId }) => this.#isSameLife(attempt, nodeId));
     const endOffsetMin = this.#unsafe.get(segment.shardId);
     const quorum = quorumOf(segment);
     if (endOffsetMin === undefined) {
@@ -318,8 +338,10 @@ export class Sealer {
       const { shardId } = shardOf(stored);
       const sealing = ends.get(shardId);
       assert(sealing !== undefined, `the end of shard ${shardId} was decided`);
-      if (!isStill(stored, sealing.segment)) return undefined;
-      const { change, sealed } = sealedChange(stored, sealing.end);
+      const { attempt, end } = sealing;
+      if (!isStill(stored, attempt.segment)) return undefined;
+      if (!end.fullNodeIds.every((nodeId) => this.#isSameLife(attempt, nodeId))) return undefined;
+      const { change, sealed } = sealedChange(stored, end);
       recorded.set(shardId, sealed);
       return change;
     });
@@ -343,7 +365,7 @@ function quorumOf({ replicaNodeIds, ackQuorum }: Segment): SealQuorum {
 }
 
 interface Sealing {
-  readonly segment: Segment;
+  readonly attempt: Attempt;
   readonly end: SegmentEnd;
 }
 
