@@ -108,6 +108,7 @@ class PlanBuilder {
   readonly #input: RebuildInput;
   readonly #copy: CatalogCopy;
   readonly #copied: ReadonlyMap<number, CopiedShard>;
+  readonly #trimmedTo = new Map<number, number>();
   readonly #byShard: ReadonlyMap<number, readonly ReportedSegment[]>;
   readonly #shards: StoredShard[] = [];
   readonly #sealed: Segment[] = [];
@@ -125,6 +126,9 @@ class PlanBuilder {
     this.#input = input;
     this.#copy = copy;
     this.#copied = new Map(copy.shards.map((shard) => [shard.shardId, shard]));
+    for (const { shardId, trimOffset } of input.copies.flatMap((kept) => kept.copy.shards)) {
+      this.#trimmedTo.set(shardId, Math.max(trimOffset, this.#trimmedTo.get(shardId) ?? 0));
+    }
     this.#byShard = byShard;
     this.#deleting = [...copy.deleting];
   }
@@ -137,6 +141,7 @@ class PlanBuilder {
         topic: name,
         partition,
         copied: this.#copied.get(shardId) ?? { epoch: 0, trimOffset: 0, endOffset: 0 },
+        trimmedTo: this.#trimmedTo.get(shardId) ?? 0,
         segments: this.#byShard.get(shardId) ?? [],
         isIncomplete: this.#input.isIncomplete,
         sealedAtMs: this.#input.nowMs,

@@ -24,6 +24,8 @@ export interface ShardToRebuild {
     readonly trimOffset: number;
     readonly endOffset: number;
   };
+  /** The highest trim offset that any copy has, also one of a placement that had an old copy of the store. */
+  readonly trimmedTo: number;
   readonly segments: readonly ReportedSegment[];
   /** Whether there are journals that nobody could ask. */
   readonly isIncomplete: boolean;
@@ -69,11 +71,7 @@ export function rebuildChain(shard: ShardToRebuild): RebuiltChain {
     .toSorted((a, b) => a.segment.epoch - b.segment.epoch);
   const parts = partsOf(shard, facts, findings);
   const { kept, gone } = withoutDeleted(shard, parts);
-  const { trimOffset, endOffset } = shard.copied;
-  const begin = Math.max(
-    Math.min(trimOffset, endOffset),
-    ...gone.map(({ base, end = base }) => (end > base ? end : 0)),
-  );
+  const begin = beginOf(shard, kept, gone);
   const { from, end } = checkDense(shard, kept, begin, findings);
   const chain = kept.slice(from);
   const lastEpoch = Math.max(shard.copied.epoch, ...facts.map((one) => one.lastEpoch));
@@ -170,6 +168,23 @@ function withoutDeleted(
 
 function isSealedPart({ base, end }: Part): boolean {
   return end !== undefined && end > base;
+}
+
+/**
+ * Where the chain begins: behind what was trimmed, and behind what is missing at its front when somebody was
+ * ordered to trim that. Such an order takes away nothing that is still there: it may be of another history.
+ */
+function beginOf(
+  { copied, trimmedTo }: ShardToRebuild,
+  kept: readonly Part[],
+  gone: readonly Part[],
+): number {
+  const begin = Math.max(
+    Math.min(copied.trimOffset, copied.endOffset),
+    ...gone.map(({ base, end = base }) => (end > base ? end : 0)),
+  );
+  const front = kept[0]?.base ?? copied.endOffset;
+  return front <= trimmedTo ? Math.max(begin, front) : begin;
 }
 
 /**

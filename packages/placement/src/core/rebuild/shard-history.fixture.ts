@@ -91,6 +91,7 @@ export class ShardHistory {
       topic: 't',
       partition: 0,
       copied: this.copied,
+      trimmedTo: this.copied.trimOffset,
       segments: gatherSegments(this.inventories(without)).filter(
         ({ segmentId }) => !this.#copiedDeleting.has(segmentId.toString('hex')),
       ),
