@@ -129,6 +129,7 @@ export class SimClient implements RpcClient {
         server.call(method, letter, { peer: here, signal }),
         (response) => {
           world.explain(() => `${there} < ${here} ${inShort(response.read())}`);
+          network.answered(method.path, letter.read(), response.read(), there);
           if (isFirst) back(() => answer.resolve(response.read()));
         },
         (thrown) => {

@@ -3,6 +3,7 @@ import type { RpcServer, ServiceRegistry, Transport } from '@robustmq/rpc';
 import type { SimProcess } from '../world/sim-process.ts';
 import type { World } from '../world/world.ts';
 import { type Latency, Links } from './links.ts';
+import { SealedCopies } from './copies.ts';
 import { Forks } from './forks.ts';
 import { SimClient } from './sim-client.ts';
 import { SimServer } from './sim-server.ts';
@@ -35,6 +36,7 @@ export class SimNetwork {
   readonly open = new Set<Connected>();
   readonly #lostCalls = new Set<string>();
   readonly #forks: Forks;
+  readonly #copies: SealedCopies;
   #fencedSince = false;
   /** How often a segment was opened after one was fenced. */
   failovers = 0;
@@ -48,6 +50,7 @@ export class SimNetwork {
     this.plan = plan;
     this.links = new Links(world, plan.latency);
     this.#forks = new Forks(world);
+    this.#copies = new SealedCopies(world);
   }
 
   /** From now on everything arrives, once. */
@@ -115,16 +118,23 @@ export class SimNetwork {
 
   diskLost(name: string): void {
     this.#forks.diskLost(name);
+    this.#copies.diskLost(name);
   }
 
   /** A call has reached its server. */
   called(path: string, request: unknown, server: string): void {
     this.#forks.note(path, request, server);
+    this.#copies.ordered(path, request, server);
     if (path.endsWith('/Fence')) this.#fencedSince = true;
     else if (this.#fencedSince && path.endsWith('/Activate')) {
       this.#fencedSince = false;
       this.failovers++;
     }
+  }
+
+  /** A server has answered, whether or not the answer arrives. */
+  answered(path: string, request: unknown, response: unknown, server: string): void {
+    this.#copies.answered(path, request, response, server);
   }
 
   /** Whether nothing that is sent to a machine comes back as a refusal. */
