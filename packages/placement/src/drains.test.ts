@@ -65,6 +65,11 @@ describe('drains', () => {
     expect(drain).toMatchObject({ openSegments: 0, counted: true, done: false });
     expect(drain?.uncopiedSegments).toBeGreaterThan(5);
     expect(stateOf('j1')).toBe(NodeState.DRAINING);
+    // One copy would be left, where the ack quorum of two is promised.
+    await expect(cluster.client.removeNode('j1')).rejects.toMatchObject({
+      code: 'CONFLICT',
+      message: expect.stringContaining('with too few full copies elsewhere') as string,
+    });
 
     await cluster.client.drainNode('j1', true);
     await cluster.settle();
@@ -114,7 +119,9 @@ describe('drains', () => {
     await cluster.settle(10_000);
     await expect(cluster.client.removeNode('j1')).rejects.toMatchObject({
       code: 'CONFLICT',
-      message: expect.stringMatching(/it has \d segments without a full copy elsewhere/) as string,
+      message: expect.stringMatching(
+        /it has \d segments with too few full copies elsewhere/,
+      ) as string,
     });
     expect(shardIds).toHaveLength(12);
 
