@@ -15,6 +15,8 @@ export class Operator {
   readonly #network: SimNetwork;
   readonly #placement: PlacementGroup;
   #client: PlacementClient | undefined;
+  /** The last order to drain each journal, until it is taken back. */
+  readonly #draining = new Map<string, Promise<unknown>>();
   readonly #removed = new Set<string>();
 
   constructor(network: SimNetwork, placement: PlacementGroup) {
@@ -73,11 +75,20 @@ export class Operator {
   }
 
   drain(journal: string): void {
-    this.#once('drain', this.client.drainNode(journal));
+    const drained = this.client.drainNode(journal);
+    this.#draining.set(journal, drained);
+    this.#once('drain', drained);
   }
 
-  /** Tried until placement has heard of it. */
+  /** Tried until placement has heard of it, behind the order that it takes back. */
   undrain(journal: string): void {
+    const drained = this.#draining.get(journal);
+    this.#draining.delete(journal);
+    if (drained !== undefined) {
+      const goOn = (): void => this.undrain(journal);
+      whenSettled(drained, goOn, goOn);
+      return;
+    }
     const again = (thrown: unknown): void => {
       const { code } = toOperatingError(thrown);
       this.#process.world.note(`undrain fails: ${code}`);
