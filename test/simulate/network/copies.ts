@@ -13,6 +13,8 @@ interface Copies {
   readonly lengths: Map<string, number | undefined>;
   /** Records up to its end, once somebody was told. */
   sealedLength: number | undefined;
+  /** Whether a member has lost its disk. */
+  isLessOne: boolean;
 }
 
 /**
@@ -51,24 +53,32 @@ export class SealedCopies {
     (response as FenceResponse).results.forEach(({ status, length }, at) => {
       const segmentId = segments[at]?.segmentId;
       if (segmentId === undefined || (status?.code ?? 0) !== 0) return;
-      this.#of(segmentId).lengths.set(journal, length);
+      const copies = this.#of(segmentId);
+      copies.lengths.set(journal, length);
+      this.#check(copies);
     });
   }
 
   /** A journal has got an empty disk. */
   diskLost(journal: string): void {
-    for (const { lengths, sealedLength } of this.#segments.values()) {
-      if (!lengths.delete(journal) || sealedLength === undefined) continue;
-      const others = [...lengths.values()];
-      if (others.every((length) => length !== undefined && length < sealedLength)) {
-        this.#world.losesLast = true;
-      }
+    for (const copies of this.#segments.values()) {
+      if (!copies.lengths.delete(journal)) continue;
+      copies.isLessOne = true;
+      this.#check(copies);
     }
+  }
+
+  #check({ lengths, sealedLength, isLessOne }: Copies): void {
+    if (!isLessOne || sealedLength === undefined) return;
+    const isShort = (length: number | undefined): boolean =>
+      length !== undefined && length < sealedLength;
+    if ([...lengths.values()].every(isShort)) this.#world.losesLast = true;
   }
 
   #of(segmentId: Buffer): Copies {
     const id = segmentId.toString('hex');
-    const copies = this.#segments.get(id) ?? { lengths: new Map(), sealedLength: undefined };
+    const none = { lengths: new Map(), sealedLength: undefined, isLessOne: false };
+    const copies = this.#segments.get(id) ?? none;
     this.#segments.set(id, copies);
     return copies;
   }
