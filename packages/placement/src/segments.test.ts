@@ -162,6 +162,19 @@ describeOnStores('segments', (stores) => {
     expect(good.replicas.size).toBe(4);
   });
 
+  it('tells who opens to try again when a journal is broken', async () => {
+    const broken = await cluster.journal('j1', {
+      onOrder: (order) => {
+        if (order === 'prepare') throw new Error('a bug');
+      },
+    });
+    const [shardId = 0] = await cluster.topic('t');
+    const refused = { code: 'UNAVAILABLE', message: expect.stringContaining('a bug') };
+    await expect(cluster.client.openSegments(shardId)).rejects.toMatchObject(refused);
+    broken.onOrder = undefined;
+    expect(chainOf(await cluster.client.openSegments(shardId))).toBe('0-open');
+  });
+
   it('seals what a restarted journal led, and opens nothing until the next append', async () => {
     const journal = await cluster.journal('j1');
     const [a = 0, b = 0] = await cluster.topic('t', 2);

@@ -264,7 +264,7 @@ export class Opener {
       items.forEach(({ shardId }, at) => {
         const error = outcomes[at];
         if (error !== undefined) {
-          refusals.set(shardId, error);
+          refusals.set(shardId, asRefusal(nodeId, error));
           if (!isSilent) excluded.add(nodeId);
           return;
         }
@@ -352,6 +352,13 @@ function behindIn({ segments }: Shard, full: readonly string[] | undefined): Set
   if (last === undefined) return new Set();
   const complete = new Set(full ?? last.fullNodeIds);
   return new Set(last.replicaNodeIds.filter((nodeId) => !complete.has(nodeId)));
+}
+
+/** A journal that is broken is one that is not there: who appends tries again, others may take its place. */
+function asRefusal(nodeId: string, error: OperatingError): OperatingError {
+  if (error.code !== 'INTERNAL') return error;
+  const message = `journal ${nodeId} could not take a replica: ${error.message}`;
+  return new OperatingError('UNAVAILABLE', message, { retryAfterMs: 200 });
 }
 
 /** What Kafka calls NOT_ENOUGH_REPLICAS, unless there is no journal at all. */
