@@ -1,7 +1,8 @@
 import { seededRandom } from '@robustmq/core';
 import { type Segment, SegmentState } from '@robustmq/rpc';
 import { describe, expect, it } from 'vitest';
-import { rebuildChain } from './rebuilt-chain.ts';
+import type { ReportedSegment } from './reported-segment.ts';
+import { rebuildChain, type RebuiltChain } from './rebuilt-chain.ts';
 import { ShardHistory, type TrueSegment } from './shard-history.fixture.ts';
 
 const seeds = Array.from({ length: 3_000 }, (_, seed) => seed);
@@ -26,6 +27,68 @@ function isLed(segment: TrueSegment | undefined): boolean {
 function isSealKnown(segment: TrueSegment | undefined): boolean {
   return [...(segment?.replicas.values() ?? [])].some(({ sealed }) => sealed);
 }
+
+describe('a segment that was led and that nobody has a record of', () => {
+  const report = {
+    nodeId: 'n1',
+    baseOffset: 0,
+    length: 0,
+    sealed: false,
+    fencedEpoch: 0,
+    damaged: false,
+    sizeBytes: 0,
+    maxTimestampMs: 0,
+  };
+  const segment = (id: number, epoch: number, ...reports: object[]): ReportedSegment => ({
+    segmentId: Buffer.alloc(16, id),
+    shardId: 1,
+    epoch,
+    replicaNodeIds: ['n1', 'n2', 'n3'],
+    ackQuorum: 2,
+    isAgreed: true,
+    reports: reports.map((change, at) => ({ ...report, nodeId: `n${at + 1}`, ...change })),
+  });
+  const rebuilt = (isIncomplete: boolean, ...segments: ReportedSegment[]): RebuiltChain =>
+    rebuildChain({
+      shardId: 1,
+      topic: 'a',
+      partition: 0,
+      copied: { epoch: 1, trimOffset: 0, endOffset: 0 },
+      trimmedTo: 0,
+      segments,
+      isIncomplete,
+      sealedAtMs: 0,
+    });
+  /** Its places in the chain, among what is to be fenced, and among what is to be deleted. */
+  const placesOf = (chain: RebuiltChain, id: number): boolean[] =>
+    [chain.stored.shard?.segments ?? [], chain.unused, chain.deleting].map((list) =>
+      list.some(({ segmentId }) => segmentId[0] === id),
+    );
+
+  it('is no conflict when it begins within one before it: it is fenced, and deleted', () => {
+    const sealed = { length: 34, sealed: true };
+    const chain = rebuilt(false, segment(1, 1, sealed), segment(2, 4, {}, {}));
+    expect(chain.findings).toEqual([]);
+    expect(chain.stored.shard?.endOffset).toBe(34);
+    expect(placesOf(chain, 2)).toEqual([false, true, true]);
+  });
+
+  it('is one when it has a record', () => {
+    const sealed = { length: 34, sealed: true };
+    const chain = rebuilt(false, segment(1, 1, sealed), segment(2, 4, { length: 1 }, {}));
+    expect(chain.findings.map(({ kind }) => kind)).toContain('conflict');
+  });
+
+  it('is fenced and deleted when too few have a replica to ever seal it', () => {
+    expect(placesOf(rebuilt(false, segment(1, 1, {})), 1)).toEqual([false, true, true]);
+  });
+
+  it('is left to be sealed when enough have one, when one has records, or when journals are missing', () => {
+    expect(placesOf(rebuilt(false, segment(1, 1, {}, {})), 1)).toEqual([true, false, false]);
+    expect(placesOf(rebuilt(false, segment(1, 1, { length: 1 })), 1)).toEqual([true, false, false]);
+    expect(placesOf(rebuilt(true, segment(1, 1, {})), 1)).toEqual([true, false, false]);
+  });
+});
 
 describe('a rebuilt chain', () => {
   it('is the chain that was, whatever notices and orders were lost', () => {

@@ -39,7 +39,10 @@ export interface RebuiltChain {
   readonly sealed: readonly Segment[];
   /** Trimmed or empty ones that were to be deleted. */
   readonly deleting: readonly Segment[];
-  /** Never led nor followed, as far as anybody says: they have to be fenced before they are left out. */
+  /**
+   * Without records, as far as anybody says, and not of the chain: they have to be fenced before they are left
+   * out. Those that were led are in {@link deleting}, too.
+   */
   readonly unused: readonly ReportedSegment[];
   /** Reported segments that the chain does not have, since records before or of them are lost. */
   readonly leftOut: number;
@@ -69,7 +72,9 @@ export function rebuildChain(shard: ShardToRebuild): RebuiltChain {
       return known.facts;
     })
     .toSorted((a, b) => a.segment.epoch - b.segment.epoch);
-  const parts = partsOf(shard, facts, findings);
+  const strays = facts.filter((one) => isStray(shard, one, facts));
+  const members = facts.filter((one) => !strays.includes(one));
+  const parts = partsOf(shard, members, findings);
   const { kept, gone } = withoutDeleted(shard, parts);
   const begin = beginOf(shard, kept, gone);
   const { from, end } = checkDense(shard, kept, begin, findings);
@@ -80,14 +85,40 @@ export function rebuildChain(shard: ShardToRebuild): RebuiltChain {
   const deleting = [
     ...gone.map((part) => deletingOf(part.facts, part.base, part.end ?? part.base)),
     ...emptyOnes.map((one) => deletingOf(one, 0, 0)),
+    ...strays.map((one) => deletingOf(one, one.baseOffset ?? 0, one.baseOffset ?? 0)),
   ];
-  const base = { deleting, unused: facts.filter(({ isUsed }) => !isUsed).map((f) => f.segment) };
+  const toFence = facts.filter((one) => !one.isUsed || strays.includes(one));
+  const base = { deleting, unused: toFence.map(({ segment }) => segment) };
   if (findings.some(({ kind }) => kind === 'conflict')) {
     const stored = { shard: emptyShard(shard, epoch, end), sealedBytes: 0 };
     return { ...base, stored, sealed: [], leftOut: kept.length, findings };
   }
   const segments = chain.map((part) => segmentOf(part, shard, epoch));
   return { ...base, ...assemble(shard, segments, { epoch, end }), leftOut: from, findings };
+}
+
+/**
+ * Whether a segment that was led and that nobody has a record of cannot be left to be sealed as always: it
+ * begins within one before it that is sealed, or so few of its journals still have a replica that no seal
+ * would ever get enough answers. An old copy of placement's store has opened the one, and deleted what was
+ * prepared of the other. When it proves to be empty it never was of the chain.
+ */
+function isStray(
+  { copied, trimmedTo, isIncomplete }: ShardToRebuild,
+  { segment, baseOffset, sealedLength }: SegmentFacts,
+  facts: readonly SegmentFacts[],
+): boolean {
+  const { reports, replicaNodeIds, ackQuorum, epoch } = segment;
+  if (baseOffset === undefined || sealedLength !== undefined) return false;
+  if (reports.some(({ length, damaged }) => length > 0 || damaged)) return false;
+  const overlaps = facts.some(
+    ({ segment: before, baseOffset: base = 0, sealedLength: length = 0 }) =>
+      before.epoch < epoch && base + length > baseOffset,
+  );
+  if (overlaps) return true;
+  const isLast = facts.every((other) => other.segment.epoch <= epoch || !other.isUsed);
+  const isNewest = isLast && baseOffset >= Math.max(copied.endOffset, trimmedTo);
+  return isNewest && !isIncomplete && reports.length < replicaNodeIds.length - ackQuorum + 1;
 }
 
 function nameOf({ topic, partition }: ShardToRebuild): string {
