@@ -56,7 +56,8 @@ export class Forks {
       for (const { segmentId, length, baseOffset } of (request as SealNotifyRequest).segments) {
         const id = segmentId.toString('hex');
         this.#decided(this.#ends, id, length);
-        this.#tell(this.#shardOf.get(id) ?? 0, baseOffset + length, server);
+        const shardId = this.#shardOf.get(id);
+        if (shardId !== undefined) this.#tell(shardId, baseOffset + length, server);
       }
     } else if (path.endsWith('/StoreCatalog')) {
       const { shards } = CatalogCopy.decode((request as StoreCatalogRequest).copy);
