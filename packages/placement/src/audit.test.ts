@@ -78,6 +78,35 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     expect(replica(follower, segment)).toMatchObject({ length: 10, baseOffset: 0 });
   });
 
+  it('copies what a journal had lost of an open segment, which its leader took for full when it rolled', async () => {
+    const [, follower = ''] = (await first()).replicaNodeIds;
+    await journal(follower).kill();
+    journal(follower).replicas.clear();
+    await journal(follower).start();
+    await cluster.settle(3_000);
+    const segment = await roll(3);
+    expect(segment.replicaNodeIds).toContain(follower);
+    await cluster.settle(5_000);
+    expect(new Set((await first()).fullNodeIds)).toEqual(new Set(segment.replicaNodeIds));
+    expect(replica(follower, segment)).toMatchObject({ length: 10, baseOffset: 0 });
+  });
+
+  it('asks a journal again that did not say what it has when it came', async () => {
+    const segment = await roll(3);
+    const [, follower = ''] = segment.replicaNodeIds;
+    await journal(follower).kill();
+    journal(follower).replicas.clear();
+    let asked = 0;
+    journal(follower).onOrder = (order) => {
+      // The first is for what was never opened, the second for what is not full.
+      if (order === 'inventory' && ++asked === 2) throw new OperatingError('UNAVAILABLE', 'busy');
+    };
+    await journal(follower).start();
+    await cluster.settle(5_000);
+    expect(asked).toBeGreaterThan(2);
+    expect(replica(follower, segment)).toMatchObject({ length: 10, baseOffset: 0 });
+  });
+
   it('gives the replica of a journal that is away to a spare one, after the grace and not before', async () => {
     const segment = await roll(3);
     const [, gone = ''] = segment.replicaNodeIds;

@@ -240,6 +240,7 @@ export class FakeJournal implements AsyncDisposable {
     }));
     registry.stream(journalControlMethods.inventory, (stream) => ({
       message: () => {
+        void this.onOrder?.('inventory', this.replicas.size);
         stream.send({ replicas: [...this.replicas.values()].map(summaryOf) });
         stream.end();
       },

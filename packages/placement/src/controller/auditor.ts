@@ -4,6 +4,7 @@ import { decideRepair, type RepairPlan } from '../core/repair-decision.ts';
 import { readTopicConfig } from '../core/topic-config.ts';
 import type { Image } from './image.ts';
 import type { JournalOrders } from './journal-orders.ts';
+import { LackingReplicas } from './lacking-replicas.ts';
 import { Leftovers } from './leftovers.ts';
 import type { NodeRegistry } from './node-registry.ts';
 import type { Repair, Repairer } from './repairer.ts';
@@ -54,11 +55,15 @@ export class Auditor {
   #after: string | undefined;
 
   readonly #leftovers: Leftovers;
+  readonly #lacking: LackingReplicas;
+  /** Journals that count as full where they may not be. */
+  readonly #suspects = new Set<string>();
 
   constructor(options: AuditorOptions) {
     this.#options = options;
     const isWell = (segment: Segment): boolean => this.#plan(segment, undefined) === undefined;
     this.#leftovers = new Leftovers({ ...options, isWell });
+    this.#lacking = new LackingReplicas(options.image);
   }
 
   /** Sealed segments that are known to lack full replicas. */
@@ -69,6 +74,7 @@ export class Auditor {
   /** A segment has been sealed. */
   sealed(segment: Segment): void {
     if (segment.fullNodeIds.length < segment.replicaNodeIds.length) this.#note(segment);
+    for (const nodeId of this.#lacking.sealed(segment)) this.#suspects.add(nodeId);
   }
 
   async pass(): Promise<void> {
@@ -80,7 +86,16 @@ export class Auditor {
     }
     await this.#repair();
     await this.#leftovers.pass();
+    await this.#compareSuspects();
     await this.#compareDamaged();
+  }
+
+  async #compareSuspects(): Promise<void> {
+    const { image } = this.#options;
+    // One that is away is compared when it comes.
+    const suspects = [...this.#suspects].filter((nodeId) => image.liveNode(nodeId) !== undefined);
+    this.#suspects.clear();
+    await Promise.all(suspects.map((nodeId) => this.compare(nodeId)));
   }
 
   /** A journal that has found damage is asked which replicas it is. */
@@ -103,11 +118,22 @@ export class Auditor {
   /**
    * Compares what the chains say a journal has with what it says itself: a replica that is not there, short
    * or damaged is not full, and is repaired. The journal is asked again for what it lacked, since a segment
-   * may have been opened and sealed after the first answer.
+   * may have been opened and sealed after the first answer. Rejects when it does not answer; the passes
+   * ask it again.
    */
   async compare(nodeId: string): Promise<void> {
+    try {
+      await this.#compare(nodeId);
+    } catch (thrown) {
+      this.#suspects.add(nodeId);
+      throw thrown;
+    }
+  }
+
+  async #compare(nodeId: string): Promise<void> {
     const { rows, orders, logger } = this.#options;
     const first = byId(await orders.inventory(nodeId));
+    this.#lacking.heard(nodeId, first);
     const suspects: Segment[] = [];
     await rows.forEach((segment) => {
       const isMember = segment.replicaNodeIds.includes(nodeId);
@@ -164,7 +190,9 @@ export class Auditor {
       else if (!this.#downSinceMs.has(nodeId)) this.#downSinceMs.set(nodeId, nowMs);
     }
     for (const nodeId of this.#downSinceMs.keys()) {
-      if (!image.nodes.has(nodeId)) this.#downSinceMs.delete(nodeId);
+      if (image.nodes.has(nodeId)) continue;
+      this.#downSinceMs.delete(nodeId);
+      this.#lacking.forget(nodeId);
     }
   }
 
@@ -190,7 +218,7 @@ export class Auditor {
   }
 
   async #repair(): Promise<void> {
-    const { clock, rows, repairer, logger } = this.#options;
+    const { image, clock, rows, repairer, logger } = this.#options;
     const nowMs = clock.monotonicMs();
     const ready = [...this.#due].filter(([, { notBeforeMs }]) => notBeforeMs <= nowMs);
     ready.sort(([, left], [, right]) => left.copies - right.copies);
@@ -215,8 +243,16 @@ export class Auditor {
       bytes += segment.sizeBytes;
     }
     if (repairs.length === 0) return;
+    const incarnationOf = (nodeId: string): number | undefined =>
+      image.liveNode(nodeId)?.incarnation;
+    const before = repairs.map(({ target }) => incarnationOf(target.nodeId));
     await repairer.run(repairs);
-    for (const repair of repairs) this.#noteOutcome(repair);
+    repairs.forEach((repair, at) => {
+      this.#noteOutcome(repair);
+      const { nodeId } = repair.target;
+      // It may have lost its disk, and been compared before its replica was recorded.
+      if (incarnationOf(nodeId) !== before[at]) this.#suspects.add(nodeId);
+    });
     const failed = repairs.filter(({ problem }) => problem !== undefined);
     const fields = { repaired: repairs.length - failed.length, failed: failed.length, bytes };
     logger.info({ ...fields, example: failed[0]?.problem }, 'replicas of sealed segments repaired');
