@@ -143,11 +143,11 @@ class ChaosRun {
     const what = faults.map((fault) => fault.what).join('; and ');
     this.#options.log(`round ${this.#rounds}: ${what}`);
     if (this.#random.below(3) === 0) mqtt.moveSubscriber();
-    const roles = load.steady.map(({ shardId }) => this.#rolesOf(faults, shardId));
+    const roles = load.watchRoles(faults.flatMap(({ victims }) => victims));
     for (const writer of load.steady) writer.reset();
     using lag = monitorEventLoopDelay();
     lag.enable();
-    await Promise.all(faults.map((fault) => this.#strike(fault)));
+    await Promise.all(faults.map((fault) => this.#strike(fault, roles)));
     await shares.of('progress after it', this.#progress());
     const isLone = faults.length === 1;
     if (isLone) await shares.of('watching', delay(watchedMs));
@@ -158,15 +158,18 @@ class ChaosRun {
     this.#options.log(`  longest without an answer ${Math.max(...longest).toFixed(0)} ms${own}`);
     if (!isLone) return;
     const [fault] = faults;
-    longest.forEach((ms, at) => this.#outages.add(`${fault?.kind}, ${roles[at]}`, ms));
+    for (const { shardId, longestMs } of load.steady) {
+      this.#outages.add(`${fault?.kind}, ${roles.lossOf(shardId)}`, longestMs);
+    }
     await this.#whole();
   }
 
-  async #strike(fault: Fault): Promise<void> {
+  async #strike(fault: Fault, roles: Disposable): Promise<void> {
     const { shares } = this.#parts;
     const begun = within(faultWithinMs, `the begin of "${fault.what}"`, fault.begin());
     await shares.of('begins of faults', begun);
     await shares.of('faults that last', delay(fault.holdMs));
+    roles[Symbol.dispose]();
     const ended = within(faultWithinMs, `the end of "${fault.what}"`, fault.end());
     await shares.of('ends of faults', ended);
     for (const [kind, count] of Object.entries(fault.counts) as [CountedKind, number][]) {
@@ -189,15 +192,6 @@ class ChaosRun {
     await this.#until('progress', () =>
       load.acknowledged.every((each, at) => each >= (goals[at] ?? 0)),
     );
-  }
-
-  /** What a shard loses by faults. */
-  #rolesOf(faults: readonly Fault[], shardId: number): string {
-    const roles = faults
-      .flatMap(({ victims }) => victims)
-      .map((victim) => this.#parts.load.roleOf(victim, shardId));
-    if (roles.includes('leader')) return 'leader lost';
-    return roles.includes('follower') ? 'follower lost' : 'nothing lost';
   }
 
   async #until(what: string, holds: () => boolean): Promise<void> {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { PlacementClient } from '@robustmq/placement-client';
-import { type ClusterTls, NodeState, type Segment, SegmentState } from '@robustmq/rpc';
+import { type ClusterTls, NodeState, type Segment } from '@robustmq/rpc';
 
 import { ShardHistory } from '../../history/shard-history.ts';
 import type { Violations } from '../../history/violations.ts';
@@ -9,6 +9,7 @@ import type { SeededRandom } from '../kill/seeded-random.ts';
 import { TortureClient } from '../torture/torture-client.ts';
 import { TortureReader, TortureTail } from '../torture/torture-reader.ts';
 import { AppenderWriter, ProducerWriter, type TortureWriter } from '../torture/torture-writer.ts';
+import { openSegmentOf, RoleWatch } from './role-watch.ts';
 import { SteadyWriter } from './steady-writer.ts';
 
 const partitions = 6;
@@ -29,9 +30,6 @@ export interface LoadOptions {
   /** After each answer and each step of a tail. */
   readonly onProgress: () => void;
 }
-
-/** What a journal is to a shard's open segment. */
-export type ShardRole = 'leader' | 'follower' | 'none';
 
 /**
  * Idempotent writers, readers and tails of a topic's shards, over the journal's own API: appenders with
@@ -114,10 +112,14 @@ export class ShardLoad implements AsyncDisposable {
     return this.#readers.reduce((sum, { reads }) => sum + reads, 0);
   }
 
-  roleOf(nodeId: string, shard: number): ShardRole {
-    const open = this.#openSegment(shard);
-    if (open?.leaderNodeId === nodeId) return 'leader';
-    return open?.replicaNodeIds.includes(nodeId) === true ? 'follower' : 'none';
+  /** What the shards lose with these journals from now on. */
+  watchRoles(victims: readonly string[]): RoleWatch {
+    const { catalog } = this.#reader.placement;
+    return new RoleWatch(
+      catalog,
+      this.#histories.map(({ shardId }) => shardId),
+      victims,
+    );
   }
 
   /** Whether each shard is led and has `replicas` live ones, as far as is known here. */
@@ -183,8 +185,7 @@ export class ShardLoad implements AsyncDisposable {
   }
 
   #openSegment(shard: number): Segment | undefined {
-    const last = this.#reader.placement.catalog.shard(shard)?.segments.at(-1);
-    return last?.state === SegmentState.OPEN ? last : undefined;
+    return openSegmentOf(this.#reader.placement.catalog.shard(shard));
   }
 
   async #writeOn(): Promise<void> {
