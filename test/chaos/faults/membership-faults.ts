@@ -31,8 +31,8 @@ function journalDrained({ chaos, random, placement }: Scene): Fault {
     counts: { journalDrained: 1 },
     victims: [victim],
     holdMs,
-    begin: () => placement.drainNode(victim),
-    end: () => placement.drainNode(victim, true),
+    begin: () => untilAnswered(() => placement.drainNode(victim)),
+    end: () => untilAnswered(() => placement.drainNode(victim, true)),
   };
 }
 
@@ -47,7 +47,7 @@ function journalRemoved({ chaos, placement, log }: Scene): Fault {
     counts,
     victims: [victim],
     holdMs: 500,
-    begin: () => placement.drainNode(victim),
+    begin: () => untilAnswered(() => placement.drainNode(victim)),
     end: async () => {
       const refusal = await refusalOf(() => placement.removeNode(victim));
       if (refusal === undefined) {
@@ -56,9 +56,15 @@ function journalRemoved({ chaos, placement, log }: Scene): Fault {
         return;
       }
       log(`  ${victim} stays: ${refusal.message}`);
-      await placement.drainNode(victim, true);
+      await untilAnswered(() => placement.drainNode(victim, true));
     },
   };
+}
+
+/** An order that an operator repeats: placement may be killed under it by another fault. */
+async function untilAnswered(order: () => Promise<void>): Promise<void> {
+  const refusal = await refusalOf(order);
+  if (refusal !== undefined) throw refusal;
 }
 
 /** Tries for a while: what only the journal has is copied first. */
