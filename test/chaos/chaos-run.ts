@@ -143,7 +143,7 @@ class ChaosRun {
     const what = faults.map((fault) => fault.what).join('; and ');
     this.#options.log(`round ${this.#rounds}: ${what}`);
     if (this.#random.below(3) === 0) mqtt.moveSubscriber();
-    const roles = load.watchRoles(faults.flatMap(({ victims }) => victims));
+    using roles = load.watchRoles(faults.flatMap(({ victims }) => victims));
     for (const writer of load.steady) writer.reset();
     using lag = monitorEventLoopDelay();
     lag.enable();
