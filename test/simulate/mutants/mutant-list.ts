@@ -146,9 +146,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'readers see what is not committed',
-    file: `${node}/read-position.ts`,
-    find: 'if (offset < Math.min(limit, replica.highWatermark)) return DATA;',
-    replace: 'if (offset < replica.endOffset) return DATA;',
+    file: `${node}/frame-reader.ts`,
+    find: 'return isReadCommitted ? this.#transactions.limit(replica) : replica.highWatermark;',
+    replace: 'return isReadCommitted ? this.#transactions.limit(replica) : replica.endOffset;',
   },
   {
     name: 'a retry is not recognised',
