@@ -251,6 +251,23 @@ describe('the audit of sealed segments (docs/journal.md 2.10)', () => {
     },
   );
 
+  it('keeps the last full one that is not removed, whatever it says', async () => {
+    const segment = await roll(3);
+    const [one = '', other = '', removed = ''] = segment.replicaNodeIds;
+    await journal(removed).kill();
+    await cluster.settle(3_000);
+    await cluster.client.removeNode(removed);
+    for (const nodeId of [one, other]) {
+      await journal(nodeId).kill();
+      journal(nodeId).replicas.clear();
+    }
+    await cluster.settle(3_000);
+    for (const nodeId of [one, other]) await journal(nodeId).start();
+    await cluster.settle();
+    const { fullNodeIds } = await first();
+    expect(fullNodeIds.filter((nodeId) => nodeId !== removed)).toHaveLength(1);
+  });
+
   it('does not count what a journal says that differs from the others', async () => {
     const segment = await roll(2);
     const [, , other = ''] = segment.replicaNodeIds;

@@ -154,12 +154,14 @@ export class Auditor {
   }
 
   async #drop(segment: Segment, nodeId: string): Promise<void> {
-    const { rows, logger } = this.#options;
+    const { image, rows, logger } = this.#options;
     let dropped: Segment | undefined;
     await rows.change(segment, (now) => {
       const fullNodeIds = now.fullNodeIds.filter((one) => one !== nodeId);
       if (fullNodeIds.length === now.fullNodeIds.length) return undefined;
-      if (fullNodeIds.length > 0) return (dropped = { ...now, fullNodeIds });
+      // A journal that was removed keeps nothing for anybody.
+      if (fullNodeIds.some((one) => image.nodes.has(one)))
+        return (dropped = { ...now, fullNodeIds });
       const { segmentId, shardId, ackQuorum, replicaNodeIds } = now;
       const replicas = replicaNodeIds.length;
       const hex = segmentId.toString('hex');
