@@ -44,6 +44,23 @@ describe('failover', () => {
     expect(chainOf(await cluster.shard(shardId))).toBe('0-1');
   });
 
+  it('has others lead for 5 s what it opens beside a journal that was just started', async () => {
+    await cluster.settle(5_000);
+    const [restarted] = cluster.journals;
+    await restarted?.kill();
+    await restarted?.start();
+    await turns(200);
+    const leadersOf = async (name: string): Promise<(string | undefined)[]> => {
+      const shardIds = await cluster.topic(name, 12, { 'replication.factor': '4' });
+      await Promise.all(shardIds.map((shardId) => cluster.client.openSegments(shardId)));
+      return shardIds.map((shardId) => leaderOf(shardId)?.nodeId);
+    };
+    const early = await leadersOf('early');
+    expect(new Set(early)).toEqual(new Set(['j2', 'j3', 'j4']));
+    await cluster.settle(5_000);
+    expect(await leadersOf('late')).toContain('j1');
+  });
+
   it('believes no answer of a journal that has lost its disk before the end is recorded', async () => {
     const [shardId = 0] = await cluster.topic('two', 1, {
       'replication.factor': '2',

@@ -250,11 +250,16 @@ export class NodeRegistry {
   }
 
   /**
-   * Whether a journal should lead nothing new while others can: brokers got no answer from it, or it was
-   * silent for a while and came back, and may be silent again.
+   * Whether a journal should lead nothing new while others can: brokers got no answer from it, it was
+   * silent for a while and came back, and may be silent again, or it has just been started.
    */
   isAvoided(nodeId: string): boolean {
-    return this.#wasLost(nodeId) || this.#detector.isRestless(nodeId);
+    const nowMs = this.#options.clock.monotonicMs();
+    return (
+      this.#wasLost(nodeId) ||
+      this.#detector.isRestless(nodeId) ||
+      this.#detector.isCold(nodeId, nowMs)
+    );
   }
 
   /** A broker gets no answer from a journal. */

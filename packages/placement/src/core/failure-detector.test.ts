@@ -274,4 +274,40 @@ describe('failure detector', () => {
       expect(two.run(3_000).names).toEqual(['2500 j1', '2500 j2']);
     });
   });
+
+  describe('who was just started', () => {
+    it('is cold for 5 s beside others that have run for longer', () => {
+      const scene = new Scene('j1', 'j2').run(5_000);
+      scene.detector.end('j2');
+      scene.detector.registered('j2', true, true, scene.nowMs);
+      expect(scene.detector.isCold('j2', scene.nowMs + 4_999)).toBe(true);
+      expect(scene.detector.isCold('j2', scene.nowMs + 5_000)).toBe(false);
+      expect(scene.detector.isCold('j1', scene.nowMs)).toBe(false);
+    });
+
+    it('is cold again when it is started before its end was noticed', () => {
+      const { detector, nowMs } = new Scene('j1', 'j2').run(6_000);
+      detector.registered('j2', true, true, nowMs);
+      expect(detector.isCold('j2', nowMs)).toBe(true);
+    });
+
+    it('is not cold when all were, when it is alone, or when it only registers again', () => {
+      const together = new Scene('j1', 'j2');
+      together.run(4_900).detector.registered('j3', true, true, together.nowMs);
+      expect(together.detector.isCold('j3', together.nowMs)).toBe(false);
+      const alone = new Scene('j1', 'b1').run(6_000);
+      alone.detector.registered('j1', true, true, alone.nowMs);
+      expect(alone.detector.isCold('j1', alone.nowMs)).toBe(false);
+      const { detector, nowMs } = new Scene('j1', 'j2').run(6_000);
+      detector.registered('j2', true, false, nowMs);
+      expect(detector.isCold('j2', nowMs)).toBe(false);
+    });
+
+    it('is not cold when the others are given up', () => {
+      const scene = new Scene('j1', 'j2', 'b1');
+      scene.run(5_000).detector.end('j1');
+      scene.detector.registered('j2', true, true, scene.nowMs);
+      expect(scene.detector.isCold('j2', scene.nowMs)).toBe(false);
+    });
+  });
 });

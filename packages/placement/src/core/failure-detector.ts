@@ -42,6 +42,10 @@ interface Lapse {
 interface Watched {
   readonly isJournal: boolean;
   readonly patience: Patience;
+  /** When it was started; -Infinity when it ran before it was heard of here. */
+  startedMs: number;
+  /** Until when others, which have run for longer, lead better than it. */
+  coldUntilMs: number;
   heardMs: number;
   isSuspected: boolean;
   /** When the sync began that was under way at the last heartbeat. */
@@ -55,6 +59,8 @@ interface Watched {
 const lateMinMs = 100;
 /** Two heartbeats that tell of the same sync agree on its beginning up to this. */
 const sameSyncMs = 100;
+/** A process that was just started is slow for its first seconds of work, and may end again. */
+const warmUpMs = 5_000;
 const suspectShare = 0.6;
 const overdueShare = 0.4;
 
@@ -78,15 +84,23 @@ export class FailureDetector {
   /** A node is there; `isNew` when it was started since it was last heard of. */
   registered(nodeId: string, isJournal: boolean, isNew: boolean, nowMs: number): void {
     const known = this.#nodes.get(nodeId);
+    const startedMs = isNew ? nowMs : -Infinity;
+    const coldUntilMs = isNew && this.#hasWarmPeer(nodeId, nowMs) ? nowMs + warmUpMs : -Infinity;
     if (known !== undefined && known.isJournal === isJournal) {
-      if (isNew) forgetSync(known);
-      if (isNew) known.lapse = undefined;
+      if (isNew) {
+        forgetSync(known);
+        known.lapse = undefined;
+        known.startedMs = startedMs;
+        known.coldUntilMs = coldUntilMs;
+      }
       this.heard(nodeId, nowMs, undefined);
       return;
     }
     this.#nodes.set(nodeId, {
       isJournal,
       patience: new Patience(),
+      startedMs,
+      coldUntilMs,
       heardMs: nowMs,
       isSuspected: false,
       syncSinceMs: undefined,
@@ -129,6 +143,14 @@ export class FailureDetector {
   /** Whether it was given up wrongly lately: it may be so again, and better leads nothing new. */
   isRestless(nodeId: string): boolean {
     return this.#nodes.get(nodeId)?.patience.isRestless === true;
+  }
+
+  /**
+   * Whether a journal was started within the last 5 s while others had run for longer: they better lead what
+   * is new, until it has followed for a while. Journals that start together are not.
+   */
+  isCold(nodeId: string, nowMs: number): boolean {
+    return nowMs < (this.#nodes.get(nodeId)?.coldUntilMs ?? -Infinity);
   }
 
   /** It is known to be gone, by other evidence: nothing is expected of it until it registers. */
@@ -237,6 +259,13 @@ export class FailureDetector {
   }
 
   /** Whether another journal is well. */
+  #hasWarmPeer(nodeId: string, nowMs: number): boolean {
+    return [...this.#nodes].some(
+      ([otherId, { isJournal, lapse, startedMs }]) =>
+        otherId !== nodeId && isJournal && lapse === undefined && nowMs - startedMs >= warmUpMs,
+    );
+  }
+
   #hasPeer(node: Watched, nowMs: number): boolean {
     for (const other of this.#nodes.values()) {
       if (other === node || !other.isJournal || other.lapse !== undefined) continue;
