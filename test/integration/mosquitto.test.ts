@@ -1,22 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
+import { commandMissing } from '@robustmq/testkit';
 import { describe, expect, it } from 'vitest';
 
 import { Cluster } from '../harness/cluster.ts';
 import { run } from './command.ts';
 
-/** Undefined when Debian's clients are here, or could be installed; else why not. */
-function missing(): string | undefined {
-  const has = (): boolean => spawnSync('mosquitto_pub', ['--help']).error === undefined;
-  if (has()) return undefined;
-  if (process.getuid?.() !== 0) return 'mosquitto-clients is not installed, and only root can';
-  spawnSync('apt-get', ['update', '-q'], { timeout: 50_000 });
-  spawnSync('apt-get', ['install', '-y', '-q', 'mosquitto-clients'], { timeout: 50_000 });
-  return has() ? undefined : 'apt-get install mosquitto-clients failed';
-}
-
-const reason = missing();
+const reason = commandMissing('mosquitto_pub', 'mosquitto-clients');
 // The summary names neither the test nor why.
 if (reason !== undefined) console.warn(`mosquitto_pub and mosquitto_sub are not tried: ${reason}`);
 const title = `mosquitto_pub and mosquitto_sub${reason === undefined ? '' : ` (skipped: ${reason})`}`;

@@ -5,14 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { commandMissing } from './debian-package.ts';
+
 /** Undefined when Debian's etcd is here, or could be installed; else why not. */
 export function etcdMissing(): string | undefined {
-  const has = (): boolean => spawnSync('etcd', ['--version']).error === undefined;
-  if (has()) return undefined;
-  if (process.getuid?.() !== 0) return 'etcd-server is not installed, and only root can';
-  spawnSync('apt-get', ['update', '-q'], { timeout: 50_000 });
-  spawnSync('apt-get', ['install', '-y', '-q', 'etcd-server', 'etcd-client'], { timeout: 50_000 });
-  return has() ? undefined : 'apt-get install etcd-server failed';
+  return commandMissing('etcd', 'etcd-server', 'etcd-client');
 }
 
 /** A real etcd of one member, on an address of its own, with a temporary data folder. */

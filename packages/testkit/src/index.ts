@@ -1,3 +1,4 @@
+export { commandMissing } from './debian-package.ts';
 export { etcdMissing, EtcdProcess } from './etcd-process.ts';
 export {
   FakeJournal,

@@ -1,3 +1,4 @@
+import type { DiskRate } from '../measure/disk-rate.ts';
 import type { PerRole } from '../measure/process-usage.ts';
 import { total } from '../measure/process-usage.ts';
 import { median } from '../measure/statistics.ts';
@@ -32,6 +33,7 @@ export function renderRatios(rounds: readonly JournalRound[]): string {
   const rows = [
     ratio('T1 / D', rounds, ({ one, disk }) => one.bytesPerSecond / disk.prepared, 0.35),
     ratio('T1 / D of a new file', rounds, ({ one, disk }) => one.bytesPerSecond / disk.fresh),
+    ratio('T1 / both in turn', rounds, ({ one, disk }) => one.bytesPerSecond / bothInTurn(disk)),
     ratio('T3 / T1', rounds, ({ one, three }) => three.bytesPerSecond / one.bytesPerSecond, 0.25),
   ];
   return [
@@ -40,8 +42,14 @@ export function renderRatios(rounds: readonly JournalRound[]): string {
     ...rows,
     '',
     `D, sequential writes of 4 MiB with fdatasync over a prepared file: ${medianRate(rounds.map(({ disk }) => disk.prepared))}; into a new file: ${medianRate(rounds.map(({ disk }) => disk.fresh))}`,
+    `each byte once in both, as a journal writes it, and nothing else: ${medianRate(rounds.map(({ disk }) => bothInTurn(disk)))}`,
     `T1, one journal: ${medianRate(t1)}; T3, three journals: ${medianRate(rounds.map(({ three }) => three.bytesPerSecond))}`,
   ].join('\n');
+}
+
+/** Bytes a second when each is written to a prepared file and to a new one, one after the other. */
+function bothInTurn({ prepared, fresh }: DiskRate): number {
+  return 1 / (1 / prepared + 1 / fresh);
 }
 
 function medianRate(rates: readonly number[]): string {

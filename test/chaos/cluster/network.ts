@@ -2,6 +2,8 @@ import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 
+import { commandMissing } from '@robustmq/testkit';
+
 import type { Place } from '../../harness/cluster.ts';
 
 const run = promisify(execFile);
@@ -30,7 +32,9 @@ export class ClusterNetwork implements AsyncDisposable {
     }
     const works = (command: string, ...args: string[]): boolean =>
       spawnSync(command, args).status === 0;
-    if (!works('ip', 'netns', 'list')) return 'there is no ip command with netns';
+    const absent = commandMissing('ip', 'iproute2') ?? commandMissing('iptables', 'iptables');
+    if (absent !== undefined) return absent;
+    if (!works('ip', 'netns', 'list')) return 'network namespaces do not work here';
     return works('iptables', '-w', '-S') ? undefined : 'iptables does not work here';
   }
 
