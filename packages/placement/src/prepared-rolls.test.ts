@@ -93,6 +93,20 @@ describe('rolls that are prepared (docs/journal.md 2.6)', () => {
     await expectNoLeftovers(shardId);
   });
 
+  it('use what is prepared although a journal has come since that would be in it', async () => {
+    for (const name of ['j3', 'j4']) await journal(name).kill();
+    await cluster.settle(3_000);
+    const [shardId = 0] = await cluster.topic('t');
+    const segment = await openSegment(shardId);
+    expect(await prepare([segment])).toEqual(['OK']);
+    await journal('j3').start();
+    await cluster.settle(600);
+    journal('j3').onOrder = () => goesOn.promise;
+    expect(await roll([segment])).toEqual(['0-10 10-open']);
+    expect((await openSegment(shardId)).replicaNodeIds).toHaveLength(2);
+    await expectNoLeftovers(shardId);
+  });
+
   it('that never come leave nothing, and come late all the same', async () => {
     const [shardId = 0] = await cluster.topic('t');
     const segment = await openSegment(shardId);

@@ -58,7 +58,7 @@ export class RollPreparer {
       if (refuseToRoll(image, request, item) !== undefined) continue;
       if (this.#running.has(item.shardId) || wanted.has(item.shardId)) continue;
       const ready = this.#ready.get(item.shardId);
-      if (ready && this.#fitting(item.shardId, ready, item.fullNodeIds, takers)) continue;
+      if (ready && this.#isAsWanted(item.shardId, ready, item.fullNodeIds, takers)) continue;
       this.#drop(item.shardId);
       if (this.#ready.size + this.#running.size + wanted.size < preparedMax) {
         wanted.set(item.shardId, item);
@@ -83,7 +83,8 @@ export class RollPreparer {
   }
 
   /**
-   * Hands out what is ready for a roll that is done now, if it still would be chosen; the caller settles it.
+   * Hands out what is ready for a roll that is done now; the caller settles it. A journal that came since
+   * it was prepared is no reason to keep a frozen leader waiting: `growth` brings it in.
    *
    * @param full who has all of the segment that ends.
    */
@@ -94,7 +95,7 @@ export class RollPreparer {
       const ready = this.#ready.get(shardId);
       if (ready === undefined) continue;
       this.#ready.delete(shardId);
-      const replicas = this.#fitting(shardId, ready, full, takers);
+      const replicas = this.#usable(shardId, ready, full, takers);
       if (replicas === undefined) this.#options.opener.settle(ready.prepared, false);
       else taken.set(shardId, { ...ready.prepared, replicas });
     }
@@ -148,11 +149,21 @@ export class RollPreparer {
     return new Map(candidates.map(({ nodeId, incarnation }) => [nodeId, incarnation]));
   }
 
+  /** Whether what is ready is usable, and as large as it would be chosen now. */
+  #isAsWanted(shardId: number, ready: Ready, full: readonly string[], takers: Takers): boolean {
+    const { image, nodes } = this.#options;
+    const { replicationFactor } = readTopicConfig(image.topicOf(shardId)?.config ?? {});
+    const prompt = Array.from(takers.keys()).filter((nodeId) => !nodes.isOverdue(nodeId));
+    const sizeMin = Math.min(replicationFactor, prompt.length);
+    if (ready.prepared.incarnations.size < sizeMin) return false;
+    return this.#usable(shardId, ready, full, takers) !== undefined;
+  }
+
   /**
-   * What is ready as it would be chosen now, led by another member if the one that should lead lacks some of
-   * the segment that ends; undefined when others would be chosen.
+   * What is ready, led by another member if the one that should lead lacks some of the segment that ends;
+   * undefined when it is too late for it, a member takes no segments now, or another ack quorum is wanted.
    */
-  #fitting(
+  #usable(
     shardId: number,
     { prepared, untilMs }: Ready,
     full: readonly string[],
@@ -167,10 +178,8 @@ export class RollPreparer {
     const { replicationFactor, minInsyncReplicas } = readTopicConfig(
       image.topicOf(shardId)?.config ?? {},
     );
-    const prompt = Array.from(takers.keys()).filter((nodeId) => !nodes.isOverdue(nodeId));
-    const sizeMin = Math.min(replicationFactor, prompt.length);
     const quorum = ackQuorumOf(replicationFactor, takers.size, minInsyncReplicas);
-    if (incarnations.size < sizeMin || replicas.ackQuorum !== quorum) return undefined;
+    if (replicas.ackQuorum !== quorum) return undefined;
     const before = unsealedOf(image, shardId)?.replicaNodeIds ?? [];
     const able = [replicas.leaderNodeId, ...full].filter(
       (nodeId) =>
