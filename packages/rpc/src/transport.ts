@@ -121,10 +121,10 @@ export interface RpcServer extends AsyncDisposable {
 }
 
 /**
- * `bulk` carries appends, reads, tails and replication; `control` everything that must never wait
- * behind them (heartbeats, orders, watches): each has connections of its own.
+ * `bulk` carries appends, reads and tails, `replication` what a leader sends to a follower, and `control`
+ * everything that must never wait behind them (heartbeats, orders, watches): each has connections of its own.
  */
-export type ChannelKind = 'bulk' | 'control';
+export type ChannelKind = 'bulk' | 'replication' | 'control';
 
 /** Makes connections and servers: gRPC between processes, or queues within one. */
 export interface Transport {

@@ -15,7 +15,7 @@ import { ClientStream } from './sim-stream.ts';
 
 const callTimeoutMs = 10_000;
 /** Keep-alive of the real transport: interval and patience together. */
-const patienceMs = { control: 3_000, bulk: 10_000 } as const;
+const patienceMs = { control: 3_000, replication: 3_000, bulk: 10_000 } as const;
 
 /** A connection of one life of a process to an address. */
 export class SimClient implements RpcClient {

@@ -82,10 +82,14 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   /** Since when it owes an answer without having sent anything: for frames, or for the stream itself. */
   #owedSinceMs: number | undefined;
   #cancelRetry: (() => void) | undefined;
+  /** How long the next new stream may be without an answer. */
+  #patienceMs: number;
+  #cancelPatience: (() => void) | undefined;
 
   constructor(nodeId: string, options: FollowerLinkOptions) {
     this.#nodeId = nodeId;
     this.#options = options;
+    this.#patienceMs = options.limits.replicateOpenMs;
   }
 
   /** Nothing is to be told of it: it follows nothing, and is not known to be away. */
@@ -150,6 +154,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   async end(): Promise<void> {
     this.#isEnded = true;
     this.#cancelRetry?.();
+    this.#cancelPatience?.();
     this.#followings.clear();
     this.#behind.clear();
     this.#stream?.cancel();
@@ -160,12 +165,12 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
   // The stream.
 
   #open(): void {
-    const { placement, transport } = this.#options;
+    const { placement, transport, clock } = this.#options;
     const node = placement.catalog.node(this.#nodeId);
     if (node === undefined) return this.#retryLater();
     if (this.#client?.address !== node.address) {
       void this.#client?.[Symbol.asyncDispose]();
-      this.#client = transport.connect(node.address, 'bulk');
+      this.#client = transport.connect(node.address, 'replication');
     }
     this.#creditBytes = 0;
     this.#isBlocked = false;
@@ -173,14 +178,29 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
     this.#owedBytes = 0;
     this.#owes(0);
     this.#stream = this.#client.open(journalReplicaMethods.replicate, this);
+    this.#cancelPatience = clock.setTimer(this.#patienceMs, () => this.#reconnect());
     for (const following of this.#followings.values()) {
       following.sentLength = following.replica.state.match[following.replicaIndex] ?? 0;
       this.#behind.add(following);
     }
   }
 
+  /**
+   * Nothing came on the new stream: the connection may be one of before a cut, which TCP tries again only after
+   * as long as the cut was. Ends the stream, too, which is retried.
+   */
+  #reconnect(): void {
+    const { replicateOpenMsMax } = this.#options.limits;
+    this.#patienceMs = Math.min(2 * this.#patienceMs, replicateOpenMsMax);
+    const client = this.#client;
+    this.#client = undefined;
+    void client?.[Symbol.asyncDispose]();
+  }
+
   message(response: ReplicateResponse): void {
     this.#isAway = false;
+    this.#cancelPatience?.();
+    this.#patienceMs = this.#options.limits.replicateOpenMs;
     this.#creditBytes += response.creditBytes;
     this.#answered(response.creditBytes);
     for (const result of response.results) this.#take(result);
@@ -200,6 +220,7 @@ export class FollowerLink implements StreamHandlers<ReplicateResponse>, Flushabl
 
   closed(error: OperatingError | undefined): void {
     this.#stream = undefined;
+    this.#cancelPatience?.();
     if (this.#isEnded) return;
     if (error?.code === 'UNAVAILABLE') this.#report();
     if (!this.#isAway) {

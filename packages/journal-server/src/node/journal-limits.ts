@@ -38,6 +38,9 @@ export const journalLimits = {
   replicateMessageBytesMax: 512 * KIB,
   /** A follower that is away is tried again after so long, and one without room is sent more. */
   replicateRetryMs: 100,
+  /** A follower that says nothing on a new stream is called on a new connection after so long, then twice that. */
+  replicateOpenMs: 500,
+  replicateOpenMsMax: 2_000,
   /** Segments whose frames are read from the disk for one follower at the same time. */
   replicateReadsRunningMax: 4,
 

@@ -103,10 +103,42 @@ export class Member {
   }
 }
 
+/** Lets connections go deaf, as those do for a while that were cut; new ones are well. */
+class DeafeningTransport implements Transport {
+  readonly #inner = inProcessTransport({ graceMs: 1 });
+  readonly #connections: { readonly address: string; isDeaf: boolean }[] = [];
+
+  /** No stream on any connection that there is to this address says anything more. */
+  deafen(address: string): void {
+    for (const one of this.#connections) one.isDeaf ||= one.address === address;
+  }
+
+  listen: Transport['listen'] = (address, register) => this.#inner.listen(address, register);
+
+  connect: Transport['connect'] = (address, kind) => {
+    const client = this.#inner.connect(address, kind);
+    const connection = { address, isDeaf: false };
+    this.#connections.push(connection);
+    return {
+      address,
+      call: (method, request, options) => client.call(method, request, options),
+      open: (method, handlers) =>
+        client.open(method, {
+          message: (response) => {
+            if (!connection.isDeaf) handlers.message(response);
+          },
+          drain: () => handlers.drain?.(),
+          closed: (error) => handlers.closed(error),
+        }),
+      [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+    };
+  };
+}
+
 /** Three journals that replicate one segment of shard 1, led by the first; placement only names them. */
 export class ReplicaSetFixture implements AsyncDisposable {
   readonly clock = new VirtualClock();
-  readonly transport: Transport = inProcessTransport({ graceMs: 1 });
+  readonly transport = new DeafeningTransport();
   readonly limits: JournalLimits;
   readonly members: readonly [Member, Member, Member];
   readonly segmentId = segmentId('ab'.repeat(16));

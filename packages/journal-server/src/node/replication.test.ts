@@ -84,6 +84,18 @@ describe('replication', () => {
     expect(new Set(set.reported)).toEqual(new Set([away.name]));
   });
 
+  it('calls a follower on a new connection when it says nothing on the one that there was', async () => {
+    await using set = await ReplicaSetFixture.start();
+    const [cut] = set.followers;
+    await cut.crash();
+    await set.appends().offset(entry(1, batchOf(['x'])));
+    set.transport.deafen(cut.address);
+    await cut.start();
+    await later(set, () => set.replica(cut).stored.durableLength === 1);
+    const lag = set.leader.node.followerLags.find(({ nodeId }) => nodeId === cut.name);
+    expect(lag).toMatchObject({ records: 0, silentMs: 0 });
+  });
+
   it('gives a follower up when what that misses is damaged here', async () => {
     await using set = await ReplicaSetFixture.start();
     const [, away] = set.followers;

@@ -251,7 +251,7 @@ export class NodeRegistry {
 
   /**
    * Whether a journal should lead nothing new while others can: brokers got no answer from it, it was
-   * silent for a while and came back, and may be silent again, or it has just been started.
+   * silent for a while and came back, and may be silent again, or it has just been started or come back.
    */
   isAvoided(nodeId: string): boolean {
     const nowMs = this.#options.clock.monotonicMs();

@@ -303,6 +303,17 @@ describe('failure detector', () => {
       expect(detector.isCold('j2', nowMs)).toBe(false);
     });
 
+    it('is cold after it was given up and is heard again, and a broker is not', () => {
+      const scene = new Scene('j1', 'j2', 'j3', 'b1').run(5_000);
+      scene.silent.add('j2').add('b1');
+      scene.run(4_000).silent.clear();
+      expect(scene.names).toEqual(['7500 j2', '7500 b1']);
+      scene.run(500);
+      const { detector, nowMs } = scene;
+      expect([detector.isCold('j2', nowMs), detector.isCold('b1', nowMs)]).toEqual([true, false]);
+      expect(detector.isCold('j2', nowMs + 5_000)).toBe(false);
+    });
+
     it('is not cold when the others are given up', () => {
       const scene = new Scene('j1', 'j2', 'b1');
       scene.run(5_000).detector.end('j1');

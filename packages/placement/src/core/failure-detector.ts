@@ -59,7 +59,10 @@ interface Watched {
 const lateMinMs = 100;
 /** Two heartbeats that tell of the same sync agree on its beginning up to this. */
 const sameSyncMs = 100;
-/** A process that was just started is slow for its first seconds of work, and may end again. */
+/**
+ * A process that was just started is slow for its first seconds of work, one that was cut off has connections
+ * that have to be made anew; and either may be gone again.
+ */
 const warmUpMs = 5_000;
 const suspectShare = 0.6;
 const overdueShare = 0.4;
@@ -85,7 +88,7 @@ export class FailureDetector {
   registered(nodeId: string, isJournal: boolean, isNew: boolean, nowMs: number): void {
     const known = this.#nodes.get(nodeId);
     const startedMs = isNew ? nowMs : -Infinity;
-    const coldUntilMs = isNew && this.#hasWarmPeer(nodeId, nowMs) ? nowMs + warmUpMs : -Infinity;
+    const coldUntilMs = isNew && this.#hasWarmPeer(known, nowMs) ? nowMs + warmUpMs : -Infinity;
     if (known !== undefined && known.isJournal === isJournal) {
       if (isNew) {
         forgetSync(known);
@@ -146,8 +149,9 @@ export class FailureDetector {
   }
 
   /**
-   * Whether a journal was started within the last 5 s while others had run for longer: they better lead what
-   * is new, until it has followed for a while. Journals that start together are not.
+   * Whether a journal was started, or was heard again after it had been given up, within the last 5 s while
+   * others had run for longer: they better lead what is new, until it has followed for a while. Journals that
+   * start together are not.
    */
   isCold(nodeId: string, nowMs: number): boolean {
     return nowMs < (this.#nodes.get(nodeId)?.coldUntilMs ?? -Infinity);
@@ -213,6 +217,7 @@ export class FailureDetector {
 
   #recovered(node: Watched, nowMs: number): void {
     const { lapse } = node;
+    if (node.isJournal && this.#hasWarmPeer(node, nowMs)) node.coldUntilMs = nowMs + warmUpMs;
     if (lapse !== undefined && nowMs - lapse.sinceMs < 2 * lapse.limitMs) {
       node.patience.falseAlarm(nowMs);
     }
@@ -259,10 +264,13 @@ export class FailureDetector {
   }
 
   /** Whether another journal is well. */
-  #hasWarmPeer(nodeId: string, nowMs: number): boolean {
-    return [...this.#nodes].some(
-      ([otherId, { isJournal, lapse, startedMs }]) =>
-        otherId !== nodeId && isJournal && lapse === undefined && nowMs - startedMs >= warmUpMs,
+  #hasWarmPeer(node: Watched | undefined, nowMs: number): boolean {
+    return [...this.#nodes.values()].some(
+      (other) =>
+        other !== node &&
+        other.isJournal &&
+        other.lapse === undefined &&
+        nowMs - other.startedMs >= warmUpMs,
     );
   }
 

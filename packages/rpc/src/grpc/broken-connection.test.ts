@@ -114,14 +114,17 @@ describe('a connection that breaks', () => {
     });
   });
 
-  it('is noticed on a control channel when it only falls silent', async () => {
-    await behindRelay(async (relay, address) => {
-      await using client = grpcTransport().connect(address, 'control');
-      const [over] = await running((handlers) => client.open(exchangeParcels, handlers));
-      relay.freeze();
-      expect((await over)?.code).toBe('UNAVAILABLE');
-    });
-  });
+  it.each(['control', 'replication'] as const)(
+    'is noticed on a %s channel when it only falls silent',
+    async (kind) => {
+      await behindRelay(async (relay, address) => {
+        await using client = grpcTransport().connect(address, kind);
+        const [over] = await running((handlers) => client.open(exchangeParcels, handlers));
+        relay.freeze();
+        expect((await over)?.code).toBe('UNAVAILABLE');
+      });
+    },
+  );
 });
 
 describe('bytes that are not a message', () => {

@@ -15,7 +15,7 @@ const common: ChannelOptions = {
 
 /** Options of a client's channel. Each channel has a connection of its own. */
 export function clientOptions(kind: ChannelKind): ChannelOptions {
-  const control = kind === 'control';
+  const isBulk = kind === 'bulk';
   return {
     ...common,
     'grpc.use_local_subchannel_pool': 1,
@@ -27,10 +27,12 @@ export function clientOptions(kind: ChannelKind): ChannelOptions {
     'grpc.initial_reconnect_backoff_ms': 50,
     'grpc.max_reconnect_backoff_ms': 200,
     'grpc.dns_min_time_between_resolutions_ms': 1_000,
-    // On bulk channels a ping waits behind data, so it is given more time.
-    'grpc.keepalive_time_ms': control ? 1_000 : 5_000,
-    'grpc.keepalive_timeout_ms': control ? 2_000 : 5_000,
-    'grpc.keepalive_permit_without_calls': control ? 1 : 0,
+    // A connection that was cut for long is no good when the cut is over: TCP sends again after a time that
+    // doubles. So it ends early, and the next one is new. A ping waits behind data: on bulk channels of
+    // clients, which may be far away, it is given more time.
+    'grpc.keepalive_time_ms': isBulk ? 5_000 : 1_000,
+    'grpc.keepalive_timeout_ms': isBulk ? 5_000 : 2_000,
+    'grpc.keepalive_permit_without_calls': isBulk ? 0 : 1,
   };
 }
 
