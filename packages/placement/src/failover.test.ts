@@ -116,6 +116,22 @@ describe('failover', () => {
     expect(fences.length).toBeLessThanOrEqual(3);
   });
 
+  it('has who has everything lead after it, although another one leads less', async () => {
+    const shardIds = await opened(24);
+    const lost = shardIds.filter((shardId) => leaderOf(shardId)?.nodeId === 'j1');
+    expect(lost.length).toBeGreaterThan(0);
+    const members = lost.map((shardId) => {
+      return cluster.client.catalog.shard(shardId)?.segments.at(-1)?.replicaNodeIds;
+    });
+    await cluster.journals[0]?.kill();
+    await cluster.client.reportUnreachable('j1', 1);
+    await turns(200);
+    await Promise.all(lost.map((shardId) => cluster.client.openSegments(shardId)));
+    for (const [at, shardId] of lost.entries()) {
+      expect(members[at]).toContain(leaderOf(shardId)?.nodeId);
+    }
+  });
+
   it('replaces a leader that refuses although too few journals were there to seal when it did', async () => {
     const [shardId = 0] = await cluster.topic('t');
     const refusing: FakeJournal[] = [];

@@ -1,8 +1,10 @@
 import { type Clock, nodeId, OperatingError, type SegmentId } from '@robustmq/core';
 import {
+  type ExportProducersResponse,
   journalReplicaMethods,
   type Node,
   refusalOf,
+  type RpcClient,
   segmentIdToBytes,
   type Transport,
 } from '@robustmq/rpc';
@@ -46,6 +48,8 @@ export class ProducerTakeover {
   readonly #budget: ProducerBudget;
   /** Segments led before, whose producers are still in memory, oldest first. */
   readonly #closed = new Set<Replica>();
+  /** Journals that are being asked, by address: thousands of shards that move at once share a connection. */
+  readonly #peers = new Map<string, { readonly client: RpcClient; calls: number }>();
 
   constructor(options: ProducerTakeoverOptions) {
     const { limits } = options;
@@ -137,18 +141,15 @@ export class ProducerTakeover {
   }
 
   async #askOthers(previous: PreviousSegment): Promise<ProducerState> {
-    const { storage, transport, clock } = this.#options;
+    const { storage, clock } = this.#options;
     let failure: unknown = new OperatingError(
       'UNAVAILABLE',
       `no journal with segment ${previous.segmentId} was named: its producers cannot be taken over`,
     );
     for (const node of previous.fullNodes) {
       if (nodeId(node.nodeId) === storage.nodeId) continue;
-      await using client = transport.connect(node.address, 'bulk');
       try {
-        const request = { segmentId: segmentIdToBytes(previous.segmentId) };
-        const options = { timeoutMs: peerTimeoutMs };
-        const answer = await client.call(journalReplicaMethods.exportProducers, request, options);
+        const answer = await this.#askFor(previous.segmentId, node.address);
         const refusal = refusalOf(answer.status);
         if (refusal !== undefined) throw refusal;
         const state = this.empty();
@@ -160,6 +161,26 @@ export class ProducerTakeover {
       }
     }
     throw failure;
+  }
+
+  async #askFor(segmentId: SegmentId, address: string): Promise<ExportProducersResponse> {
+    const peer = this.#peers.get(address) ?? {
+      client: this.#options.transport.connect(address, 'bulk'),
+      calls: 0,
+    };
+    this.#peers.set(address, peer);
+    peer.calls++;
+    try {
+      const request = { segmentId: segmentIdToBytes(segmentId) };
+      const options = { timeoutMs: peerTimeoutMs };
+      return await peer.client.call(journalReplicaMethods.exportProducers, request, options);
+    } finally {
+      peer.calls--;
+      if (peer.calls === 0) {
+        this.#peers.delete(address);
+        await peer.client[Symbol.asyncDispose]();
+      }
+    }
   }
 
   /** The producers at the end of a sealed segment, for another journal. Throws SEGMENT_UNKNOWN. */

@@ -213,14 +213,14 @@ export class Opener {
         outcomes.set(shardId, new OperatingError('NOT_FOUND', `there is no shard ${shardId}`));
         continue;
       }
-      const behind = behindIn(shard, full.get(shardId));
-      for (const nodeId of avoided) behind.add(nodeId);
+      const before = whoHas(shard, full.get(shardId));
+      for (const nodeId of avoided) before.behind.add(nodeId);
       const { replicationFactor, minInsyncReplicas } = config;
       const quorum = ackQuorumOf(replicationFactor, candidates.length, minInsyncReplicas);
       const replicas =
         prompt.length >= quorum
-          ? promptly.choose(replicationFactor, quorum, behind)
-          : chooser.choose(replicationFactor, minInsyncReplicas, behind);
+          ? promptly.choose(replicationFactor, quorum, before)
+          : chooser.choose(replicationFactor, minInsyncReplicas, before);
       if (replicas === undefined) {
         // The refusal of the last journal that was tried says more.
         if (outcomes.has(shardId)) continue;
@@ -346,12 +346,16 @@ export class Opener {
   }
 }
 
-/** Members of the last segment that lack some of it. */
-function behindIn({ segments }: Shard, full: readonly string[] | undefined): Set<string> {
+/** Whom a next leader is best taken from, as having all of the last segment; and its members that lack some. */
+function whoHas(
+  { segments }: Shard,
+  told: readonly string[] | undefined,
+): { full: Set<string>; behind: Set<string> } {
   const last = segments.at(-1);
-  if (last === undefined) return new Set();
-  const complete = new Set(full ?? last.fullNodeIds);
-  return new Set(last.replicaNodeIds.filter((nodeId) => !complete.has(nodeId)));
+  const full = new Set(told ?? last?.fullNodeIds);
+  const behind = new Set(last?.replicaNodeIds.filter((nodeId) => !full.has(nodeId)));
+  // A roll spreads leaders by load; after a failover, which may be of thousands, time counts.
+  return { full: told === undefined ? full : new Set(), behind };
 }
 
 /** A journal that is broken is one that is not there: who appends tries again, others may take its place. */

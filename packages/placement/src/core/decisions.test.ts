@@ -227,8 +227,20 @@ describe('replica choice', () => {
   it('lets who lacks some of the segment before lead only when nobody else can', () => {
     const journals = ['a', 'b'].map((name) => journal(name, { ledSegments: name === 'a' ? 0 : 9 }));
     const leader = (behind: string[]) =>
-      new ReplicaChooser(journals, seededRandom(3)).choose(2, 1, new Set(behind))?.leaderNodeId;
+      new ReplicaChooser(journals, seededRandom(3)).choose(2, 1, { behind: new Set(behind) })
+        ?.leaderNodeId;
     expect([leader([]), leader(['a']), leader(['a', 'b'])]).toEqual(['a', 'b', 'a']);
+  });
+
+  it('lets who has all of the segment before lead, unless it should not', () => {
+    const journals = [journal('a', { ledSegments: 9 }), journal('b'), journal('c')];
+    const leader = (full: string[], behind: string[] = []) =>
+      new ReplicaChooser(journals, seededRandom(3)).choose(3, 1, {
+        full: new Set(full),
+        behind: new Set(behind),
+      })?.leaderNodeId;
+    expect([leader(['a']), leader(['a', 'b'])]).toEqual(['a', 'b']);
+    expect([leader(['a'], ['a', 'b']), leader(['x'], ['b'])]).toEqual(['c', 'c']);
   });
 
   it('prefers who leads less', () => {

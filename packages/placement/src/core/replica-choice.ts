@@ -17,6 +17,12 @@ export interface JournalCandidate {
 
 const nobody: ReadonlySet<string> = new Set();
 
+/** What journals have of the segment before. */
+interface Before {
+  readonly full?: ReadonlySet<string>;
+  readonly behind?: ReadonlySet<string>;
+}
+
 /** Whether two journals are connected, by their ids. */
 export type Reaches = (one: string, other: string) => boolean;
 
@@ -68,13 +74,15 @@ export class ReplicaChooser {
    * A set of `wanted` replicas, or as many as there are journals; the ack quorum is a majority of them,
    * floor(R / 2) + 1, or `atLeast` where that is more. Undefined when there are fewer than `atLeast`.
    *
+   * @param full Who has all of the segment before and leads best: anybody else has to ask one of them for the
+   *   producers first.
    * @param behind Who leads only if nobody else can: members of the segment before that lack some of it
    *   (they may be cut off, and have to ask others for the producers), and whoever brokers do not reach.
    */
   choose(
     wanted: number,
     atLeast = 1,
-    behind: ReadonlySet<string> = nobody,
+    { full = nobody, behind = nobody }: Before = {},
   ): ReplicaSet | undefined {
     const size = Math.min(wanted, this.#loads.length);
     if (size < Math.max(1, atLeast)) return undefined;
@@ -85,8 +93,9 @@ export class ReplicaChooser {
     }
     const ackQuorum = ackQuorumOf(wanted, this.#loads.length, atLeast);
     const able = chosen.filter((load) => this.#reachedBy(load, chosen) >= ackQuorum);
-    const best = able.filter(({ journal }) => !behind.has(journal.nodeId));
-    const leader = this.#lightest(firstFilled(best, able, chosen), (load) => load.led);
+    const well = able.filter(({ journal }) => !behind.has(journal.nodeId));
+    const best = well.filter(({ journal }) => full.has(journal.nodeId));
+    const leader = this.#lightest(firstFilled(best, well, able, chosen), (load) => load.led);
     for (const load of chosen) load.replicas++;
     leader.led++;
     const followers = chosen.filter((load) => load !== leader);
