@@ -22,6 +22,7 @@ import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type JournalServer, startJournal } from './journal-server.ts';
 import { valuesIn } from './node/node.fixture.ts';
+import { NodeDisk } from './storage/node-disk.ts';
 
 const clock = systemClock();
 const random = seededRandom(3);
@@ -55,13 +56,27 @@ async function startPlacementIn(name: string, listen = 'placement:0'): Promise<P
   );
 }
 
+/** Has no room for the file that names the cluster, until there is some. */
+class FullWhenJoining extends NodeDisk {
+  hasRoom = false;
+  #writes = 0;
+
+  override open(...[path, mode]: Parameters<NodeDisk['open']>): ReturnType<NodeDisk['open']> {
+    const isJoining = path === 'node.json.new' && ++this.#writes > 1;
+    if (!isJoining || this.hasRoom) return super.open(path, mode);
+    return Promise.reject(Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC' }));
+  }
+}
+
 function startJournalAt(
   placement: PlacementServer,
   registry = new Registry(),
   diskReserveBytes = 0,
+  disk: NodeDisk = new NodeDisk(join(folder, 'journal')),
 ): Promise<JournalServer> {
   return startJournal({
     dataDir: join(folder, 'journal'),
+    disk,
     listen: 'journal:0',
     placement: [placement.address],
     walFileBytes: 1024 * 1024,
@@ -202,6 +217,20 @@ describe('a journal with placement and a client', () => {
     const placement = await startPlacementIn('placement');
     const journal = closing(await startJournalAt(placement, new Registry(), 2 ** 52));
     expect(journal.notReady()).toMatch(/below the reserve .* appends are refused, reads go on/);
+  });
+
+  it('goes on without room to note its cluster, and joins it once there is some', async () => {
+    const placement = await startPlacementIn('placement');
+    const disk = new FullWhenJoining(join(folder, 'journal'));
+    closing(await startJournalAt(placement, new Registry(), 0, disk));
+    const broker = await startBroker(placement);
+    const shard = await createShard(broker);
+    await expect(broker.placement.openSegments(shard)).rejects.toMatchObject({
+      message: expect.stringMatching(/no space for node.json: make some/) as string,
+    });
+    disk.hasRoom = true;
+    await append(broker, shard, 'joined');
+    expect(await readAll(broker, shard)).toEqual(['0:joined']);
   });
 
   it('that belongs to another cluster does not start', async () => {

@@ -248,8 +248,18 @@ class RunningJournal implements JournalServer {
       const error = toOperatingError(thrown);
       // An order of a newer placement came first: the one that answered does not know yet that it is over.
       if (error.code === 'FENCED') this.#registration?.leave(error);
+      else if (error.code === 'DISK_FULL') this.#tellNoRoom(error);
       else this.#onFatal(error);
     }
+  }
+
+  /** It belongs to no cluster yet: each order tries that again, and is refused as long as there is no space. */
+  #tellNoRoom({ message }: OperatingError): void {
+    const fields = { error: message };
+    this.#options.logger.warn(
+      fields,
+      'this journal cannot join its cluster: make space on its disk',
+    );
   }
 
   #describe(address: string): Node {
