@@ -160,8 +160,8 @@ export class Auditor {
       const fullNodeIds = now.fullNodeIds.filter((one) => one !== nodeId);
       if (fullNodeIds.length === now.fullNodeIds.length) return undefined;
       // A journal that was removed keeps nothing for anybody.
-      if (fullNodeIds.some((one) => image.nodes.has(one)))
-        return (dropped = { ...now, fullNodeIds });
+      const isLast = !fullNodeIds.some((one) => image.nodes.has(one));
+      if (!isLast) return (dropped = { ...now, fullNodeIds });
       const { segmentId, shardId, ackQuorum, replicaNodeIds } = now;
       const replicas = replicaNodeIds.length;
       const hex = segmentId.toString('hex');
