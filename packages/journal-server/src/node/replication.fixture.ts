@@ -22,6 +22,7 @@ import { smallLimits } from '../storage/storage-fixture.ts';
 import { journalLimits, type JournalLimits } from './journal-limits.ts';
 import { JournalNode } from './journal-node.ts';
 import { registerJournal } from './journal-services.ts';
+import { until } from './node.fixture.ts';
 import type { PlacementPort } from './placement-port.ts';
 import type { Replica } from './replica.ts';
 import { AppendClient, codeOf, ReadClient } from './stream-clients.fixture.ts';
@@ -276,4 +277,13 @@ export class ReplicaSetFixture implements AsyncDisposable {
     if (this.leader.isRunning) await this.leader.node.drain();
     for (const member of this.members) await member.stop();
   }
+}
+
+/** Until both logs are the same, durably. */
+export async function untilEqual(set: ReplicaSetFixture, member: Member): Promise<void> {
+  const leader = set.replica(set.leader).stored;
+  await until(() => {
+    const { stored } = set.replica(member);
+    return stored.durableLength === leader.length && stored.chain === leader.chain;
+  });
 }
