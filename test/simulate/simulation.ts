@@ -81,10 +81,18 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
 /** After healing everything is answered, and everything that was acknowledged is there. */
 async function conclude(cluster: SimCluster): Promise<void> {
   const { world, histories } = cluster;
-  const deadline = { ms: world.nowMs + healedMs, steps: world.steps + stepsMax };
   const failing = (): boolean => world.violations.length > 0;
-  await world.run({ ...deadline, isOver: () => failing() || cluster.waiting === 0 });
+  const answered = (): Promise<void> => {
+    const deadline = { ms: world.nowMs + healedMs, steps: world.steps + stepsMax };
+    return world.run({ ...deadline, isOver: () => failing() || cluster.waiting === 0 });
+  };
+  await answered();
   if (failing()) return;
+  if (cluster.waiting > 0 && !isBeyond(cluster)) {
+    cluster.giveUp();
+    await answered();
+    if (failing()) return;
+  }
   if (isBeyond(cluster)) return;
   if (cluster.waiting > 0) {
     const stuck = cluster.producers.filter(({ waiting }) => waiting > 0).map(({ name }) => name);

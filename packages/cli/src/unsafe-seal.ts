@@ -11,6 +11,8 @@ export interface SealLoss {
   /** Offset behind the longest log that answers: where the segment would end, or above. */
   readonly endOffset: number;
   readonly reports: readonly ReplicaReport[];
+  /** Journals that do not answer: each may have all of it. */
+  readonly away: readonly string[];
 }
 
 export function lossOf(segment: Segment, reports: readonly ReplicaReport[]): SealLoss {
@@ -25,6 +27,7 @@ export function lossOf(segment: Segment, reports: readonly ReplicaReport[]): Sea
     needed: segment.replicaNodeIds.length - segment.ackQuorum + 1,
     endOffset: segment.baseOffset + length,
     reports: own,
+    away: own.filter(({ state }) => state === 'away').map(({ nodeId }) => nodeId),
   };
 }
 

@@ -1,5 +1,5 @@
 import { OperatingError } from '@robustmq/core';
-import { placementAdminMethods, RollSegment } from '@robustmq/rpc';
+import { errorOfStatus, placementAdminMethods, RollSegment, type UnsafeSeal } from '@robustmq/rpc';
 import { type FakeJournal, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster, placementAddress } from './cluster.fixture.ts';
@@ -96,6 +96,37 @@ describe('failover', () => {
     await sealing;
     await cluster.settle(5_000);
     expect(chainOf(await cluster.shard(shardId))).toBe('0-5');
+  });
+
+  it('gives up what nobody has an intact replica of, when an operator insists and all have said so', async () => {
+    const [shardId = 0] = await opened(1);
+    const [segment] = (await cluster.shard(shardId)).segments;
+    const members = cluster.journals.filter(({ nodeId }) =>
+      segment?.replicaNodeIds.includes(nodeId),
+    );
+    for (const { replicas } of members) for (const one of replicas.values()) one.damaged = true;
+    const operator = cluster.transport.connect(placementAddress, 'control');
+    const unsafe = { endOffsetMin: 0, orderedBy: 'operator' };
+    const seal = async (order: UnsafeSeal | undefined): Promise<string | undefined> => {
+      const request = { shardId, unsafe: order };
+      const sealing = operator.call(placementAdminMethods.sealShard, request);
+      await cluster.settle(5_000);
+      const { status } = await sealing;
+      return status && errorOfStatus(status).code;
+    };
+    const [absent] = members;
+    await absent?.kill();
+    await cluster.client.reportUnreachable(absent?.nodeId ?? '', 1);
+    await turns(200);
+    expect(await seal(unsafe)).toBe('UNAVAILABLE');
+    await absent?.start();
+    await turns(200);
+    expect(await seal(undefined)).toBe('UNAVAILABLE');
+    expect(await seal(unsafe)).toBeUndefined();
+    const { segments, endOffset } = await cluster.shard(shardId);
+    expect({ segments, endOffset }).toEqual({ segments: [], endOffset: 0 });
+    const next = await cluster.client.openSegments(shardId);
+    expect(next.segments).toMatchObject([{ baseOffset: 0 }]);
   });
 
   it('fails over what a journal led in few orders and transactions', async () => {

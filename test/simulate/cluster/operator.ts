@@ -1,13 +1,15 @@
 import { toOperatingError } from '@robustmq/core';
 import { rebuildPlacement } from '@robustmq/placement';
 import { PlacementClient } from '@robustmq/placement-client';
-import { placementAdminMethods } from '@robustmq/rpc';
+import { placementAdminMethods, type SealShardResponse, type UnsafeSeal } from '@robustmq/rpc';
 import type { SimNetwork } from '../network/sim-network.ts';
 import { SimProcess } from '../world/sim-process.ts';
 import { whenSettled } from '../world/when-settled.ts';
 import type { PlacementGroup } from './placement-group.ts';
 
 const againMs = 500;
+/** What placement says of a segment that is lost whole. */
+const noneIntact = ' 0 intact replicas answered';
 
 /** Whoever gives orders to the cluster, from a machine of his own. */
 export class Operator {
@@ -71,6 +73,31 @@ export class Operator {
       const request = { shardId, unsafe: undefined };
       const client = transport.connect(address, 'control');
       this.#once('seal', client.call(placementAdminMethods.sealShard, request));
+    }
+  }
+
+  /** Seals at its first offset what nobody has an intact replica of any more, if placement says so. */
+  giveUp(shardId: number): void {
+    const { world } = this.#process;
+    const transport = this.#network.transportOf(this.#process);
+    for (const address of this.#placement.addresses) {
+      const client = transport.connect(address, 'control');
+      const order = (unsafe: UnsafeSeal | undefined): Promise<SealShardResponse> =>
+        client.call(placementAdminMethods.sealShard, { shardId, unsafe });
+      const attempt = async (): Promise<void> => {
+        const { status, shard } = await order(undefined);
+        const segment = shard?.segments.at(-1);
+        if (segment === undefined || status?.message.includes(noneIntact) !== true) return;
+        const { baseOffset } = segment;
+        const { status: refused } = await order({
+          endOffsetMin: baseOffset,
+          orderedBy: 'operator',
+        });
+        world.note(
+          `segment at ${baseOffset} of shard ${shardId} is given up: ${refused?.message ?? 'done'}`,
+        );
+      };
+      this.#once('giving up', attempt());
     }
   }
 

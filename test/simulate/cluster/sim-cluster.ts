@@ -86,6 +86,11 @@ export class SimCluster {
     for (const { shardId } of this.histories) this.operator.seal(shardId);
   }
 
+  /** An operator gives up what nobody has any more. */
+  giveUp(): void {
+    for (const { shardId } of this.histories) this.operator.giveUp(shardId);
+  }
+
   machines(): string[] {
     return [...this.placement.servers, ...this.journals, ...this.brokers].map(nameOf);
   }

@@ -13,8 +13,10 @@ interface Copies {
   readonly lengths: Map<string, number | undefined>;
   /** Records up to its end, once somebody was told. */
   sealedLength: number | undefined;
-  /** Whether a member has lost its disk. */
+  /** Whether a member has lost its disk, or one of so few what it had. */
   isLessOne: boolean;
+  /** It has no more members than its ack quorum, so that one of them may have been sealed with alone. */
+  isBare: boolean;
 }
 
 /**
@@ -27,13 +29,16 @@ export class SealedCopies {
 
   constructor(world: World) {
     this.#world = world;
+    world.onDamage = (journal, segment) => this.#damaged(journal, segment);
   }
 
   /** An order that a journal got. */
   ordered(path: string, request: unknown, journal: string): void {
     if (path.endsWith('/Prepare')) {
-      for (const { segmentId } of (request as PrepareRequest).replicas) {
-        this.#of(segmentId).lengths.set(journal, undefined);
+      for (const replica of (request as PrepareRequest).replicas) {
+        const copies = this.#of(replica.segmentId);
+        copies.lengths.set(journal, undefined);
+        copies.isBare = replica.replicaNodeIds.length <= replica.ackQuorum;
       }
     } else if (path.endsWith('/SealNotify')) {
       for (const { segmentId, length } of (request as SealNotifyRequest).segments) {
@@ -68,6 +73,15 @@ export class SealedCopies {
     }
   }
 
+  /** Placement may hear of it when its store is known to be old, and do nothing. */
+  #damaged(journal: string, segment: string): void {
+    const copies = this.#segments.get(segment);
+    if (copies?.isBare !== true || !copies.lengths.has(journal)) return;
+    copies.lengths.set(journal, 0);
+    copies.isLessOne = true;
+    this.#check(copies);
+  }
+
   #check({ lengths, sealedLength, isLessOne }: Copies): void {
     if (!isLessOne || sealedLength === undefined) return;
     const isShort = (length: number | undefined): boolean =>
@@ -77,7 +91,7 @@ export class SealedCopies {
 
   #of(segmentId: Buffer): Copies {
     const id = segmentId.toString('hex');
-    const none = { lengths: new Map(), sealedLength: undefined, isLessOne: false };
+    const none = { lengths: new Map(), sealedLength: undefined, isLessOne: false, isBare: false };
     const copies = this.#segments.get(id) ?? none;
     this.#segments.set(id, copies);
     return copies;

@@ -5,7 +5,9 @@ import { Forks } from './forks.ts';
 
 const first = Buffer.alloc(16, 1);
 const second = Buffer.alloc(16, 2);
-const prepare = (segmentId: Buffer): unknown => ({ replicas: [{ segmentId, shardId: 1 }] });
+const prepare = (segmentId: Buffer, replicaNodeIds = ['j1', 'j2']): unknown => ({
+  replicas: [{ segmentId, shardId: 1, replicaNodeIds, ackQuorum: 2 }],
+});
 const activate = (segmentId: Buffer, epoch: number, baseOffset: number): unknown => ({
   segments: [{ segmentId, epoch, baseOffset }],
 });
@@ -71,6 +73,21 @@ describe('the last full copy', () => {
 
   it('is lost when the other member tells that it has less (seed 10134110)', () => {
     expect(afterLoss(14).losesLast).toBe(true);
+  });
+
+  it.each([
+    [['j1', 'j2'], 14, true],
+    [['j1', 'j2'], 43, false],
+    // It was sealed with two that had all of it.
+    [['j1', 'j2', 'j3'], 14, false],
+  ])('of %s rots, the other tells that it has %i: lost is %s', (members, length, isLost) => {
+    const world = new World(1);
+    const copies = new SealedCopies(world);
+    for (const journal of members) copies.ordered('/Prepare', prepare(first, members), journal);
+    copies.ordered('/SealNotify', notice, 'j1');
+    copies.answered('/Fence', fence, { results: [{ status: undefined, length }] }, 'j2');
+    world.onDamage('j1', first.toString('hex'));
+    expect(world.losesLast).toBe(isLost);
   });
 
   it.each([43, undefined])('is not when the other one has %s, or was not asked', (length) => {

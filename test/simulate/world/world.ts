@@ -30,6 +30,8 @@ export class World {
   losesLast = false;
   /** An old copy of placement's store and the store itself have each opened a segment behind the same one. */
   isForked = false;
+  /** A journal has found damage in its replica of a segment, whose id is in hex. */
+  onDamage: (journal: string, segment: string) => void = () => {};
   readonly #queue = new EventQueue<WorldEvent>();
   readonly #violations: string[] = [];
   readonly #trace: ((line: string) => void) | undefined;

@@ -51,8 +51,8 @@ export async function sealShard(options: Options, input: Input): Promise<void> {
     return;
   }
   process.stderr.write(lossText(name, segment, loss));
-  if (loss.intact === 0) {
-    const message = `${name}: no intact replica answers, so nothing can be kept: bring one of its journals back`;
+  if (loss.intact === 0 && loss.away.length > 0) {
+    const message = `${name}: no intact replica answers, so nothing could be kept: bring ${loss.away.join(' or ')} back; once all have said that they have none it can be sealed`;
     throw new OperatingError('UNAVAILABLE', message);
   }
   await confirm(name, input.flags);

@@ -94,7 +94,8 @@ export function sealAt(shard: Shard, end: SegmentEnd): Sealed {
   const sealing = requireUnsealed(shard);
   assert(sealing.state === SegmentState.SEALING, `the seal of shard ${shard.shardId} was begun`);
   assert(end.endOffset >= sealing.baseOffset, 'a segment ends at or after its base');
-  assert(end.fullNodeIds.length > 0, 'a sealed segment has a full replica');
+  const isEmpty = end.endOffset === sealing.baseOffset;
+  assert(isEmpty || end.fullNodeIds.length > 0, 'a sealed segment has a full replica');
   const segment: Segment = {
     ...sealing,
     state: SegmentState.SEALED,

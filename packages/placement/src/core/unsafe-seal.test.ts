@@ -11,7 +11,22 @@ describe('unsafe seal decision', () => {
     ['and what is unusable is left out', three, [usable('a', 5), unusable('b')], 0, { length: 5 }],
     ['not with less than was told', three, [usable('a', 4)], 5, { kind: 'too-few', usable: 1 }],
     ['not when nobody answers', three, [], 0, { kind: 'too-few', usable: 0 }],
-    ['not from a damaged one', one, [unusable('a')], 0, { kind: 'too-few', usable: 0 }],
+    [
+      'not when one is damaged and the others are away',
+      three,
+      [unusable('a')],
+      0,
+      { kind: 'too-few', usable: 0 },
+    ],
+    ['nothing, when all say so', one, [unusable('a')], 0, { kind: 'end', length: 0 }],
+    ['not when more was told', one, [unusable('a')], 1, { kind: 'too-few', usable: 0 }],
+    [
+      'nothing of three',
+      three,
+      [unusable('a'), unusable('b'), unusable('c')],
+      0,
+      { kind: 'end', length: 0, fullNodeIds: [] },
+    ],
     [
       'enough answers decide as always',
       three,

@@ -179,22 +179,32 @@ function follows(one: SegmentFacts, next: SegmentFacts, facts: readonly SegmentF
   return next.segment.epoch <= reached + 1;
 }
 
-/** Sets apart what had left the chain: what was trimmed, and what was sealed empty. */
+/**
+ * Sets apart what had left the chain: what was trimmed, and what was sealed empty. An order of another history
+ * to trim takes nothing that is still there, but what nobody has any more at the front was deleted for it,
+ * though a journal that lacks some of it has not heard of that.
+ */
 function withoutDeleted(
-  { topic, copied }: ShardToRebuild,
+  { topic, copied, trimmedTo }: ShardToRebuild,
   parts: readonly Part[],
 ): { kept: Part[]; gone: Part[] } {
-  const isGone = ({ base, end }: Part, at: number): boolean => {
-    if (end === undefined) return false;
-    if (end === base) return true;
+  const kept: Part[] = [];
+  const gone: Part[] = [];
+  parts.forEach((part, at) => {
     // The last sealed segment of an internal shard has the writer epoch and the producers.
-    const isKept = isInternal(topic) && !parts.slice(at + 1).some((part) => isSealedPart(part));
-    return end <= copied.trimOffset && !isKept;
-  };
-  return {
-    kept: parts.filter((part, at) => !isGone(part, at)),
-    gone: parts.filter((part, at) => isGone(part, at)),
-  };
+    const isKept = isInternal(topic) && !parts.slice(at + 1).some((other) => isSealedPart(other));
+    const { facts, base, end } = part;
+    const isGone = (): boolean => {
+      if (end === undefined) return false;
+      if (end === base) return true;
+      if (isKept) return false;
+      if (end <= copied.trimOffset) return true;
+      const isFirst = kept.length === 0;
+      return isFirst && end <= trimmedTo && fullReplicas(facts.segment, end - base).length === 0;
+    };
+    (isGone() ? gone : kept).push(part);
+  });
+  return { kept, gone };
 }
 
 function isSealedPart({ base, end }: Part): boolean {

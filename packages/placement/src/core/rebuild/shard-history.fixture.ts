@@ -106,6 +106,16 @@ export class ShardHistory {
     if (at >= 0) this.#all.splice(at, 1);
   }
 
+  /** One journal is left with it, which was not told its end and lacks the last record. */
+  shorten(segment: TrueSegment): void {
+    const [first] = segment.replicas;
+    const length = (segment.end ?? segment.base) - segment.base - 1;
+    segment.replicas.clear();
+    if (first === undefined) return;
+    const [nodeId, replica] = first;
+    segment.replicas.set(nodeId, { ...replica, length, baseKnown: true, sealed: false });
+  }
+
   #open(): void {
     if (this.open !== undefined) return;
     const segment = this.#prepare(this.epoch + 1);
