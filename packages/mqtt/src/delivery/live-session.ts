@@ -260,6 +260,9 @@ export class LiveSession {
         dup: true,
         packetId,
         subscriptionIds: granted?.ids ?? [],
+        // It is sent when there is room: what the client knows by then is not known now.
+        topicAlias: 0,
+        isAliasKnown: false,
       });
       // The client may take less now than it did. [MQTT5-3.1.2-25]
       if (writer.length > this.#client.packetBytesMax) writer.clear();
@@ -321,8 +324,9 @@ export class LiveSession {
   /** Sends a retained message for a new subscription; waits until there is room for it. */
   async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
     while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
-    const { filter } = subscription.stored;
-    if (this.#isEnded || this.subscriptions.get(filter) !== subscription) return;
+    const current = this.subscriptions.get(subscription.stored.filter);
+    // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
+    if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);
@@ -332,10 +336,10 @@ export class LiveSession {
       return;
     }
     readers.startMessage({ nameBytes: Buffer.from(retained.topic) }, message, left);
-    const qos = qosOf(message, subscription);
-    // As the answer to a subscription it always says so. [MQTT5-3.3.1-8]
-    if (qos === 0) this.outbound.sendOnce(subscription, true);
-    else this.outbound.send(qos, subscription, true, retained.shardId, retained.offset);
+    const qos = qosOf(message, current);
+    // As the answer to a subscription it always says so. [MQTT5 section 3.3.1.3, MQTT-3.3.1-8]
+    if (qos === 0) this.outbound.sendOnce(current, true);
+    else this.outbound.send(qos, current, true, retained.shardId, retained.offset);
   }
 
   // ---- lagging
