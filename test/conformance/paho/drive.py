@@ -26,6 +26,10 @@ class Results(unittest.TestResult):
 
     addFailure = addError
 
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.wrong = "skipped: " + reason
+
     def stopTest(self, test):
         super().stopTest(test)
         line = {

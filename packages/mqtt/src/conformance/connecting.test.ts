@@ -183,6 +183,23 @@ describe('the answer to CONNECT', () => {
     expect(await watcher.payloads(1)).toEqual(['marker']);
   });
 
+  it.each([3, 4] as const)(
+    '[MQTT-3.1.4-5, -3.2.2-4, -3.2.2-5] is 5 for a will to a topic of the server’s, version %i',
+    async (version) => {
+      const client = await rig.open(version);
+      client.sendConnect({
+        clientId: 'server-will',
+        will: { topic: '$SYS/w', payload: Buffer.from('w'), qos: 0, retain: false },
+      });
+      expect(await client.expect('connack')).toMatchObject({
+        returnCode: 5,
+        sessionPresent: false,
+      });
+      await client.closed;
+      expect(rig.sessions.sessions.has('server-will')).toBe(false);
+    },
+  );
+
   it('[MQTT-3.2.2-6] is left out where no return code of 3.1.1 says what is wrong', async () => {
     const client = await rig.open(4);
     client.write(packet(0x10, 'MQTT', 4, 0x1e, 0, 0, 'c', 'w', 'p'));

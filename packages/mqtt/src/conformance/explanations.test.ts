@@ -2,6 +2,7 @@ import { OperatingError } from '@robustmq/core';
 import type { RawMqttClient } from '@robustmq/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { packet } from '../codec/test-packets.ts';
 import { MqttRig } from '../server/mqtt-rig.fixture.ts';
 
 let rig: MqttRig;
@@ -9,6 +10,8 @@ beforeAll(async () => {
   rig = await MqttRig.start({ limits: { subscriptionsMax: 3 } });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
+
+const reserved = { userProperties: { 'mqtt.publisher': 'somebody' } };
 
 /** How a client gets a refusal, and what then says why. */
 const refusals: readonly [
@@ -18,17 +21,17 @@ const refusals: readonly [
 ][] = [
   [
     '[MQTT5-3.4.2-2] PUBACK',
-    0x90,
+    0x83,
     (client) => {
-      client.publish('$SYS/x', 'x', { qos: 1 });
+      client.publish('x', 'x', { qos: 1, properties: reserved });
       return client.expect('puback');
     },
   ],
   [
     '[MQTT5-3.5.2-2] PUBREC',
-    0x90,
+    0x83,
     (client) => {
-      client.publish('$SYS/x', 'x', { qos: 2 });
+      client.publish('x', 'x', { qos: 2, properties: reserved });
       return client.expect('pubrec');
     },
   ],
@@ -79,6 +82,14 @@ describe('a refusal', () => {
       for (const { length } of client.chunks) expect(length).toBeLessThanOrEqual(24);
     },
   );
+
+  it('is the code alone where that says it', async () => {
+    const client = await rig.connect({ clientId: 'plain' });
+    const before = client.chunks.length;
+    client.publish('$SYS/x', 'x', { qos: 1, messageId: 7 });
+    await client.expect('puback');
+    expect(Buffer.concat(client.chunks.slice(before))).toEqual(packet(0x40, 0, 7, 0x90));
+  });
 
   it('names no address and no shard of the cluster', async () => {
     const client = await rig.connect({ clientId: 'outsider' });

@@ -122,6 +122,16 @@ describe('SUBSCRIBE', () => {
     expect(await client.payloads(1)).toEqual(['live']);
   });
 
+  it('[MQTT5-3.8.3-3] No Local holds for what is retained, too', async () => {
+    const client = await rig.connect({ clientId: 'no-local-retained' });
+    await client.publishAcked('own/retained', 'own', { retain: true });
+    await publisher.publishAcked('own/other', 'of another', { retain: true });
+    await client.subscribe('own/+', { qos: 1, nl: true });
+    expect(await client.payloads(1)).toEqual(['of another']);
+    await client.subscribe('own/+', { qos: 1 });
+    expect((await client.payloads(2)).toSorted()).toEqual(['of another', 'own']);
+  });
+
   it('[MQTT5-3.8.3-3] No Local holds for its own messages only', async () => {
     const client = await rig.connect({ clientId: 'no-local' });
     await client.subscribe('local', { qos: 1, nl: true });

@@ -330,6 +330,7 @@ export class LiveSession {
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);
+    if (this.#isOwn(current, message)) return;
     const left = readers.secondsLeft(message, retained);
     if (left <= 0) {
       readers.counters.droppedExpired++;

@@ -9,7 +9,8 @@ export type AckOwed = 'puback' | 'pubrec';
 /** Why a publish is not taken, for its client. */
 export interface Refusal {
   readonly reasonCode: ReasonCode;
-  readonly reason: string;
+  /** Undefined where the code says it: there are clients that take no acknowledgement with more. */
+  readonly reason: string | undefined;
 }
 
 /** Takes the acknowledgements, in the order of the publishes. */

@@ -193,8 +193,7 @@ export class InboundPublishes implements AckSink {
 
   /** MQTT 3 clients that publish there expect to go on: they are answered as if it had been taken. [MQTT-3.3.5-2] */
   #refuseServerTopic(packet: PublishPacket): void {
-    const reasonCode = ReasonCode.topicNameInvalid;
-    const refusal = { reasonCode, reason: 'topics that begin with $ are the server’s' };
+    const refusal = { reasonCode: ReasonCode.topicNameInvalid, reason: undefined };
     if (this.#client.mqtt5) {
       this.#refusePublish(packet, refusal);
       return;
@@ -210,8 +209,10 @@ export class InboundPublishes implements AckSink {
       return;
     }
     // Nobody can be told but by the end of the connection. [MQTT-3.3.5-2]
-    const message = `a publish to ${JSON.stringify(topicOf(packet))} is refused: ${refusal.reason}`;
-    this.#client.fail(fault(refusal.reasonCode, 'MQTT5-3.3.5', message));
+    const { reasonCode, reason } = refusal;
+    const what = `a publish to ${JSON.stringify(topicOf(packet))} is refused`;
+    const message = reason === undefined ? what : `${what}: ${reason}`;
+    this.#client.fail(fault(reasonCode, 'MQTT5-3.3.5', message));
   }
 
   /** The refusal keeps its place among the acknowledgements; to MQTT 3 it is one of them. */
