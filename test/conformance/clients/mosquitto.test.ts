@@ -89,7 +89,10 @@ describe.skipIf(reason !== undefined)(title, () => {
 async function subscribed(
   args: readonly string[],
 ): Promise<{ lines: Promise<string[]>; kill: () => void }> {
-  const child = spawn('mosquitto_sub', ['-d', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // It would keep its lines until it ends.
+  const child = spawn('stdbuf', ['-oL', 'mosquitto_sub', '-d', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const printed: string[] = [];
   const ready = Promise.withResolvers<void>();
   createInterface({ input: child.stdout }).on('line', (line) => {

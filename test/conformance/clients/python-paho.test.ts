@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import { debianPython, pythonModuleMissing } from '@robustmq/testkit';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Cluster } from '../../harness/cluster.ts';
 import { run } from '../../integration/command.ts';
@@ -12,10 +12,15 @@ if (reason !== undefined) console.warn(`Paho's Python client is not tried: ${rea
 const title = `Paho's Python client${reason === undefined ? '' : ` (skipped: ${reason})`}`;
 
 describe.skipIf(reason !== undefined)(title, () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await Cluster.start();
+  });
+  afterAll(() => cluster[Symbol.asyncDispose]());
+
   it.each(['3.1', '3.1.1', '5'])(
     '[MQTT-7.0.0-2] publishes, subscribes and takes up its session, version %s',
     async (version) => {
-      await using cluster = await Cluster.start();
       const { host, port } = cluster.mqtt();
       const script = join(import.meta.dirname, 'paho_tour.py');
       const { code, stdout, stderr } = await run(debianPython, script, host, `${port}`, version);

@@ -1,4 +1,4 @@
-import { RawMqttClient, VirtualClock } from '@robustmq/testkit';
+import { type RawMqttClient, VirtualClock } from '@robustmq/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { packet } from '../codec/test-packets.ts';
