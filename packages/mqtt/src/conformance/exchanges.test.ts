@@ -158,6 +158,8 @@ describe('what the server sends', () => {
       const second = await connect();
       const again = await second.expect('publish');
       expect(again).toMatchObject({ messageId, dup: true, payload: Buffer.from('sent') });
+      // It says that it lives on, not that it has ended.
+      expect(again.properties?.messageExpiryInterval).toBe(1);
       if (qos === 2) {
         second.send({ cmd: 'pubrec', messageId });
         await second.expect('pubrel');
@@ -221,6 +223,26 @@ describe('what the server receives', () => {
         ]);
         expect(await reader.untilPong()).toEqual([]);
       }
+    },
+  );
+});
+
+describe('a message that expires before it is released', () => {
+  it.each([0, 1000])(
+    '[MQTT5-4.3.3-13] has its exchange finished all the same, session expiry %i',
+    async (sessionExpiryInterval) => {
+      const clock = new VirtualClock(Date.now());
+      await using own = await MqttRig.start({ clock });
+      const properties = { sessionExpiryInterval };
+      const client = await own.connect({ clientId: 'slow', properties });
+      const message = { qos: 2, messageId: 3, properties: { messageExpiryInterval: 5 } } as const;
+      client.publish('slow', 'x', message);
+      await client.expect('pubrec');
+      clock.jumpWall(60_000);
+      client.publish('slow', 'x', { ...message, dup: true });
+      expect(await client.expect('pubrec')).toMatchObject({ messageId: 3, reasonCode: 0 });
+      client.send({ cmd: 'pubrel', messageId: 3 });
+      expect(await client.expect('pubcomp')).toMatchObject({ messageId: 3, reasonCode: 0 });
     },
   );
 });
