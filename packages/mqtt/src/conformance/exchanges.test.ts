@@ -120,6 +120,26 @@ describe('what the server sends', () => {
     },
   );
 
+  it.each(versions)(
+    '[MQTT5-4.4.0-1, MQTT-3.3.1-8, -3.3.1-9] is sent again with the retain flag that it had, version %i',
+    async (version) => {
+      const clientId = `flag-${version}`;
+      await publisher.publishAcked('flag', 'kept', { retain: true });
+      const first = await durable(version, clientId);
+      await first.subscribe('flag', { qos: 1 });
+      expect(await first.pick('publish')).toMatchObject({ retain: true, dup: false });
+      await publisher.publishAcked('flag', 'live', { retain: true });
+      expect(await first.pick('publish')).toMatchObject({ retain: false, dup: false });
+      await lose(first, clientId);
+      const second = await durable(version, clientId);
+      const again = [await second.expect('publish'), await second.expect('publish')];
+      expect(again.map(({ payload, retain, dup }) => [String(payload), retain, dup])).toEqual([
+        ['kept', true, true],
+        ['live', false, true],
+      ]);
+    },
+  );
+
   it('[MQTT5-4.4.0-1] is sent again after a reconnect, and at no other time', async () => {
     const clock = new VirtualClock();
     await using own = await MqttRig.start({ clock });

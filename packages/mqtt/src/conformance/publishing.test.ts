@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { packet, properties } from '../codec/test-packets.ts';
 import { MqttRig } from '../server/mqtt-rig.fixture.ts';
+import { until } from '../server/until.fixture.ts';
 
 let rig: MqttRig;
 let publisher: RawMqttClient;
@@ -204,6 +205,49 @@ describe('retained messages', () => {
       await publisher.publishAcked('flagless', '', { retain: true });
     },
   );
+});
+
+describe('topic aliases of a client', () => {
+  it('[MQTT5-3.3.2-12] are all accepted up to the maximum that it was told', async () => {
+    const reader = await rig.connect({ clientId: 'alias-reader' });
+    await reader.subscribe('by/alias/+', { qos: 1 });
+    const client = await rig.open(5);
+    client.sendConnect({ clientId: 'alias-writer' });
+    const { properties: told } = await client.expect('connack');
+    const aliasMax = told?.topicAliasMaximum ?? 0;
+    expect(aliasMax).toBeGreaterThan(0);
+    for (let topicAlias = 1; topicAlias <= aliasMax; topicAlias++) {
+      const topic = `by/alias/${topicAlias}`;
+      await client.publishAcked(topic, 'first', { properties: { topicAlias } });
+      client.write(packet(0x30, '', properties([0x23, 0, topicAlias]), Buffer.from('second')));
+      const got = [await reader.expect('publish'), await reader.expect('publish')];
+      expect(got.map(({ topic: name, payload }) => [name, String(payload)])).toEqual([
+        [topic, 'first'],
+        [topic, 'second'],
+      ]);
+    }
+  });
+
+  it('[MQTT5-3.3.2-12] are taken from a message that is sent again, too', async () => {
+    const reader = await rig.connect({ clientId: 'again-reader' });
+    await reader.subscribe('alias/again', { qos: 2 });
+    const own = { sessionExpiryInterval: 100 };
+    const fields = { clientId: 'again-writer', clean: false, properties: own };
+    const message = { qos: 2, messageId: 9, properties: { topicAlias: 1 } } as const;
+    const first = await rig.connect(fields);
+    first.publish('alias/again', 'once', message);
+    await first.expect('pubrec');
+    await first.destroy();
+    await until(() => !rig.sessions.session('again-writer').isConnected);
+    const second = await rig.connect(fields);
+    second.publish('alias/again', 'once', { ...message, dup: true });
+    await second.expect('pubrec');
+    second.write(packet(0x32, '', 0, 10, properties([0x23, 0, 1]), Buffer.from('by alias')));
+    expect(await second.expect('puback')).toMatchObject({ messageId: 10, reasonCode: 0 });
+    second.send({ cmd: 'pubrel', messageId: 9 });
+    await second.expect('pubcomp');
+    expect((await reader.payloads(2)).toSorted()).toEqual(['by alias', 'once']);
+  });
 });
 
 describe('topic aliases of the server', () => {

@@ -253,10 +253,15 @@ export class LiveSession {
     readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
     const own = match.targets.find((target) => target.session === this);
     const granted = own && grantedByAll(subscriptionsOf(own));
+    const at = batch.baseOffset + batch.cursor.offsetDelta;
+    // What is older than its subscriptions was the answer to one of them. [MQTT-3.3.1-8]
+    const isAnswer =
+      own !== undefined && subscriptionsOf(own).every((one) => !one.takes(shardId, at));
+    const keepsRetain = isAnswer || granted?.retainAsPublished === true;
     for (const { packetId, qos } of entries) {
       readers.classes.encodeFor(writer, this.#client.mqtt5, {
         qos,
-        retain: granted?.retainAsPublished === true && scratch.retain,
+        retain: keepsRetain && scratch.retain,
         dup: true,
         packetId,
         subscriptionIds: granted?.ids ?? [],

@@ -83,11 +83,12 @@ export class InboundPublishes implements AckSink {
   publish(packet: PublishPacket): void {
     const { qos, packetId } = packet;
     this.#context.counters.publishesIn[qos]++;
+    // Also of a message that is here already: those behind it may use its alias. [MQTT5-3.3.2-12]
+    const route = this.#router.route(packet);
     if (qos > 0) {
       if (qos === 2 && this.#inbox.repeated(packetId)) return;
       if (!this.#quota.take()) return;
     }
-    const route = this.#router.route(packet);
     if (route === undefined) {
       this.#unroutable(packet, this.#router.unroutable);
     } else if (packet.userPropertyCount > 0 && hasReservedUserProperty(packet)) {
