@@ -5,7 +5,7 @@ export default defineConfig({
     include: [
       'packages/*/src/**/*.test.ts',
       'test/*.test.ts',
-      'test/{integration,conformance,chaos,history,bench,simulate}/**/*.test.ts',
+      'test/{integration,conformance,chaos,harness,history,bench,simulate}/**/*.test.ts',
     ],
     testTimeout: 60_000,
     hookTimeout: 60_000,

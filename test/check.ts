@@ -10,6 +10,7 @@ const steps: readonly [name: string, command: string, ...args: string[]][] = [
   ['unused code', 'knip', '--no-progress'],
   ['layers', 'vitest', 'run', 'test/tidy.test.ts', '--reporter=dot'],
   ['generated code', process.execPath, 'proto/generate.ts', '--check'],
+  ['MQTT statements', process.execPath, 'test/conformance/run.ts', 'clauses', '--check'],
 ];
 
 let failed = 0;

@@ -1,4 +1,4 @@
-export { commandMissing } from './debian-package.ts';
+export { commandMissing, debianPython, pythonModuleMissing } from './debian-package.ts';
 export { etcdMissing, EtcdProcess } from './etcd-process.ts';
 export {
   FakeJournal,

@@ -144,24 +144,32 @@ describe('acknowledgements', () => {
   const long = 'x'.repeat(20);
   const pair = [{ name: 'k', value: 'v' }];
 
-  it('leave user properties out first, then the reason string [MQTT5-3.4.2-2, -3.4.2-3]', () => {
-    const encode = (reasonString: string, bytes: number): Buffer =>
-      written((writer) =>
-        encodeAck(writer, { version: 5, packetBytesMax: bytes }, 'puback', 7, 0x87, {
-          reasonString,
-          userProperties: pair,
-        }),
-      );
-    const whole = encode(long, 1000);
-    expect(whole.length).toBe(36);
-    expect(encode(long, 36)).toEqual(whole);
-    const withoutPair = packet(0x40, 0, 7, 0x87, properties([0x1f, long]));
-    expect(encode(long, 35)).toEqual(withoutPair);
-    expect(encode(long, withoutPair.length)).toEqual(withoutPair);
-    const onlyPair = packet(0x40, 0, 7, 0x87, properties([0x26, 'k', 'v']));
-    expect(encode(long, withoutPair.length - 1)).toEqual(onlyPair);
-    expect(encode(long, onlyPair.length - 1)).toEqual(packet(0x40, 0, 7, 0x87));
-  });
+  it.each([
+    ['[MQTT5-3.4.2-2, -3] PUBACK', 'puback', 0x40],
+    ['[MQTT5-3.5.2-2, -3] PUBREC', 'pubrec', 0x50],
+    ['[MQTT5-3.6.2-2, -3] PUBREL', 'pubrel', 0x62],
+    ['[MQTT5-3.7.2-2, -3] PUBCOMP', 'pubcomp', 0x70],
+  ] as const)(
+    '%s leaves user properties out first, then the reason string',
+    (_title, kind, first) => {
+      const encode = (reasonString: string, bytes: number): Buffer =>
+        written((writer) =>
+          encodeAck(writer, { version: 5, packetBytesMax: bytes }, kind, 7, 0x92, {
+            reasonString,
+            userProperties: pair,
+          }),
+        );
+      const whole = encode(long, 1000);
+      expect(whole.length).toBe(36);
+      expect(encode(long, 36)).toEqual(whole);
+      const withoutPair = packet(first, 0, 7, 0x92, properties([0x1f, long]));
+      expect(encode(long, 35)).toEqual(withoutPair);
+      expect(encode(long, withoutPair.length)).toEqual(withoutPair);
+      const onlyPair = packet(first, 0, 7, 0x92, properties([0x26, 'k', 'v']));
+      expect(encode(long, withoutPair.length - 1)).toEqual(onlyPair);
+      expect(encode(long, onlyPair.length - 1)).toEqual(packet(first, 0, 7, 0x92));
+    },
+  );
 
   it('are the four bytes again when a success is left without its explanation', () => {
     const bytes = written((writer) =>
@@ -222,7 +230,7 @@ describe('other packets', () => {
     expect(encode(v5, 0).toString('hex')).toBe('2003010000');
   });
 
-  it('no Session Present with an error [MQTT5-3.2.2-6]', () => {
+  it('no Session Present with an error [MQTT5-3.2.2-6, MQTT-3.2.2-4]', () => {
     for (const receiver of [v4, v5]) {
       const bytes = written((writer) =>
         encodeConnack(writer, receiver, { sessionPresent: true, reasonCode: 0x87 }),
@@ -231,7 +239,7 @@ describe('other packets', () => {
     }
   });
 
-  it('golden: SUBACK, whose failures are 0x80 before MQTT 5', () => {
+  it('golden: SUBACK, whose failures are 0x80 before MQTT 5 [MQTT-3.9.3-2]', () => {
     const codes = [0, 2, 0x8f] as const;
     expect(written((writer) => encodeSuback(writer, v5, 1, codes))).toEqual(
       packet(0x90, 0, 1, 0, 0, 2, 0x8f),

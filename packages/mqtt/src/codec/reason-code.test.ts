@@ -31,15 +31,18 @@ describe('reason codes', () => {
     );
   });
 
-  it.each(errorCodes)('%s is answered with codes that the packets may carry', (code) => {
-    for (const carrier of ['puback', 'pubrec', 'suback'] as const) {
-      expect(reasonCodesOf(carrier)).toContain(ackReasonByError[code]);
-    }
-    const unsuback = reasonFor('unsuback', ackReasonByError[code]);
-    expect(reasonCodesOf('unsuback')).toContain(unsuback);
-    expect(reasonCodesOf('connack')).toContain(connackReasonByError[code]);
-    expect(connackReturnCodeOf(connackReasonByError[code])).toBeGreaterThan(0);
-  });
+  it.each(errorCodes)(
+    '[MQTT5-3.2.2-8, -3.4.2-1, -3.5.2-1, -3.9.3-2, -3.11.3-2] %s is answered with codes that the packets may carry',
+    (code) => {
+      for (const carrier of ['puback', 'pubrec', 'suback'] as const) {
+        expect(reasonCodesOf(carrier)).toContain(ackReasonByError[code]);
+      }
+      const unsuback = reasonFor('unsuback', ackReasonByError[code]);
+      expect(reasonCodesOf('unsuback')).toContain(unsuback);
+      expect(reasonCodesOf('connack')).toContain(connackReasonByError[code]);
+      expect(connackReturnCodeOf(connackReasonByError[code])).toBeGreaterThan(0);
+    },
+  );
 
   it('only a batch that is in the log is acknowledged as a success', () => {
     const successes = errorCodes.filter((code) => ackReasonByError[code] < 0x80);
@@ -55,7 +58,7 @@ describe('reason codes', () => {
     expect(isClientReasonCode('puback', 0x11)).toBe(false);
   });
 
-  it('a code that a packet may not carry becomes one that it may', () => {
+  it('[MQTT5-3.6.2-1, -3.7.2-1, -3.11.3-2] a code that a packet may not carry becomes one that it may', () => {
     expect(reasonFor('unsuback', ReasonCode.quotaExceeded)).toBe(ReasonCode.unspecifiedError);
     expect(reasonFor('pubcomp', ReasonCode.quotaExceeded)).toBe(0x92);
     expect(reasonFor('suback', ReasonCode.quotaExceeded)).toBe(ReasonCode.quotaExceeded);

@@ -211,6 +211,8 @@ export function connackReturnCodeOf(reason: ReasonCode): ConnackReturnCode {
       return ConnackReturnCode.badUserNameOrPassword;
     case ReasonCode.notAuthorized:
     case ReasonCode.banned:
+    // A will to a topic of the server's.
+    case ReasonCode.topicNameInvalid:
       return ConnackReturnCode.notAuthorized;
     default:
       return ConnackReturnCode.serverUnavailable;

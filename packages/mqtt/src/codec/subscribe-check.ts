@@ -87,8 +87,8 @@ function optionsFault(options: number, shared: boolean): ProtocolFault | undefin
   return undefined;
 }
 
-/** [MQTT-3-8.3-4] */
+/** [MQTT-3.8.3-4] */
 function requestedQosFault(options: number): ProtocolFault | undefined {
   if (options <= 2) return undefined;
-  return malformed('MQTT-3-8.3-4', `the requested QoS is ${options}`);
+  return malformed('MQTT-3.8.3-4', `the requested QoS is ${options}`);
 }

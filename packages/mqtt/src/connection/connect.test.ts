@@ -26,7 +26,7 @@ describe('CONNECT', () => {
     await client.destroy();
   });
 
-  it('[MQTT5-3.2.2-3.2.2.3] says what the server takes', async () => {
+  it('[MQTT5 section 3.2.2.3] says what the server takes', async () => {
     const { client, connack } = await RawMqttClient.connect(rig.server.address, { clientId: 'c' });
     expect(connack.properties).toEqual({
       receiveMaximum: 1000,
@@ -167,7 +167,7 @@ describe('session present', () => {
     },
   );
 
-  it('[MQTT5-3.2.2-2] MQTT 3.1.1 keeps a session without CleanSession', async () => {
+  it('[MQTT-3.1.2-4, -5, -3.2.2-2] MQTT 3.1.1 keeps a session without CleanSession', async () => {
     const before = await rig.connect({ version: 4, clientId: 'c', clean: false });
     await before.subscribe('a/b', { qos: 1 });
     await before.disconnect();

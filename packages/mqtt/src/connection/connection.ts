@@ -62,6 +62,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   #connectionId = '';
   #packetBytesMax = 0xffffffff;
   #receiveMaximum = 0xffff;
+  #topicAliasMaximum = 0;
   /** 0: it may be silent as long as it likes. */
   #silenceMsMax = 0;
   #lastReadMs: number;
@@ -109,6 +110,14 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   get receiveMaximum(): number {
     return this.#receiveMaximum;
+  }
+
+  get topicAliasMaximum(): number {
+    return this.#topicAliasMaximum;
+  }
+
+  get explains(): boolean {
+    return this.#explains;
   }
 
   get session(): LiveSession | undefined {
@@ -187,15 +196,17 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#version = packet.protocolVersion;
     this.#packetBytesMax = packet.packetBytesMax;
     this.#receiveMaximum = packet.receiveMaximum;
+    this.#topicAliasMaximum = packet.topicAliasMaximum;
     this.#explains = packet.requestProblemInformation;
     this.#expirySeconds = packet.sessionExpirySeconds;
-    const refusal = refusalOf(packet);
+    this.#clientId = packet.clientId || `auto-${this.#context.random.bytes(8).toString('hex')}`;
+    const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
       this.#refuse(refusal);
       return;
     }
     this.#framer.configure(packet.protocolVersion, this.#context.limits.packetBytesMax);
-    this.#takeClientId(packet.clientId);
+    this.#takeClientId();
     const granted = await this.#grant(packet);
     if (granted === undefined) return;
     const grant = { clientId: this.#clientId, epoch: granted.epoch };
@@ -204,9 +215,18 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     else await this.#accept(packet, granted, grant);
   }
 
-  #takeClientId(clientId: string): void {
-    const { random, clients } = this.#context;
-    this.#clientId = clientId || `auto-${random.bytes(8).toString('hex')}`;
+  /** The answer has to fit, or nobody is taken over for it. [MQTT5-3.1.2-24] */
+  #connackFault(packet: ConnectPacket): ReasonCode | undefined {
+    const { limits, output } = this.#context;
+    const spec = acceptance(packet, { sessionPresent: false, clientId: this.#clientId, limits });
+    encodeConnack(output.writer, this.receiver, spec);
+    const fits = output.writer.length <= this.#packetBytesMax;
+    output.writer.clear();
+    return fits ? undefined : ReasonCode.packetTooLarge;
+  }
+
+  #takeClientId(): void {
+    const { clients } = this.#context;
     clients.get(this.#clientId)?.takenOver();
     clients.set(this.#clientId, this);
   }
@@ -248,9 +268,12 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     if (sessionPresent) await packets.resume(granted);
   }
 
+  /** A refusal that is larger than the client takes is left out. */
   #connack(spec: ConnackSpec): void {
-    encodeConnack(this.#context.output.writer, this.receiver, spec);
-    this.output.written();
+    const { writer } = this.#context.output;
+    encodeConnack(writer, this.receiver, spec);
+    if (writer.length <= this.#packetBytesMax) this.output.written();
+    else writer.clear();
   }
 
   /** Nothing that follows a refused CONNECT is looked at. [MQTT5-3.1.4-6] */
@@ -274,8 +297,11 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.close(undefined, { revoked: false, publishWill, expirySeconds });
   }
 
-  sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode): void {
-    encodeAck(this.#context.output.writer, this.receiver, kind, packetId, reasonCode);
+  /** `reasonString` is for clients that ask for it. [MQTT5-3.1.2-29] */
+  sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode, reasonString?: string): void {
+    const { writer } = this.#context.output;
+    const explanation = this.#explains && reasonString !== undefined ? { reasonString } : undefined;
+    encodeAck(writer, this.receiver, kind, packetId, reasonCode, explanation);
     this.output.written();
   }
 

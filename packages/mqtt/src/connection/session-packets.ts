@@ -8,7 +8,7 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from '../codec/packet.ts';
-import { protocolError } from '../codec/protocol-fault.ts';
+import { fault, protocolError } from '../codec/protocol-fault.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
@@ -23,6 +23,8 @@ import type { BrokerContext } from './broker-context.ts';
 export interface SessionClient extends DeliveryClient, PublishClient {
   /** For whom packets are encoded. */
   readonly receiver: { version: ProtocolVersion; packetBytesMax: number };
+  /** The client wants to know why. [MQTT5-3.1.2-29] */
+  readonly explains: boolean;
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
   hold(work: () => Promise<void>): void;
   /** DISCONNECT has come. */
@@ -129,11 +131,12 @@ export class SessionPackets {
   }
 
   async #subscribe(packet: SubscribePacket): Promise<void> {
-    const { reasonCodes, replays } = await subscribe(this.#context, this.session, packet);
+    const { reasonCodes, reason, replays } = await subscribe(this.#context, this.session, packet);
     if (this.session.ended) return;
+    const explanation = { reasonString: this.#client.explains ? reason : undefined };
     const { writer } = this.#context.output;
-    encodeSuback(writer, this.#client.receiver, packet.packetId, reasonCodes);
-    this.#client.output.written();
+    encodeSuback(writer, this.#client.receiver, packet.packetId, reasonCodes, explanation);
+    this.#answered();
     if (replays.length > 0) this.#replayRetained(replays);
   }
 
@@ -152,6 +155,18 @@ export class SessionPackets {
     if (this.session.ended) return;
     const { writer } = this.#context.output;
     encodeUnsuback(writer, this.#client.receiver, packet.packetId, reasonCodes);
-    this.#client.output.written();
+    this.#answered();
+  }
+
+  /** Sends what was just encoded. A client that cannot take the answer cannot go on. [MQTT5-3.1.2-24] */
+  #answered(): void {
+    const { writer } = this.#context.output;
+    if (writer.length <= this.#client.packetBytesMax) {
+      this.#client.output.written();
+      return;
+    }
+    const message = `the answer has ${writer.length} bytes: more than the client takes`;
+    writer.clear();
+    this.#client.fail(fault(ReasonCode.packetTooLarge, 'MQTT5-3.1.2-24', message));
   }
 }

@@ -12,6 +12,8 @@ export interface DeliveryClient {
   readonly mqtt5: boolean;
   readonly packetBytesMax: number;
   readonly receiveMaximum: number;
+  /** Topic aliases that it lets us set; 0: none. */
+  readonly topicAliasMaximum: number;
   readonly output: Output;
   /** Owes the client a PUBREL. */
   sendPubrel(packetId: number): void;

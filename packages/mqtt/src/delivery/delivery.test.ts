@@ -19,7 +19,7 @@ describe('delivery', () => {
   afterEach(() => rig[Symbol.asyncDispose]());
 
   it.each([3, 4, 5] as const)(
-    '[MQTT5-3.8.4-8] at the lower QoS of publish and subscription, version %i',
+    '[MQTT5-3.8.4-8, MQTT-3.8.4-6] at the lower QoS of publish and subscription, version %i',
     async (version) => {
       for (const granted of [0, 1, 2] as const) {
         const client = await rig.connect({ version, clientId: `c${granted}` });
@@ -35,7 +35,7 @@ describe('delivery', () => {
     },
   );
 
-  it('[MQTT5-4.6.0-5] in the order of a topic, whoever publishes', async () => {
+  it('[MQTT5-4.6.0-5, -6, MQTT-4.6.0-5, -6] in the order of a topic, whoever publishes', async () => {
     const clients = await Promise.all([0, 1, 2].map((at) => rig.connect({ clientId: `c${at}` })));
     for (const [qos, client] of clients.entries()) {
       await client.subscribe('t/#', { qos: qos as 0 | 1 | 2 });
@@ -51,7 +51,7 @@ describe('delivery', () => {
     }
   });
 
-  it('[MQTT5-3.3.4-2, -3] overlapping subscriptions: one copy, highest QoS, all ids', async () => {
+  it('[MQTT5-3.3.4-2..-4] overlapping subscriptions: one copy, highest QoS, all ids', async () => {
     const client = await rig.connect({ clientId: 'c' });
     await client.subscribe('a/#', { qos: 1, id: 300 });
     await client.subscribe('a/b', { qos: 2, id: 7 });
@@ -127,7 +127,7 @@ describe('delivery', () => {
     expect(rig.server.counters.droppedExpired).toBe(1);
   });
 
-  it('[MQTT5-4.9.0-1] no more than Receive Maximum is under way, the rest follows', async () => {
+  it('[MQTT5-3.3.4-9, -4.9.0-1, -2] no more than Receive Maximum is under way, the rest follows', async () => {
     const client = await rig.connect({ clientId: 'c', properties: { receiveMaximum: 3 } });
     client.answers = 'none';
     await client.subscribe('w', { qos: 2 });

@@ -253,13 +253,21 @@ export class LiveSession {
     readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
     const own = match.targets.find((target) => target.session === this);
     const granted = own && grantedByAll(subscriptionsOf(own));
+    const at = batch.baseOffset + batch.cursor.offsetDelta;
+    // What is older than its subscriptions was the answer to one of them. [MQTT-3.3.1-8]
+    const isAnswer =
+      own !== undefined && subscriptionsOf(own).every((one) => !one.takes(shardId, at));
+    const keepsRetain = isAnswer || granted?.retainAsPublished === true;
     for (const { packetId, qos } of entries) {
       readers.classes.encodeFor(writer, this.#client.mqtt5, {
         qos,
-        retain: granted?.retainAsPublished === true && scratch.retain,
+        retain: keepsRetain && scratch.retain,
         dup: true,
         packetId,
         subscriptionIds: granted?.ids ?? [],
+        // It is sent when there is room: what the client knows by then is not known now.
+        topicAlias: 0,
+        isAliasKnown: false,
       });
       // The client may take less now than it did. [MQTT5-3.1.2-25]
       if (writer.length > this.#client.packetBytesMax) writer.clear();
@@ -321,21 +329,23 @@ export class LiveSession {
   /** Sends a retained message for a new subscription; waits until there is room for it. */
   async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
     while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
-    const { filter } = subscription.stored;
-    if (this.#isEnded || this.subscriptions.get(filter) !== subscription) return;
+    const current = this.subscriptions.get(subscription.stored.filter);
+    // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
+    if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);
+    if (this.#isOwn(current, message)) return;
     const left = readers.secondsLeft(message, retained);
     if (left <= 0) {
       readers.counters.droppedExpired++;
       return;
     }
     readers.startMessage({ nameBytes: Buffer.from(retained.topic) }, message, left);
-    const qos = qosOf(message, subscription);
-    // As the answer to a subscription it always says so. [MQTT5-3.3.1-8]
-    if (qos === 0) this.outbound.sendOnce(subscription, true);
-    else this.outbound.send(qos, subscription, true, retained.shardId, retained.offset);
+    const qos = qosOf(message, current);
+    // As the answer to a subscription it always says so. [MQTT5 section 3.3.1.3, MQTT-3.3.1-8]
+    if (qos === 0) this.outbound.sendOnce(current, true);
+    else this.outbound.send(qos, current, true, retained.shardId, retained.offset);
   }
 
   // ---- lagging

@@ -23,6 +23,8 @@ export class LiveSubscription implements Granted {
   shardIds: readonly ShardId[];
   /** Where it begins on the live path of partitions whose reader has not got there yet. */
   #liveStarts: Map<ShardId, Offset> | undefined;
+  /** The first of those that have replaced each other. */
+  #first: LiveSubscription = this;
 
   constructor(stored: SessionSubscription, shardIds: readonly ShardId[]) {
     this.stored = stored;
@@ -47,6 +49,12 @@ export class LiveSubscription implements Granted {
   /** It replaces `other` and begins where that one does. [MQTT5-3.8.4-3] */
   startLiveLike(other: LiveSubscription): void {
     this.#liveStarts = other.#liveStarts;
+    this.#first = other.#first;
+  }
+
+  /** Whether it is `other` or has replaced it, without an end in between. */
+  goesOnFrom(other: LiveSubscription): boolean {
+    return this.#first === other.#first;
   }
 
   /** Whether a live record is for it. */

@@ -4,6 +4,7 @@ import type { Qos } from '../codec/packet.ts';
 import type { WindowEntry } from '../session/session-gateway.ts';
 import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
 import type { Granted } from './live-subscription.ts';
+import { OutboundAliases } from './outbound-aliases.ts';
 import type { ProgressSource } from './progress-keeper.ts';
 import { SendWindow } from './window.ts';
 
@@ -23,6 +24,8 @@ export class OutboundPublishes {
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   readonly #owner: OutboundOwner;
+  /** Undefined: the client allows none. */
+  readonly #aliases: OutboundAliases | undefined;
   #window: SendWindow | undefined;
   /** Packets that wait until the window is stored, in their order: a PUBLISH, or the packet id of a PUBREL. */
   #held: (Buffer | number)[] | undefined;
@@ -34,6 +37,8 @@ export class OutboundPublishes {
     this.#client = client;
     this.#context = context;
     this.#owner = owner;
+    const aliasMax = Math.min(client.topicAliasMaximum, context.limits.outboundTopicAliasesMax);
+    if (aliasMax > 0) this.#aliases = new OutboundAliases(aliasMax);
   }
 
   // ---- room
@@ -82,8 +87,8 @@ export class OutboundPublishes {
     }
     const { readers, writer } = this.#context;
     const { mqtt5, output, packetBytesMax } = this.#client;
-    if (mqtt5 && granted.ids.length > 0) {
-      if (this.#encode(0, granted, retain) < 0) return;
+    if (this.#aliases !== undefined || (mqtt5 && granted.ids.length > 0)) {
+      if (this.#encode(0, granted, retain, this.#aliases) < 0) return;
       writer.takeInto(output);
     } else {
       const shared = readers.classes.packet(mqtt5, 0, retain);
@@ -101,14 +106,16 @@ export class OutboundPublishes {
    * dropped as if it had been sent. [MQTT5-3.1.2-25]
    */
   send(qos: 1 | 2, granted: Granted, retain: boolean, shardId: ShardId, at: number): void {
-    const packetIdAt = this.#encode(qos, granted, retain);
+    // At QoS 2 the entry is stored before the packet leaves: exactly once across brokers. Others may overtake
+    // it, so that its alias would come too late for them.
+    const isHeld = qos === 2 && this.#owner.durable;
+    const packetIdAt = this.#encode(qos, granted, retain, isHeld ? undefined : this.#aliases);
     if (packetIdAt < 0) return;
     const { readers, writer, progress } = this.#context;
     this.#window ??= this.#newWindow([]);
     writer.patchU16(packetIdAt, this.#window.add(shardId, offset(at), qos));
     readers.counters.publishesOut[qos]++;
-    // At QoS 2 the entry is stored before the packet leaves: exactly once across brokers.
-    if (qos === 2 && this.#owner.durable) {
+    if (isHeld) {
       this.#hold(writer.take());
       return;
     }
@@ -117,13 +124,19 @@ export class OutboundPublishes {
   }
 
   /** Encodes into the turn's writer; returns where the packet id stands, -1: too large for the client. */
-  #encode(qos: Qos, { ids }: Granted, retain: boolean): number {
+  #encode(
+    qos: Qos,
+    { ids }: Granted,
+    retain: boolean,
+    aliases: OutboundAliases | undefined,
+  ): number {
     const { writer, readers } = this.#context;
     const { mqtt5, packetBytesMax } = this.#client;
     let packetIdAt: number;
-    if (mqtt5 && ids.length > 0) {
-      const own = { qos, retain, dup: false, packetId: 0, subscriptionIds: ids };
-      packetIdAt = readers.classes.encodeFor(writer, mqtt5, own);
+    if (aliases !== undefined) {
+      packetIdAt = this.#encodeAliased(qos, ids, retain, aliases);
+    } else if (mqtt5 && ids.length > 0) {
+      packetIdAt = this.#encodeOwn(qos, ids, retain, 0, false);
     } else {
       writer.bytes(readers.classes.packet(mqtt5, qos, retain));
       packetIdAt = readers.classes.packetIdAt(mqtt5, qos, retain);
@@ -132,6 +145,40 @@ export class OutboundPublishes {
     writer.clear();
     readers.counters.droppedTooLarge++;
     return -1;
+  }
+
+  #encodeAliased(
+    qos: Qos,
+    ids: readonly number[],
+    retain: boolean,
+    aliases: OutboundAliases,
+  ): number {
+    const { writer, readers } = this.#context;
+    const { topic } = readers.classes;
+    const known = aliases.of(topic);
+    if (known > 0) return this.#encodeOwn(qos, ids, retain, known, true);
+    const free = aliases.freeFor(topic);
+    const packetIdAt = this.#encodeOwn(qos, ids, retain, free, false);
+    if (free === 0) return packetIdAt;
+    if (writer.length <= this.#client.packetBytesMax) {
+      aliases.set(free, topic);
+      return packetIdAt;
+    }
+    // It may fit without.
+    writer.clear();
+    return this.#encodeOwn(qos, ids, retain, 0, false);
+  }
+
+  #encodeOwn(
+    qos: Qos,
+    subscriptionIds: readonly number[],
+    retain: boolean,
+    topicAlias: number,
+    isAliasKnown: boolean,
+  ): number {
+    const { writer, readers } = this.#context;
+    const own = { qos, retain, dup: false, packetId: 0, subscriptionIds, topicAlias, isAliasKnown };
+    return readers.classes.encodeFor(writer, this.#client.mqtt5, own);
   }
 
   #hold(packet: Buffer | number): void {

@@ -37,9 +37,20 @@ describe('PacketClasses', () => {
     const classes = new PacketClasses();
     const writer = new PacketWriter();
     classes.start(Buffer.from('t'), Buffer.from('x'), undefined);
-    const own = { qos: 1, retain: true, dup: true, packetId: 258, subscriptionIds: [5] } as const;
+    const own = {
+      qos: 1,
+      retain: true,
+      dup: true,
+      packetId: 258,
+      subscriptionIds: [5],
+      topicAlias: 0,
+      isAliasKnown: false,
+    } as const;
     expect(classes.encodeFor(writer, true, own)).toBe(5);
     expect(writer.take()).toEqual(packet(0x3b, 't', 1, 2, 2, 0x0b, 5, Buffer.from('x')));
+    const aliased = { ...own, subscriptionIds: [], topicAlias: 3, isAliasKnown: true };
+    expect(classes.encodeFor(writer, true, aliased)).toBe(4);
+    expect(writer.take()).toEqual(packet(0x3b, '', 1, 2, 3, 0x23, 0, 3, Buffer.from('x')));
     expect(classes.packet(true, 1, false)).toEqual(packet(0x32, 't', 0, 0, 0, Buffer.from('x')));
   });
 });

@@ -6,7 +6,21 @@ import {
   type PublishSpec,
 } from '../codec/publish-encoder.ts';
 
+/** How a message goes to one client alone. */
+export interface OwnPublish {
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  readonly packetId: number;
+  readonly subscriptionIds: readonly number[];
+  /** 0: none. */
+  readonly topicAlias: number;
+  /** The client knows what the alias stands for: the topic is left out. */
+  readonly isAliasKnown: boolean;
+}
+
 const noIds: readonly number[] = [];
+const noTopic = Buffer.alloc(0);
 const classes = 2 * 3 * 2;
 
 /**
@@ -21,9 +35,10 @@ export class PacketClasses {
   readonly #packetIdAt: number[] = [];
   readonly #encodedFor: number[] = Array.from({ length: classes }, () => -1);
   #message = 0;
+  #topic: Buffer = noTopic;
   readonly #spec: PublishSpec = {
-    topic: Buffer.alloc(0),
-    payload: Buffer.alloc(0),
+    topic: noTopic,
+    payload: noTopic,
     qos: 0,
     retain: false,
     dup: false,
@@ -36,9 +51,15 @@ export class PacketClasses {
   /** Starts on the next message. Its bytes are needed until the one after it. */
   start(topic: Buffer, payload: Buffer, properties: PublishProperties | undefined): void {
     this.#message++;
+    this.#topic = topic;
     this.#spec.topic = topic;
     this.#spec.payload = payload;
     this.#spec.properties = properties;
+  }
+
+  /** Name of the message's topic. */
+  get topic(): Buffer {
+    return this.#topic;
   }
 
   /** The message as a class of clients gets it, with packet id 0. Not to be written to. */
@@ -60,24 +81,19 @@ export class PacketClasses {
   }
 
   /** Encodes the message for one client alone; returns where the packet id stands in the packet. */
-  encodeFor(
-    writer: PacketWriter,
-    mqtt5: boolean,
-    own: {
-      qos: Qos;
-      retain: boolean;
-      dup: boolean;
-      packetId: number;
-      subscriptionIds: readonly number[];
-    },
-  ): number {
-    this.#spec.subscriptionIds = own.subscriptionIds;
-    this.#spec.packetId = own.packetId;
-    this.#spec.dup = own.dup;
+  encodeFor(writer: PacketWriter, mqtt5: boolean, own: OwnPublish): number {
+    const spec = this.#spec;
+    spec.subscriptionIds = own.subscriptionIds;
+    spec.packetId = own.packetId;
+    spec.dup = own.dup;
+    spec.topicAlias = own.topicAlias;
+    if (own.isAliasKnown) spec.topic = noTopic;
     const packetIdAt = this.#encode(writer, mqtt5, own.qos, own.retain);
-    this.#spec.subscriptionIds = noIds;
-    this.#spec.packetId = 0;
-    this.#spec.dup = false;
+    spec.subscriptionIds = noIds;
+    spec.packetId = 0;
+    spec.dup = false;
+    spec.topicAlias = 0;
+    spec.topic = this.#topic;
     return packetIdAt;
   }
 

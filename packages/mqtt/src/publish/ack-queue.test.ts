@@ -29,7 +29,7 @@ function queueOf(): { queue: AckQueue; answers: string[] } {
   const answers: string[] = [];
   const queue = new AckQueue({
     acknowledge: (owed, packetId, error) => answers.push(`${owed} ${packetId} ${error?.code}`),
-    refuse: (owed, packetId, reasonCode) => answers.push(`${owed} ${packetId} ${reasonCode}`),
+    refuse: (owed, packetId, { reasonCode }) => answers.push(`${owed} ${packetId} ${reasonCode}`),
   });
   return { queue, answers };
 }
@@ -66,11 +66,11 @@ describe('AckQueue', () => {
 
   it('keeps a refusal in its place, and gives it at once when nothing is before it', () => {
     const { queue, answers } = queueOf();
-    queue.pushRefusal(ReasonCode.quotaExceeded, 'puback', 1);
+    queue.pushRefusal({ reasonCode: ReasonCode.quotaExceeded, reason: undefined }, 'puback', 1);
     expect(answers).toEqual(['puback 1 151']);
     const batch = new FakeBatch();
     queue.push(batch, 'puback', 2);
-    queue.pushRefusal(ReasonCode.topicNameInvalid, 'pubrec', 3);
+    queue.pushRefusal({ reasonCode: ReasonCode.topicNameInvalid, reason: undefined }, 'pubrec', 3);
     expect(answers).toHaveLength(1);
     batch.settle();
     expect(answers).toEqual(['puback 1 151', 'puback 2 undefined', 'pubrec 3 144']);

@@ -6,12 +6,19 @@ import type { ReasonCode } from '../codec/reason-code.ts';
 /** What a publish is answered with once its batch is committed. */
 export type AckOwed = 'puback' | 'pubrec';
 
+/** Why a publish is not taken, for its client. */
+export interface Refusal {
+  readonly reasonCode: ReasonCode;
+  /** Undefined where the code says it: there are clients that take no acknowledgement with more. */
+  readonly reason: string | undefined;
+}
+
 /** Takes the acknowledgements, in the order of the publishes. */
 export interface AckSink {
   /** Committed, or failed for good. */
   acknowledge(owed: AckOwed, packetId: number, error: OperatingError | undefined): void;
   /** Was refused. */
-  refuse(owed: AckOwed, packetId: number, reasonCode: ReasonCode): void;
+  refuse(owed: AckOwed, packetId: number, refusal: Refusal): void;
 }
 
 const compactAt = 1024;
@@ -44,8 +51,8 @@ export class AckQueue implements BatchListener {
   }
 
   /** Owes a refusal, in its place. */
-  pushRefusal(reasonCode: ReasonCode, owed: AckOwed, packetId: number): void {
-    this.push(new RefusedBatch(reasonCode), owed, packetId);
+  pushRefusal(refusal: Refusal, owed: AckOwed, packetId: number): void {
+    this.push(new RefusedBatch(refusal), owed, packetId);
     this.batchSettled();
   }
 
@@ -57,7 +64,7 @@ export class AckQueue implements BatchListener {
       const packet = this.#packets[this.#head] ?? 0;
       this.#head++;
       const owed = packet > 0xffff ? 'pubrec' : 'puback';
-      if (batch instanceof RefusedBatch) this.#sink.refuse(owed, packet & 0xffff, batch.reasonCode);
+      if (batch instanceof RefusedBatch) this.#sink.refuse(owed, packet & 0xffff, batch.refusal);
       else this.#sink.acknowledge(owed, packet & 0xffff, batch.error);
     }
     if (this.#head === batches.length || this.#head >= compactAt) this.#compact();
@@ -83,10 +90,10 @@ class RefusedBatch implements PendingBatch {
   readonly appendTimeMs = 0;
   readonly recordCount = 0;
   readonly error = new OperatingError('INVALID_ARGUMENT', 'the publish was refused');
-  readonly reasonCode: ReasonCode;
+  readonly refusal: Refusal;
 
-  constructor(reasonCode: ReasonCode) {
-    this.reasonCode = reasonCode;
+  constructor(refusal: Refusal) {
+    this.refusal = refusal;
   }
 
   /** Settled already. */

@@ -9,7 +9,7 @@ import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
 import { HeaderEncoder, hasReservedUserProperty } from '../message/header-encoder.ts';
 import type { SessionGrant } from '../session/session-gateway.ts';
-import { AckQueue, type AckOwed, type AckSink } from './ack-queue.ts';
+import { AckQueue, type AckOwed, type AckSink, type Refusal } from './ack-queue.ts';
 import { PublishQuota } from './publish-quota.ts';
 import { PublishRouter, type Unroutable } from './publish-router.ts';
 import { QosTwoInbox } from './qos-two-inbox.ts';
@@ -18,7 +18,7 @@ import type { PublishRoute } from './route-table.ts';
 /** The client that publishes. */
 export interface PublishClient {
   readonly mqtt5: boolean;
-  sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode): void;
+  sendAck(kind: AckKind, packetId: number, reasonCode: ReasonCode, reasonString?: string): void;
   /** Stops reading until `proceed` was called as often. */
   pause(): void;
   proceed(): void;
@@ -83,16 +83,18 @@ export class InboundPublishes implements AckSink {
   publish(packet: PublishPacket): void {
     const { qos, packetId } = packet;
     this.#context.counters.publishesIn[qos]++;
+    // Also of a message that is here already: those behind it may use its alias. [MQTT5-3.3.2-12]
+    const route = this.#router.route(packet);
     if (qos > 0) {
       if (qos === 2 && this.#inbox.repeated(packetId)) return;
       if (!this.#quota.take()) return;
     }
-    const route = this.#router.route(packet);
     if (route === undefined) {
       this.#unroutable(packet, this.#router.unroutable);
     } else if (packet.userPropertyCount > 0 && hasReservedUserProperty(packet)) {
       // Its name is reserved for brokers.
-      this.#refusePublish(packet, ReasonCode.implementationSpecificError);
+      const reasonCode = ReasonCode.implementationSpecificError;
+      this.#refusePublish(packet, { reasonCode, reason: 'a user property has a reserved name' });
     } else if (qos === 2 && this.#session.durable) {
       this.#inbox.store(packet, this.#router.topic);
     } else {
@@ -113,7 +115,7 @@ export class InboundPublishes implements AckSink {
       batch = this.#tryAppend(packet, route);
     } catch (thrown) {
       if (!(thrown instanceof OperatingError)) throw thrown;
-      this.#refusePublish(packet, ackReasonByError[thrown.code]);
+      this.#refusePublish(packet, refusalOf(thrown));
       return;
     }
     const { qos, packetId } = packet;
@@ -156,19 +158,19 @@ export class InboundPublishes implements AckSink {
       this.#client.failed(new OperatingError('UNAVAILABLE', error.message));
       return;
     }
-    const reasonCode = error === undefined ? ReasonCode.success : ackReasonByError[error.code];
-    this.#answer(owed, packetId, reasonCode);
+    this.#answer(owed, packetId, error && refusalOf(error));
   }
 
-  refuse(owed: AckOwed, packetId: number, reasonCode: ReasonCode): void {
-    if (!this.#isEnded) this.#answer(owed, packetId, reasonCode);
+  refuse(owed: AckOwed, packetId: number, refusal: Refusal): void {
+    if (!this.#isEnded) this.#answer(owed, packetId, refusal);
   }
 
-  #answer(owed: AckOwed, packetId: number, reasonCode: ReasonCode): void {
+  #answer(owed: AckOwed, packetId: number, refusal: Refusal | undefined): void {
+    const reasonCode = refusal?.reasonCode ?? ReasonCode.success;
     const isReceived = owed === 'pubrec' && reasonCode < ReasonCode.unspecifiedError;
     if (isReceived) this.#inbox.appended(packetId);
     else if (owed === 'pubrec') this.#inbox.forget(packetId);
-    this.#client.sendAck(owed, packetId, reasonCode);
+    this.#client.sendAck(owed, packetId, reasonCode, refusal?.reason);
     this.#quota.answered(0);
     if (!isReceived) this.#quota.finished();
   }
@@ -177,29 +179,54 @@ export class InboundPublishes implements AckSink {
 
   #unroutable(packet: PublishPacket, why: Unroutable): void {
     if (why === 'server-topic') {
-      this.#refusePublish(packet, ReasonCode.topicNameInvalid);
+      this.#refuseServerTopic(packet);
     } else if (why !== 'unknown-topic') {
       this.#client.fail(why);
     } else if (packet.qos === 0) {
       this.#context.counters.droppedIn++;
     } else if (this.#client.mqtt5) {
-      this.#refusePublish(packet, ReasonCode.unspecifiedError);
+      this.#refusePublish(packet, { reasonCode: ReasonCode.unspecifiedError, reason: noTopicYet });
     } else {
-      const message = 'the topic that takes the message is not in the catalog yet';
+      const message = noTopicYet;
       this.#client.failed(new OperatingError('UNAVAILABLE', message));
     }
   }
 
-  /** A publish that is not taken: its refusal keeps its place among the acknowledgements. */
-  #refusePublish(packet: PublishPacket, reasonCode: ReasonCode): void {
+  /** MQTT 3 clients that publish there expect to go on: they are answered as if it had been taken. [MQTT-3.3.5-2] */
+  #refuseServerTopic(packet: PublishPacket): void {
+    const refusal = { reasonCode: ReasonCode.topicNameInvalid, reason: undefined };
+    if (this.#client.mqtt5) {
+      this.#refusePublish(packet, refusal);
+      return;
+    }
+    this.#context.counters.droppedIn++;
+    if (packet.qos > 0) this.#pushRefusal(packet, refusal);
+  }
+
+  /** A publish that is not taken. */
+  #refusePublish(packet: PublishPacket, refusal: Refusal): void {
     if (packet.qos > 0 && this.#client.mqtt5) {
-      this.#acks.pushRefusal(reasonCode, packet.qos === 2 ? 'pubrec' : 'puback', packet.packetId);
+      this.#pushRefusal(packet, refusal);
       return;
     }
     // Nobody can be told but by the end of the connection. [MQTT-3.3.5-2]
-    const message = `a publish to ${JSON.stringify(topicOf(packet))} is refused`;
+    const { reasonCode, reason } = refusal;
+    const what = `a publish to ${JSON.stringify(topicOf(packet))} is refused`;
+    const message = reason === undefined ? what : `${what}: ${reason}`;
     this.#client.fail(fault(reasonCode, 'MQTT5-3.3.5', message));
   }
+
+  /** The refusal keeps its place among the acknowledgements; to MQTT 3 it is one of them. */
+  #pushRefusal({ qos, packetId }: PublishPacket, refusal: Refusal): void {
+    this.#acks.pushRefusal(refusal, qos === 2 ? 'pubrec' : 'puback', packetId);
+  }
+}
+
+const noTopicYet = 'the topic that takes the message is not in the catalog yet';
+
+/** The code says it to the client; the message names what is inside. */
+function refusalOf({ code }: OperatingError): Refusal {
+  return { reasonCode: ackReasonByError[code], reason: `the message was not stored: ${code}` };
 }
 
 function topicOf({ buffer, topicStart, topicEnd }: PublishPacket): string {

@@ -19,7 +19,7 @@ describe('PUBLISH', () => {
   afterEach(() => rig[Symbol.asyncDispose]());
 
   it.each([3, 4, 5] as const)(
-    '[MQTT5-4.3.1..3] every QoS is answered and delivered, version %i',
+    '[MQTT5-3.3.4-1, -4.3.2-4, -4.3.3-8, -4.3.3-11, MQTT-3.3.4-1] every QoS is answered and delivered, version %i',
     async (version) => {
       const client = await rig.connect({ version, clientId: 'c' });
       client.answers = 'none';
@@ -50,7 +50,7 @@ describe('PUBLISH', () => {
     },
   );
 
-  it('[MQTT5-4.6.0-2] acknowledgements leave in the order of the publishes, over partitions', async () => {
+  it('[MQTT5-4.6.0-2, -3] acknowledgements leave in the order of the publishes, over partitions', async () => {
     const client = await rig.connect({ clientId: 'c' });
     const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
     expect(new Set(names.map((name) => rig.shardOf(name))).size).toBeGreaterThan(2);
@@ -82,7 +82,7 @@ describe('PUBLISH', () => {
     expect(await subscriber.payloads(2)).toEqual(['once', 'twice']);
   });
 
-  it('[MQTT5-4.3.3-11] a PUBREL with an unknown packet id is answered 0x92', async () => {
+  it('[MQTT5-4.3.3-11, -3.7.2-1] a PUBREL with an unknown packet id is answered 0x92', async () => {
     const client = await rig.connect({ clientId: 'c' });
     client.send({ cmd: 'pubrel', messageId: 99 });
     expect(await client.expect('pubcomp')).toMatchObject({ messageId: 99, reasonCode: 0x92 });
@@ -91,7 +91,7 @@ describe('PUBLISH', () => {
     expect(await kept.expect('pubcomp')).toMatchObject({ messageId: 99, reasonCode: 0x92 });
   });
 
-  it('[MQTT5-4.3.3-9] a PUBREC with an unknown packet id is answered PUBREL 0x92', async () => {
+  it('[MQTT5-3.6.2-1] a PUBREC with an unknown packet id is answered PUBREL 0x92', async () => {
     subscriber.answers = 'none';
     subscriber.send({ cmd: 'pubrec', messageId: 77 });
     expect(await subscriber.expect('pubrel')).toMatchObject({ messageId: 77, reasonCode: 0x92 });
@@ -100,7 +100,7 @@ describe('PUBLISH', () => {
     expect(await subscriber.untilPong()).toEqual([]);
   });
 
-  it('[MQTT5-3.3.4-9] one more than Receive Maximum is 0x93, as many are not', async () => {
+  it('[MQTT5-3.3.4-7, -4.13.2-1] one more than Receive Maximum is 0x93, as many are not', async () => {
     const client = await rig.connect({ clientId: 'c' });
     client.answers = 'none';
     for (let id = 1; id <= 10; id++) client.publish('t', `${id}`, { qos: 2, messageId: id });
@@ -154,10 +154,22 @@ describe('PUBLISH', () => {
     expect(await client.publishAcked('$SYS/x', 'no')).toBe(0x90);
     client.publish('$SYS/x', 'no');
     expect(await client.expect('disconnect')).toMatchObject({ reasonCode: 0x90 });
-    const old = await rig.connect({ version: 4, clientId: 'old' });
-    old.publish('$SYS/x', 'no', { qos: 1 });
-    await old.closed;
   });
+
+  it.each([3, 4] as const)(
+    '[MQTT-3.3.5-2] a client of version %i that publishes to a $-topic is answered and goes on',
+    async (version) => {
+      const old = await rig.connect({ version, clientId: 'old', clean: false });
+      for (const qos of [0, 1, 2] as const) old.publish('$SYS/x', 'no', { qos, messageId: qos });
+      await old.expect('puback');
+      await old.expect('pubrec');
+      old.send({ cmd: 'pubrel', messageId: 2 });
+      await old.expect('pubcomp');
+      expect(rig.server.counters.droppedIn).toBe(3);
+      old.publish('t', 'taken');
+      expect(await subscriber.payloads(1)).toEqual(['taken']);
+    },
+  );
 
   it('a user property with a reserved name is refused 0x83 in its place', async () => {
     const client = await rig.connect({ clientId: 'c' });
@@ -183,7 +195,7 @@ describe('PUBLISH', () => {
     expect(await client.publishAcked('t', 'y')).toBe(0);
   });
 
-  it('[MQTT-3.3.5-2] an MQTT 3.1.1 client whose publish fails is closed, and its session is told', async () => {
+  it('[MQTT-3.3.5-2, -4.8.0-2] an MQTT 3.1.1 client whose publish fails is closed, and its session is told', async () => {
     const client = await rig.connect({ version: 4, clientId: 'c' });
     rig.journal.fake.fault = () => new OperatingError('BATCH_TOO_LARGE', 'too large');
     client.publish('t', 'x', { qos: 1 });
@@ -295,7 +307,7 @@ describe('QoS 2 publishes of a durable session', () => {
     expect(await subscriber.payloads(1)).toEqual(['marker']);
   });
 
-  it('[MQTT5-3.3.4-9] Receive Maximum counts what was sent again, too', async () => {
+  it('[MQTT5-3.3.4-7] Receive Maximum counts what was sent again, too', async () => {
     const first = await connect(true);
     first.publish('t', 'm', { qos: 2, messageId: 1 });
     await first.expect('pubrec');
@@ -310,7 +322,7 @@ describe('QoS 2 publishes of a durable session', () => {
     expect(await second.expect('disconnect')).toMatchObject({ reasonCode: 0x93 });
   });
 
-  it('a message that cannot be stored is refused, and its id is free', async () => {
+  it('[MQTT5-4.3.3-9] a message that cannot be stored is refused, and its id is free', async () => {
     const client = await connect(true);
     rig.sessions.before = (call) => {
       if (call === 'storeInbound') throw new OperatingError('RESOURCE_EXHAUSTED', 'full');

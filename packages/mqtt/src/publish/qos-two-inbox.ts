@@ -19,7 +19,7 @@ interface InboxEntry {
   counts: boolean;
 }
 
-/** QoS 2 publishes of one client by packet id, from PUBLISH to PUBCOMP. [MQTT5-4.3.3-8..-14] */
+/** QoS 2 publishes of one client by packet id, from PUBLISH to PUBCOMP. [MQTT5-4.3.3-8..-13] */
 export class QosTwoInbox {
   readonly #client: PublishClient;
   readonly #context: BrokerContext;
@@ -111,7 +111,8 @@ export class QosTwoInbox {
       return;
     }
     this.forget(packetId);
-    this.#client.sendAck('pubrec', packetId, ackReasonByError[error.code]);
+    const reason = `the message was not stored: ${error.code}`;
+    this.#client.sendAck('pubrec', packetId, ackReasonByError[error.code], reason);
     this.#quota.answered(bytes);
     this.#quota.finished();
   }

@@ -23,7 +23,7 @@ function messages(client: MqttClient, count: number): Promise<string[]> {
 
 describe('MQTT.js', () => {
   it.each([3, 4, 5] as const)(
-    'publishes and subscribes at every QoS, version %i',
+    '[MQTT-7.0.0-2] publishes and subscribes at every QoS, version %i',
     async (level) => {
       await using rig = await MqttRig.start();
       const options = {

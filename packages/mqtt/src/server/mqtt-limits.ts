@@ -16,6 +16,8 @@ export interface MqttLimits {
   readonly keepAliveSecondsMax: number;
   /** Topic aliases that a client may set. */
   readonly topicAliasMaximum: number;
+  /** Topic aliases that the broker sets for one client, if that allows so many. */
+  readonly outboundTopicAliasesMax: number;
   /** Subscriptions of one session. */
   readonly subscriptionsMax: number;
   /** Bytes that wait in a socket: above it QoS 0 is dropped and QoS 1 and 2 stay in the log. */
@@ -40,6 +42,7 @@ export const mqttLimitsDefault: MqttLimits = {
   windowMax: 1000,
   keepAliveSecondsMax: 0,
   topicAliasMaximum: 32,
+  outboundTopicAliasesMax: 32,
   subscriptionsMax: 10_000,
   socketBytesMax: 1024 * 1024,
   stalledTimeoutMs: 60_000,

@@ -25,7 +25,7 @@ import {
   startJournalFixture,
 } from '@robustmq/testkit';
 
-import type { StoredMessage } from '../session/session-gateway.ts';
+import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
@@ -137,6 +137,11 @@ export class MqttRig implements AsyncDisposable {
     const shardId = this.shardIds[partitionOf(name, partitions)];
     if (shardId === undefined) throw new Error(`no partition for ${name}`);
     return shardId;
+  }
+
+  /** Publishes a will as the coordinator's outbox does. */
+  publishWill(will: WillToStore): Promise<void> {
+    return this.#publishStored(will);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -177,7 +177,7 @@ describe('a session', () => {
     expect(await refusal(a.connect({ connectionId: 'first' }))).toBe('FENCED');
   });
 
-  it('ends with its connection when its expiry is 0 [MQTT5-3.1.2-23]', async () => {
+  it('ends with its connection when its expiry is 0 [MQTT5-4.1.0-2, MQTT-3.1.2-6]', async () => {
     const { cluster, a } = await start();
     const first = await a.connect({ expirySeconds: 0 });
     await a.disconnect(first.epoch);
@@ -185,7 +185,7 @@ describe('a session', () => {
     expect(cluster.logs.log(7).batches.length).toBeLessThan(6);
   });
 
-  it('ends after its expiry, never before; DISCONNECT may change it [MQTT5-3.14.2.2.2]', async () => {
+  it('ends after its expiry, never before; DISCONNECT may change it [MQTT5-4.1.0-2, -3.1.2-23]', async () => {
     const { cluster, a } = await start();
     const connect = async (): Promise<SessionGranted> => await a.connect({ expirySeconds: 100 });
     await a.disconnect((await connect()).epoch);

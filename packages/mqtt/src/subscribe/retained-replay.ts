@@ -14,8 +14,8 @@ export interface Replay {
 
 /**
  * Sends one client the retained messages for its new subscriptions, one subscription after the
- * other. A subscription that is replaced or ended meanwhile gets no more, so that what waits is
- * bounded by the subscriptions.
+ * other. One that is ended meanwhile gets no more. One that is replaced gets the rest, unless the new
+ * one wants all of them again: what waits is bounded by the subscriptions.
  */
 export class RetainedReplay {
   readonly #context: BrokerContext;
@@ -51,6 +51,8 @@ export class RetainedReplay {
     try {
       const error = await retained.lookup(filter, starts, async (messages) => {
         for (const message of messages) {
+          // All of them come again.
+          if (this.#waiting.has(filter)) return;
           if (isBefore(message)) await this.#session.deliverRetained(subscription, message);
         }
       });

@@ -13,6 +13,8 @@ import type { Replay } from './retained-replay.ts';
 export interface Subscribed {
   /** One per filter, in order. [MQTT5-3.8.4-6] */
   readonly reasonCodes: readonly ReasonCode[];
+  /** Why the first of those that failed did. */
+  readonly reason: string | undefined;
   /** Subscriptions that want the retained messages. */
   readonly replays: readonly Replay[];
 }
@@ -38,36 +40,54 @@ export async function subscribe(
   session: LiveSession,
   packet: SubscribePacket,
 ): Promise<Subscribed> {
-  const refusals = packet.subscriptions.map((request) => refusalOf(context, session, request));
+  const added = new Set<string>();
+  const refusals = packet.subscriptions.map((one) => refusalOf(context, session, one, added));
   const accepted = packet.subscriptions.filter((_, index) => refusals[index] === undefined);
   try {
     const replays = await add(context, session, accepted, packet.subscriptionId ?? 0);
     const reasonCodes = packet.subscriptions.map(
-      (request, index) => refusals[index] ?? (request.qos as ReasonCode),
+      (request, index) => refusals[index]?.reasonCode ?? (request.qos as ReasonCode),
     );
-    return { reasonCodes, replays };
+    const refused = refusals.find((refusal) => refusal !== undefined);
+    return { reasonCodes, reason: refused?.reason, replays };
   } catch (thrown) {
     const error = toOperatingError(thrown);
     if (error.code === 'FENCED') throw error;
     const { clientId } = session.grant;
     context.logger.warn({ clientId, code: error.code }, `SUBSCRIBE: ${error.message}`);
-    const reason = ackReasonByError[error.code];
-    return { reasonCodes: refusals.map((refusal) => refusal ?? reason), replays: [] };
+    const failed = ackReasonByError[error.code];
+    return {
+      reasonCodes: refusals.map((refusal) => refusal?.reasonCode ?? failed),
+      reason: `the subscription could not be made: ${error.code}`,
+      replays: [],
+    };
   }
 }
 
+/** Why a subscription is refused, for the client. */
+interface Refusal {
+  readonly reasonCode: ReasonCode;
+  readonly reason: string;
+}
+
+/** `added`: new filters that the packet has before this one. */
 function refusalOf(
   context: BrokerContext,
   session: LiveSession,
   request: SubscriptionRequest,
-): ReasonCode | undefined {
+  added: Set<string>,
+): Refusal | undefined {
   if (parseSharedFilter(request.filter) !== undefined) {
-    return ReasonCode.sharedSubscriptionsNotSupported;
+    const reasonCode = ReasonCode.sharedSubscriptionsNotSupported;
+    return { reasonCode, reason: 'shared subscriptions are not served' };
   }
-  const isNew = !session.subscriptions.has(request.filter);
-  if (isNew && session.subscriptions.size >= context.limits.subscriptionsMax) {
-    return ReasonCode.quotaExceeded;
+  const { subscriptionsMax } = context.limits;
+  if (session.subscriptions.has(request.filter) || added.has(request.filter)) return undefined;
+  if (session.subscriptions.size + added.size >= subscriptionsMax) {
+    const reason = `a session has ${subscriptionsMax} subscriptions at most`;
+    return { reasonCode: ReasonCode.quotaExceeded, reason };
   }
+  added.add(request.filter);
   return undefined;
 }
 

@@ -1,0 +1,25 @@
+/** Server statements that have no test yet, by what they wait for. One that has a test may not stand here. */
+export const pendingClauses: Readonly<Record<string, readonly string[]>> = {
+  'shared subscriptions': ['MQTT5-4.8.2-3', 'MQTT5-4.8.2-4', 'MQTT5-4.8.2-5', 'MQTT5-4.8.2-6'],
+  'enhanced authentication': [
+    'MQTT5-4.12.0-2',
+    'MQTT5-4.12.0-4',
+    'MQTT5-4.12.0-5',
+    'MQTT5-4.12.1-2',
+  ],
+  WebSocket: [
+    'MQTT5-6.0.0-1',
+    'MQTT5-6.0.0-2',
+    'MQTT5-6.0.0-4',
+    'MQTT-6.0.0-1',
+    'MQTT-6.0.0-2',
+    'MQTT-6.0.0-4',
+  ],
+};
+
+/** Server statements that no test can show here, and why. */
+export const inapplicableClauses: Readonly<Record<string, string>> = {
+  'MQTT-7.0.0-1': 'the server makes no MQTT connections of its own',
+  'MQTT-7.1.1-2': 'it allows and asks for nothing',
+  'MQTT5-3.3.4-5': 'one copy is sent, with all identifiers (MQTT5-3.3.4-4)',
+};
