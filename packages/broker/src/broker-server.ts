@@ -26,6 +26,7 @@ import {
   type MqttListenerOptions,
   MqttServer,
   mqttMetrics,
+  registerBrokerAdmin,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -141,7 +142,10 @@ class Broker implements BrokerServer {
   async start(): Promise<void> {
     const { transport, listen, mqttListeners } = this.#options;
     this.#placement.start();
-    this.#server = await transport.listen(listen, (registry) => this.#peer.register(registry));
+    this.#server = await transport.listen(listen, (registry) => {
+      this.#peer.register(registry);
+      registerBrokerAdmin(registry, () => this.#mqtt);
+    });
     await this.#placement.catalog.ready();
     if (mqttListeners.length > 0) this.#mqtt = await this.#startMqtt();
     registerMetrics(this.#options.registry, {
