@@ -78,7 +78,8 @@ const shells: Readonly<Record<string, readonly string[]>> = {
   'packages/core/src/clock.ts': ['the clock', 'timers'],
   'packages/core/src/random.ts': ['randomness'],
   'packages/journal-server/src/storage/node-disk.ts': ['the disk'],
-  'packages/mqtt/src/server/mqtt-server.ts': ['the network'],
+  'packages/mqtt/src/listener/ip-address.ts': ['the network'],
+  'packages/mqtt/src/listener/mqtt-listener.ts': ['the network'],
   'packages/placement/src/store/sqlite-store.ts': ['the disk'],
   'packages/rpc/src/tls/channel-credentials.ts': ['the network'],
 };

@@ -21,9 +21,12 @@ import {
   CoordinatorSessionGateway,
   createRetainedKind,
   createSessionKind,
+  type ListenerKind,
   type MqttLimits,
+  type MqttListenerOptions,
   MqttServer,
   mqttMetrics,
+  registerBrokerAdmin,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -40,10 +43,9 @@ export interface BrokerOptions {
   /** gRPC HOST:PORT for the other brokers; port 0 takes a free one. */
   readonly listen: string;
   readonly placement: readonly string[];
-  /** HOST:PORT, or `off`. */
-  readonly mqttListen: string;
-  readonly mqttConnectionsMax?: number;
-  readonly mqttPacketBytesMax?: number;
+  /** Where MQTT clients connect; none: it speaks no MQTT. */
+  readonly mqttListeners: readonly MqttListenerOptions[];
+  readonly mqttLimits?: Partial<MqttLimits>;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,9 +53,15 @@ export interface BrokerOptions {
   readonly registry: Registry;
 }
 
+export interface BrokerAddresses {
+  readonly grpc: string;
+  /** HOST:PORT of each listener, in the order of the options. */
+  readonly mqtt: readonly { readonly kind: ListenerKind; readonly address: string }[];
+}
+
 export interface BrokerServer extends AsyncDisposable {
   readonly nodeId: string;
-  readonly addresses: { readonly grpc: string; readonly mqtt: string | undefined };
+  readonly addresses: BrokerAddresses;
   /** Undefined when it can serve; else why not. */
   notReady(): string | undefined;
 }
@@ -126,16 +134,20 @@ class Broker implements BrokerServer {
     this.#fanOut = new DirectFanOut({ journal: this.#journal, clock, logger });
   }
 
-  get addresses(): { grpc: string; mqtt: string | undefined } {
-    return { grpc: this.#server?.address ?? this.#options.listen, mqtt: this.#mqtt?.address };
+  get addresses(): BrokerAddresses {
+    const grpc = this.#server?.address ?? this.#options.listen;
+    return { grpc, mqtt: this.#mqtt?.listeners ?? [] };
   }
 
   async start(): Promise<void> {
-    const { transport, listen, mqttListen } = this.#options;
+    const { transport, listen, mqttListeners } = this.#options;
     this.#placement.start();
-    this.#server = await transport.listen(listen, (registry) => this.#peer.register(registry));
+    this.#server = await transport.listen(listen, (registry) => {
+      this.#peer.register(registry);
+      registerBrokerAdmin(registry, () => this.#mqtt);
+    });
     await this.#placement.catalog.ready();
-    if (mqttListen !== 'off') this.#mqtt = await this.#startMqtt(mqttListen);
+    if (mqttListeners.length > 0) this.#mqtt = await this.#startMqtt();
     registerMetrics(this.#options.registry, {
       mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
       journal: this.#journal,
@@ -146,8 +158,8 @@ class Broker implements BrokerServer {
     this.#isServing = true;
   }
 
-  #startMqtt(listen: string): Promise<MqttServer> {
-    const { clock, random, logger } = this.#options;
+  #startMqtt(): Promise<MqttServer> {
+    const { clock, random, logger, mqttListeners, mqttLimits } = this.#options;
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
@@ -157,7 +169,7 @@ class Broker implements BrokerServer {
     this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
     this.#host.start();
     return MqttServer.start({
-      listen,
+      listeners: mqttListeners,
       catalog,
       journal: this.#journal,
       fanOut: this.#fanOut,
@@ -170,7 +182,7 @@ class Broker implements BrokerServer {
       clock,
       random,
       logger,
-      limits: mqttLimits(this.#options),
+      ...(mqttLimits && { limits: mqttLimits }),
     });
   }
 
@@ -202,15 +214,17 @@ class Broker implements BrokerServer {
   }
 
   #node(): Node {
-    const { grpc, mqtt } = this.addresses;
     return {
       nodeId: this.nodeId,
       role: NodeRole.BROKER,
-      address: this.#advertised(grpc),
+      address: this.#advertised(this.addresses.grpc),
       zone: this.#options.zone ?? '',
       incarnation: this.#incarnation,
       state: NodeState.UP,
-      listeners: mqtt === undefined ? [] : [{ protocol: 'mqtt', address: this.#advertised(mqtt) }],
+      listeners: (this.#mqtt?.listeners ?? []).map(({ kind, address, advertised }) => ({
+        protocol: kind,
+        address: advertised ?? this.#advertised(address),
+      })),
       diskUuid: '',
     };
   }
@@ -273,12 +287,4 @@ class Broker implements BrokerServer {
     await Promise.race([work(), late]);
     cancel();
   }
-}
-
-function mqttLimits(options: BrokerOptions): Partial<MqttLimits> {
-  const { mqttConnectionsMax, mqttPacketBytesMax } = options;
-  return {
-    ...(mqttConnectionsMax === undefined ? {} : { connectionsMax: mqttConnectionsMax }),
-    ...(mqttPacketBytesMax === undefined ? {} : { packetBytesMax: mqttPacketBytesMax }),
-  };
 }

@@ -1,1 +1,6 @@
-export { type BrokerOptions, type BrokerServer, startBroker } from './broker-server.ts';
+export {
+  type BrokerAddresses,
+  type BrokerOptions,
+  type BrokerServer,
+  startBroker,
+} from './broker-server.ts';

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 
 import { OperatingError, hostOf } from '@robustmq/core';
 
+import type { ListenerConfig } from './mqtt/listener-config.ts';
 import type { Options } from './options.ts';
 import { required } from './required.ts';
 import { tlsPaths } from './tls-options.ts';
@@ -34,6 +35,27 @@ export function reachableListen(options: Options): string {
       'that; give --advertise-host HOST, the name or address under which they reach this process, or ' +
       'listen on that address alone',
   );
+}
+
+/**
+ * The MQTT listeners, if they may be listened on: who is open to the network says how its clients
+ * authenticate, or that they need not.
+ */
+export function allowedMqttListeners(options: Options): readonly ListenerConfig[] {
+  const listeners = required(options, 'mqtt-listen');
+  const open = listeners.find((listener) => !isAllowed(listener, options));
+  if (open === undefined) return listeners;
+  throw new OperatingError(
+    'NOT_AUTHORIZED',
+    `--mqtt-listen ${open.text} is open to the network, where anyone could publish and subscribe; ` +
+      'have clients show certificates (mqtts:// with client-ca=FILE and require-client-cert=true), or ' +
+      'give it auth=anonymous (all of them: --insecure-mqtt) if everyone may, or listen on loopback',
+  );
+}
+
+function isAllowed({ listen, files, authentication }: ListenerConfig, options: Options): boolean {
+  if (isLoopback(hostOf(listen)) || options['insecure-mqtt'] === true) return true;
+  return authentication !== undefined || files?.clientCertificateRequired === true;
 }
 
 /** Whether a host means every interface of the machine: 0.0.0.0, ::, and other spellings of them. */

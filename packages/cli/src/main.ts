@@ -4,6 +4,7 @@ import { assert, AssertionFailure, OperatingError, toOperatingError } from '@rob
 import { Command } from 'commander';
 import { parse } from 'yaml';
 
+import { kickClients, listClients, showClient } from './commands/client.ts';
 import { runDev } from './commands/dev.ts';
 import { drainJournal, removeJournal } from './commands/journal-removal.ts';
 import { listJournals } from './commands/journal.ts';
@@ -13,6 +14,7 @@ import { runBroker, runJournal, runPlacement } from './commands/role.ts';
 import { describeShards, sealShard } from './commands/shard.ts';
 import { runStart } from './commands/start.ts';
 import { runStatus } from './commands/status.ts';
+import { listSubscriptions } from './commands/subscription.ts';
 import { createTopic, deleteTopics, describeTopic, listTopics } from './commands/topic.ts';
 import {
   defaultOf,
@@ -82,6 +84,7 @@ function program(): Command {
     .action(withOptions('admin', deleteTopics));
   journalCommands(root);
   shardCommands(root);
+  clientCommands(root);
   clusterCommands(root);
   rebuildCommand(root);
   return root;
@@ -143,6 +146,36 @@ function shardCommands(root: Command): void {
     .option('--unsafe', 'also with too few replicas; says before what may be lost, and asks')
     .option('--yes', 'do not ask')
     .action(withOptions('admin', sealShard));
+}
+
+/** MQTT clients that are connected, at whatever broker. */
+function clientCommands(root: Command): void {
+  const client = root.command('client').description('MQTT clients that are connected');
+  narrowed(admin(client, 'list', 'clients, where they come from and how far they are')).action(
+    withOptions('admin', listClients),
+  );
+  admin(client, 'show', 'one client, with its subscriptions')
+    .argument('<client-id>')
+    .option('--limit <n>', 'most subscriptions', '1000')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', showClient));
+  admin(client, 'kick', 'end the connections of clients; their sessions stay')
+    .argument('<client-id...>')
+    .action(withOptions('admin', kickClients));
+  const subscription = root.command('subscription').description('MQTT subscriptions');
+  narrowed(admin(subscription, 'list', 'subscriptions of clients that are connected'))
+    .option('--filter <pattern>', 'topic filters like this; * stands for any characters')
+    .action(withOptions('admin', listSubscriptions));
+}
+
+/** A list of clients, or of what is theirs. */
+function narrowed(command: Command): Command {
+  return command
+    .option('--client-id <pattern>', 'client ids like this; * stands for any characters')
+    .option('--user <name>', 'of this user')
+    .option('--address <ip>', 'from this IP address or network, for example 10.0.0.0/8')
+    .option('--limit <n>', 'most rows', '1000')
+    .option('--json', 'as JSON');
 }
 
 function clusterCommands(root: Command): void {

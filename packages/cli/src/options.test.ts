@@ -1,5 +1,7 @@
+import { mqttLimitsDefault } from '@robustmq/mqtt';
 import { describe, expect, it } from 'vitest';
 
+import { mqttLimits } from './mqtt/mqtt-options.ts';
 import { environmentName, optionsOf, resolveOptions } from './options.ts';
 
 const none = { flags: {}, environment: {}, file: {} };
@@ -19,7 +21,7 @@ describe('options', () => {
     const environment = { ROBUSTMQ_MQTT_LISTEN: '127.0.0.1:2', ROBUSTMQ_ZONE: 'a' };
     const file = { 'mqtt-listen': '127.0.0.1:3', zone: 'b', 'http-listen': 'off' };
     expect(resolveOptions('broker', { flags, environment, file })).toMatchObject({
-      'mqtt-listen': '127.0.0.1:1',
+      'mqtt-listen': [{ listen: '127.0.0.1:1' }],
       zone: 'a',
       'http-listen': 'off',
     });
@@ -30,6 +32,8 @@ describe('options', () => {
     [{ listen: '127.0.0.1:99999' }, /--listen .*65535/],
     [{ 'node-id': 'Not Good' }, /--node-id .*a-z/],
     [{ 'mqtt-packet-bytes-max': 'much' }, /--mqtt-packet-bytes-max .*512MiB/],
+    [{ 'mqtt-receive-max': '0' }, /--mqtt-receive-max "0": must be a whole number from 1 to 65535/],
+    [{ 'mqtt-listen': 'mqtts://127.0.0.1:1' }, /--mqtt-listen .*needs cert=FILE/],
     [{ 'log-level': 'loud' }, /--log-level "loud"/],
   ])('refuse %j in one clear line', (flags, message) => {
     expect(() => resolveOptions('broker', { ...none, flags })).toThrow(message);
@@ -50,6 +54,16 @@ describe('options', () => {
       1.5 * 1024 ** 3,
       65536,
     ]);
+  });
+
+  it('set every limit of MQTT, with the defaults of the adapter', () => {
+    const options = resolveOptions('broker', none);
+    expect(mqttLimits(options)).toEqual(mqttLimitsDefault);
+    const flags = { 'mqtt-keep-alive-seconds-max': '60', 'mqtt-socket-bytes-max': '2MiB' };
+    expect(mqttLimits(resolveOptions('broker', { ...none, flags }))).toMatchObject({
+      keepAliveSecondsMax: 60,
+      socketBytesMax: 2 * 1024 * 1024,
+    });
   });
 
   it('have an environment name each', () => {

@@ -1,36 +1,20 @@
-import { OperatingError, portOf } from '@robustmq/core';
+import { OperatingError } from '@robustmq/core';
 import { z } from 'zod';
 
-/** Who takes an option. */
-export type Role = 'start' | 'broker' | 'journal' | 'placement' | 'rebuild' | 'dev' | 'admin';
+import { mqttOptionTable } from './mqtt/mqtt-options.ts';
+import {
+  bytes,
+  count,
+  flag,
+  hostPort,
+  hostPortOrOff,
+  hostPorts,
+  nodeName,
+  type OptionRow,
+  type Role,
+} from './option-row.ts';
 
-const hostPort = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT, for example 127.0.0.1:1883')
-  .refine((value) => portOf(value) <= 65535, 'has a port above 65535');
-const hostPortOrOff = z.union([z.literal('off'), hostPort]);
-const hostPorts = z
-  .string()
-  .transform((list) => list.split(',').map((item) => item.trim()))
-  .pipe(z.array(hostPort).min(1));
-const nodeName = z.string().regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z, 0-9 and -');
-const bytes = z
-  .string()
-  .regex(/^\d+(\.\d+)?\s*([KMGT]i?B?)?$/i, 'must be a number of bytes, for example 512MiB')
-  .transform(bytesOf);
-const flag = z.union([z.boolean(), z.stringbool()]);
-const count = z.coerce.number().int().positive();
-
-/** One option: the flag `--data-dir`, ROBUSTMQ_DATA_DIR and `data-dir:` in the file are the same. */
-interface OptionRow {
-  readonly roles: readonly Role[];
-  /** What stands after the flag in the help; absent for a flag without a value. */
-  readonly value?: string;
-  readonly schema: z.ZodType;
-  /** As a user would write it; per role where roles differ. */
-  readonly default?: string | Partial<Record<Role, string>>;
-  readonly help: string;
-}
+export type { Role } from './option-row.ts';
 
 /** The one table of options: flags, environment names, file keys, help and types derive from it. */
 export const optionTable = {
@@ -125,13 +109,7 @@ export const optionTable = {
     default: '600000',
     help: 'how long a journal may be away before others take over the replicas that it has',
   },
-  'mqtt-listen': {
-    roles: ['start', 'broker', 'dev'],
-    value: 'HOST:PORT',
-    schema: hostPortOrOff,
-    default: '127.0.0.1:1883',
-    help: 'where MQTT clients connect, or "off"',
-  },
+  ...mqttOptionTable,
   'kafka-listen': {
     roles: ['start', 'broker'],
     value: 'HOST:PORT',
@@ -216,20 +194,6 @@ export const optionTable = {
     schema: count,
     default: '20000',
     help: 'time to drain after SIGTERM; then the process ends with 1',
-  },
-  'mqtt-connections-max': {
-    roles: ['start', 'broker', 'dev'],
-    value: 'N',
-    schema: count,
-    default: '100000',
-    help: 'MQTT connections that the broker takes',
-  },
-  'mqtt-packet-bytes-max': {
-    roles: ['start', 'broker', 'dev'],
-    value: 'BYTES',
-    schema: bytes,
-    default: '4MiB',
-    help: 'largest MQTT packet',
   },
   'cluster-tls-dir': {
     roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
@@ -343,12 +307,6 @@ function rawValue(name: OptionName, role: Role, sources: OptionSources): [unknow
   if (sources.environment[variable]) return [sources.environment[variable], variable];
   if (sources.file[name] !== undefined) return [sources.file[name], `configuration file: ${name}`];
   return [defaultOf(name, role), `default of ${name}`];
-}
-
-function bytesOf(text: string): number {
-  const match = /^([\d.]+)\s*([KMGT]?)/i.exec(text);
-  const power = 'KMGT'.indexOf((match?.[2] ?? '').toUpperCase() || '-') + 1;
-  return Math.floor(Number(match?.[1]) * 1024 ** power);
 }
 
 function invalid(message: string): OperatingError {

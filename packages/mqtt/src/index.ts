@@ -1,5 +1,16 @@
+export { registerBrokerAdmin } from './admin/broker-admin.ts';
+export type { ClientCertificate, ClientPeer } from './listener/client-peer.ts';
+export { isIpNetwork } from './listener/ip-address.ts';
+export type {
+  ListenerKind,
+  ListenerLimits,
+  ListenerTls,
+  MqttListenerOptions,
+  ServerCertificate,
+  ServerCertificates,
+} from './listener/listener-options.ts';
 export type { MqttCounters } from './server/mqtt-counters.ts';
-export type { MqttLimits } from './server/mqtt-limits.ts';
+export { type MqttLimits, mqttLimitsDefault } from './server/mqtt-limits.ts';
 export { type MetricFamily, mqttMetrics } from './server/mqtt-metrics.ts';
 export { MqttServer, type MqttServerOptions } from './server/mqtt-server.ts';
 export type { RetainedGateway } from './session/session-gateway.ts';

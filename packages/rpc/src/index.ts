@@ -24,6 +24,18 @@ export {
   CoordinatorReply,
 } from './generated/robustmq/v1/broker.ts';
 export {
+  ClientFilter,
+  ConnectedClient,
+  ConnectedSubscription,
+  KickClientRequest,
+  KickClientResponse,
+  ListClientsRequest,
+  ListClientsResponse,
+  ListSubscriptionsRequest,
+  ListSubscriptionsResponse,
+  SubscriptionPosition,
+} from './generated/robustmq/v1/broker_admin.ts';
+export {
   Coordinator,
   Listener,
   Node,
@@ -199,6 +211,7 @@ export {
   type InProcessTransportOptions,
 } from './in-process/in-process-transport.ts';
 export {
+  brokerAdminMethods,
   brokerPeerMethods,
   etcdAuthMethods,
   etcdKvMethods,

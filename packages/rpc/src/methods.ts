@@ -4,6 +4,7 @@ import { readRequestCodec, readResponseCodec } from './codec/read-codec.ts';
 import { replicateRequestCodec, replicateResponseCodec } from './codec/replicate-codec.ts';
 import { tailRequestCodec, tailResponseCodec } from './codec/tail-codec.ts';
 import { BrokerPeerService } from './generated/robustmq/v1/broker.ts';
+import { BrokerAdminService } from './generated/robustmq/v1/broker_admin.ts';
 import {
   AuthService,
   KVService,
@@ -69,6 +70,9 @@ export const journalReplicaMethods = {
 
 /** What brokers call at each other. */
 export const brokerPeerMethods = BrokerPeerService;
+
+/** What operators call at a broker. */
+export const brokerAdminMethods = BrokerAdminService;
 
 /** What placement calls at etcd (proto/etcdserverpb); never served here. */
 export const etcdKvMethods = KVService;

@@ -7,14 +7,7 @@ export const pendingClauses: Readonly<Record<string, readonly string[]>> = {
     'MQTT5-4.12.0-5',
     'MQTT5-4.12.1-2',
   ],
-  WebSocket: [
-    'MQTT5-6.0.0-1',
-    'MQTT5-6.0.0-2',
-    'MQTT5-6.0.0-4',
-    'MQTT-6.0.0-1',
-    'MQTT-6.0.0-2',
-    'MQTT-6.0.0-4',
-  ],
+  WebSocket: [],
 };
 
 /** Server statements that no test can show here, and why. */

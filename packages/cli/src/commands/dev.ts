@@ -2,8 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import { silentLogger, hostOf, portOf } from '@robustmq/core';
+import { hostOf, portOf, silentLogger } from '@robustmq/core';
 
+import { listenerTextFurther } from '../mqtt/listener-config.ts';
+import { mqttLimitOptions } from '../mqtt/mqtt-options.ts';
 import type { Options } from '../options.ts';
 import { required } from '../required.ts';
 import { untilSignal } from '../service.ts';
@@ -85,14 +87,11 @@ function journals(options: Options): DevRole[] {
 }
 
 function brokers(options: Options): DevRole[] {
-  const mqtt = required(options, 'mqtt-listen');
-  const given = (['mqtt-connections-max', 'mqtt-packet-bytes-max'] as const).flatMap((name) => [
-    `--${name}`,
-    String(required(options, name)),
-  ]);
+  const listeners = required(options, 'mqtt-listen');
+  const given = mqttLimitOptions.flatMap((name) => [`--${name}`, String(required(options, name))]);
   return ['broker-1', 'broker-2'].map((name, index) => {
-    const port = portOf(mqtt) === 0 ? 0 : portOf(mqtt) + index;
-    const listen = mqtt === 'off' ? mqtt : `${mqtt.slice(0, mqtt.lastIndexOf(':'))}:${port}`;
+    const texts = listeners.map((listener) => listenerTextFurther(listener, index));
+    const listen = texts.length === 0 ? 'off' : texts.join(',');
     return { name, args: ['broker', '--node-id', name, '--mqtt-listen', listen, ...given] };
   });
 }

@@ -1,4 +1,4 @@
-import { startBroker } from '@robustmq/broker';
+import { type BrokerServer, startBroker } from '@robustmq/broker';
 import {
   type Clock,
   type Logger,
@@ -8,12 +8,15 @@ import {
   systemRandom,
 } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
+import type { MqttLimits, MqttListenerOptions } from '@robustmq/mqtt';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
 import { etcdStoreOf } from '../etcd-options.ts';
 import { createLogger } from '../logger.ts';
+import { mqttLimits } from '../mqtt/mqtt-options.ts';
+import { MqttListeners } from '../mqtt/mqtt-listeners.ts';
 import { type Options } from '../options.ts';
 import { reachableListen } from '../exposure.ts';
 import { required } from '../required.ts';
@@ -28,13 +31,18 @@ export async function runBroker(options: Options): Promise<void> {
   refuseUnbuilt(options);
   const listen = reachableListen(options);
   const { tls, ...shared } = sharedOptions(options, 'broker');
+  const mqtt = MqttListeners.open(options, shared);
   await serveUntilSignal({ ...shared, options }, async (running) => {
     running.use(tls);
+    running.use(mqtt);
     const placement = required(options, 'placement');
-    const broker = await startBroker({ ...shared, ...brokerOptions(options), listen, placement });
+    const own = brokerOptions(options, mqtt);
+    const broker = await startBroker({ ...shared, ...own, listen, placement });
     running.use(broker);
-    const { grpc, mqtt } = broker.addresses;
-    return { servers: [broker], announce: (http) => readyLine('broker', { grpc, mqtt, http }) };
+    const { grpc } = broker.addresses;
+    const announce = (http: string | undefined): void =>
+      readyLine('broker', { grpc, ...mqttAddresses(broker), http });
+    return { servers: [broker], announce };
   });
 }
 
@@ -100,20 +108,17 @@ function sharedOptions(
   return { tls, transport, clock, random: systemRandom(), logger, registry };
 }
 
-export function brokerOptions(options: Options): {
+export function brokerOptions(
+  options: Options,
+  { listeners }: MqttListeners,
+): {
   nodeId?: string;
   zone?: string;
   advertiseHost?: string;
-  mqttListen: string;
-  mqttConnectionsMax: number;
-  mqttPacketBytesMax: number;
+  mqttListeners: readonly MqttListenerOptions[];
+  mqttLimits: Partial<MqttLimits>;
 } {
-  return {
-    ...nodeOptions(options),
-    mqttListen: required(options, 'mqtt-listen'),
-    mqttConnectionsMax: required(options, 'mqtt-connections-max'),
-    mqttPacketBytesMax: required(options, 'mqtt-packet-bytes-max'),
-  };
+  return { ...nodeOptions(options), mqttListeners: listeners, mqttLimits: mqttLimits(options) };
 }
 
 export function journalOptions(options: Options): {
@@ -156,6 +161,15 @@ export function refuseUnbuilt(options: Options): void {
       );
     }
   }
+}
+
+/** By kind of listener: several of one are one list. */
+export function mqttAddresses({ addresses }: BrokerServer): Record<string, string> {
+  const byKind = Map.groupBy(addresses.mqtt, ({ kind }) => kind);
+  const texts = [...byKind].map(
+    ([kind, all]) => [kind, all.map(({ address }) => address).join(',')] as const,
+  );
+  return Object.fromEntries(texts);
 }
 
 /** The line that scripts wait for. */

@@ -8,17 +8,18 @@ import { grpcTransport, inProcessTransport } from '@robustmq/rpc';
 
 import { allowedListen } from '../exposure.ts';
 import { createLogger } from '../logger.ts';
+import { MqttListeners } from '../mqtt/mqtt-listeners.ts';
 import type { Options } from '../options.ts';
 import { required } from '../required.ts';
 import { bothTransports } from '../both-transports.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
 import { TlsRenewal } from '../tls-renewal.ts';
-import { brokerOptions, journalOptions, readyLine, refuseUnbuilt } from './role.ts';
+import { brokerOptions, journalOptions, mqttAddresses, readyLine, refuseUnbuilt } from './role.ts';
 
 /**
- * Placement, journal and broker in one process. They call each other in process; placement and
- * the journal also listen on gRPC, for the administration commands.
+ * Placement, journal and broker in one process. They call each other in process, and also listen on
+ * gRPC, for the administration commands.
  */
 export async function runStart(options: Options): Promise<void> {
   refuseUnbuilt(options);
@@ -29,11 +30,13 @@ export async function runStart(options: Options): Promise<void> {
   const inProcess = inProcessTransport();
   const clock = systemClock();
   const tls = TlsRenewal.open(options, ['placement', 'journal'], { clock, logger, registry });
+  const mqtt = MqttListeners.open(options, { clock, logger, registry });
   const both = bothTransports(inProcess, grpcTransport({ tls: tls?.tls, logger }));
   const shared = { clock, random: systemRandom(), registry };
 
   await serveUntilSignal({ options, logger, registry }, async (running) => {
     running.use(tls);
+    running.use(mqtt);
     const placement = await startPlacement({
       ...shared,
       dataDir: join(dataDir, 'placement'),
@@ -54,17 +57,18 @@ export async function runStart(options: Options): Promise<void> {
     running.use(journal);
     const broker = await startBroker({
       ...shared,
-      ...brokerOptions(options),
-      listen: 'broker:0',
+      ...brokerOptions(options, mqtt),
+      listen: '127.0.0.1:0',
       placement: [placement.address],
-      transport: inProcess,
+      transport: both,
       logger: logger.child({ role: 'broker' }),
     });
     running.use(broker);
     const announce = (http: string | undefined): void => {
-      const { mqtt } = broker.addresses;
-      readyLine('start', { grpc: placement.address, mqtt, http });
-      if (mqtt !== undefined) process.stdout.write(pasteLines(mqtt));
+      const addresses = mqttAddresses(broker);
+      readyLine('start', { grpc: placement.address, ...addresses, http });
+      const [first] = broker.addresses.mqtt.filter(({ kind }) => kind === 'mqtt');
+      if (first !== undefined) process.stdout.write(pasteLines(first.address));
       process.stdout.write(`\nData is in ${dataDir}. Ctrl-C stops it in order.\n`);
     };
     return { servers: [placement, journal, broker], announce };

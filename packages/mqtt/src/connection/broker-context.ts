@@ -1,9 +1,8 @@
-import type { Socket } from 'node:net';
-
 import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
 
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
 import type { DeliveryContext } from '../delivery/delivery-context.ts';
+import type { ClientSocket } from '../listener/client-socket.ts';
 import type { RouteTable } from '../publish/route-table.ts';
 import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
@@ -12,7 +11,7 @@ import type { RetainedGateway, SessionGateway } from '../session/session-gateway
 import type { Connection } from './connection.ts';
 import type { OutputTurn } from './output.ts';
 
-/** What all connections of a broker share. */
+/** What all connections of a listener share; all but the limits is the broker's. */
 export interface BrokerContext {
   readonly clock: Clock;
   /** For the time stamps of records. */
@@ -35,10 +34,10 @@ export interface BrokerContext {
   /** End of a partition as its leader says now. */
   endOffset(shardId: ShardId): Promise<Offset>;
   /** The socket was ended: it is destroyed if the client does not end its side in time. */
-  closing(socket: Socket): void;
+  closing(socket: ClientSocket): void;
   closed(connection: Connection): void;
   /** The socket is no more. */
-  gone(socket: Socket): void;
+  gone(socket: ClientSocket): void;
   /** A session's end is being told to its coordinator: a broker that stops waits for it. */
   ending(told: Promise<void>): void;
   /** Unique in the cluster. */

@@ -1,5 +1,3 @@
-import type { Socket } from 'node:net';
-
 import { type OperatingError, toOperatingError, type WheelTimer } from '@robustmq/core';
 
 import {
@@ -19,6 +17,8 @@ import type {
 import { fault, protocolError, type ProtocolFault } from '../codec/protocol-fault.ts';
 import { connackReasonByError, ReasonCode } from '../codec/reason-code.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
+import type { ClientSocket } from '../listener/client-socket.ts';
+import type { Admitted } from '../listener/mqtt-listener.ts';
 import { countFault } from '../server/mqtt-counters.ts';
 import type {
   AnnouncedSession,
@@ -27,7 +27,15 @@ import type {
   SessionProgress,
 } from '../session/session-gateway.ts';
 import type { BrokerContext } from './broker-context.ts';
-import { acceptance, refusalOf, silenceMsMax, willToStore } from './handshake.ts';
+import type { ConnectedClient } from './connected-client.ts';
+import {
+  acceptance,
+  keepAliveSecondsOf,
+  refusalOf,
+  sessionExpirySeconds,
+  silenceMsMax,
+  willToStore,
+} from './handshake.ts';
 import { Output, type OutputOwner } from './output.ts';
 import { type SessionClient, SessionPackets } from './session-packets.ts';
 
@@ -52,7 +60,11 @@ const unaccepted: SessionEnd = { revoked: false, publishWill: false, expirySecon
  */
 export class Connection implements FrameSink, SessionClient, OutputOwner {
   readonly output: Output;
-  readonly #socket: Socket;
+  /** Whom it is with. */
+  readonly admitted: Admitted;
+  /** Grows with each connection of the broker. */
+  readonly number: number;
+  readonly #socket: ClientSocket;
   readonly #context: BrokerContext;
   readonly #framer: PacketFramer;
   readonly #timer: WheelTimer;
@@ -67,6 +79,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   #silenceMsMax = 0;
   #lastReadMs: number;
   #expirySeconds = 0;
+  #userName: string | undefined;
+  readonly #sinceMs: number;
   #explains = true;
   /** There once the client has its session. */
   #packets: SessionPackets | undefined;
@@ -76,9 +90,16 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   /** Highest epoch of its client id that was revoked while it was connecting. */
   #revokedEpoch = 0;
 
-  constructor(socket: Socket, context: BrokerContext) {
+  constructor(
+    socket: ClientSocket,
+    context: BrokerContext,
+    { admitted, number }: { admitted: Admitted; number: number },
+  ) {
     this.#socket = socket;
     this.#context = context;
+    this.admitted = admitted;
+    this.number = number;
+    this.#sinceMs = context.clock.wallMs();
     this.#lastReadMs = context.clock.monotonicMs();
     const { socketBytesMax, packetBytesBeforeAuthMax, connectTimeoutMs } = context.limits;
     this.output = new Output(socket, {
@@ -122,6 +143,26 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   get session(): LiveSession | undefined {
     return this.#packets?.session;
+  }
+
+  /** What operators are told of it, once it has its session. */
+  get client(): ConnectedClient | undefined {
+    const { session } = this;
+    if (session === undefined || this.#isClosed || this.#version === undefined) return undefined;
+    const { peer, user } = this.admitted;
+    return {
+      number: this.number,
+      clientId: this.#clientId,
+      user: user ?? this.#userName ?? '',
+      peer,
+      version: this.#version,
+      keepAliveSeconds: keepAliveSecondsOf(this.#silenceMsMax),
+      sessionExpirySeconds: this.#expirySeconds,
+      connectedSinceMs: this.#sinceMs,
+      receivedBytes: this.#socket.bytesRead,
+      sentBytes: this.#socket.bytesWritten,
+      session,
+    };
   }
 
   /** Its session, if only brokers know of it. */
@@ -198,14 +239,16 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#receiveMaximum = packet.receiveMaximum;
     this.#topicAliasMaximum = packet.topicAliasMaximum;
     this.#explains = packet.requestProblemInformation;
-    this.#expirySeconds = packet.sessionExpirySeconds;
-    this.#clientId = packet.clientId || `auto-${this.#context.random.bytes(8).toString('hex')}`;
+    this.#userName = packet.userName;
+    const { limits, random } = this.#context;
+    this.#expirySeconds = sessionExpirySeconds(packet.sessionExpirySeconds, limits);
+    this.#clientId = packet.clientId || `auto-${random.bytes(8).toString('hex')}`;
     const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
       this.#refuse(refusal);
       return;
     }
-    this.#framer.configure(packet.protocolVersion, this.#context.limits.packetBytesMax);
+    this.#framer.configure(packet.protocolVersion, limits.packetBytesMax);
     this.#takeClientId();
     const granted = await this.#grant(packet);
     if (granted === undefined) return;
@@ -239,7 +282,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
         clientId: this.#clientId,
         connectionId: this.#connectionId,
         cleanStart: packet.cleanStart,
-        expirySeconds: packet.sessionExpirySeconds,
+        expirySeconds: this.#expirySeconds,
         will: willToStore(packet, this.#clientId),
       });
     } catch (thrown) {
@@ -257,7 +300,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   ): Promise<void> {
     const { limits } = this.#context;
     const { present: sessionPresent } = granted;
-    const durable = packet.sessionExpirySeconds > 0;
+    const durable = this.#expirySeconds > 0;
     const packets = new SessionPackets(this, this.#context, { grant, durable, granted });
     this.#packets = packets;
     this.#state = 'active';
@@ -287,11 +330,12 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   // ---- what its session asks for
 
   disconnected(packet: DisconnectPacket): void {
-    const { sessionExpirySeconds: expirySeconds } = packet;
-    if (expirySeconds !== undefined && expirySeconds > 0 && this.#expirySeconds === 0) {
+    const { sessionExpirySeconds: asked } = packet;
+    if (asked !== undefined && asked > 0 && this.#expirySeconds === 0) {
       this.fail(protocolError('MQTT5-3.14.2.2.2', 'a session that ends at once cannot be kept'));
       return;
     }
+    const expirySeconds = asked && sessionExpirySeconds(asked, this.#context.limits);
     // Only a normal disconnection discards the will. [MQTT5-3.14.4-3]
     const publishWill = packet.reasonCode !== ReasonCode.success;
     this.close(undefined, { revoked: false, publishWill, expirySeconds });

@@ -51,12 +51,26 @@ export function silenceMsMax(packet: ConnectPacket, limits: MqttLimits): number 
   return seconds * 1000 * keepAliveFactor;
 }
 
+/** The keep alive that silence of so much is the bound of. */
+export function keepAliveSecondsOf(silenceMs: number): number {
+  return silenceMs / 1000 / keepAliveFactor;
+}
+
+/** How long the session is kept after its connection. */
+export function sessionExpirySeconds(
+  asked: number,
+  { sessionExpirySecondsMax }: Pick<MqttLimits, 'sessionExpirySecondsMax'>,
+): number {
+  return Math.min(asked, sessionExpirySecondsMax);
+}
+
 /** The CONNACK that accepts a CONNECT. */
 export function acceptance(
   packet: ConnectPacket,
   accepted: { sessionPresent: boolean; clientId: string; limits: MqttLimits },
 ): ConnackSpec {
   const { sessionPresent, clientId, limits } = accepted;
+  const expirySeconds = sessionExpirySeconds(packet.sessionExpirySeconds, limits);
   return {
     sessionPresent,
     reasonCode: ReasonCode.success,
@@ -65,6 +79,8 @@ export function acceptance(
     topicAliasMaximum: limits.topicAliasMaximum,
     sharedSubscriptionAvailable: false,
     serverKeepAliveSeconds: serverKeepAlive(packet, limits),
+    // Absent means: as asked for. [MQTT5 3.2.2.3.2]
+    sessionExpirySeconds: expirySeconds < packet.sessionExpirySeconds ? expirySeconds : undefined,
     // [MQTT5-3.2.2-16]
     assignedClientId: packet.clientId === '' ? clientId : undefined,
   };

@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net';
-
 import { TurnTask } from '@robustmq/core';
 
 import { type ByteSink, PacketWriter } from '../codec/packet-writer.ts';
+import type { ClientSocket } from '../listener/client-socket.ts';
 
 /** Chunks of one turn up to this size are copied into one, so that the socket is written once. */
 const joinBytesMax = 64 * 1024;
@@ -40,7 +39,7 @@ export interface OutputOwner {
  * Holds nothing between turns.
  */
 export class Output implements ByteSink {
-  readonly #socket: Socket;
+  readonly #socket: ClientSocket;
   readonly #turn: OutputTurn;
   readonly #owner: OutputOwner;
   readonly #bytesMax: number;
@@ -56,7 +55,10 @@ export class Output implements ByteSink {
   #heldBytes = 0;
   #isAsked = false;
 
-  constructor(socket: Socket, options: { turn: OutputTurn; owner: OutputOwner; bytesMax: number }) {
+  constructor(
+    socket: ClientSocket,
+    options: { turn: OutputTurn; owner: OutputOwner; bytesMax: number },
+  ) {
     this.#socket = socket;
     this.#turn = options.turn;
     this.#owner = options.owner;

@@ -33,6 +33,15 @@ export class LaggingShards {
     return this.#lags.size;
   }
 
+  /** Records between the session and the live path, on all of them. */
+  get records(): number {
+    let records = 0;
+    for (const [shardId, { position }] of this.#lags) {
+      records += Math.max(0, (this.#context.readers.frontier(shardId) ?? position) - position);
+    }
+    return records;
+  }
+
   has(shardId: ShardId): boolean {
     return this.#lags.has(shardId);
   }

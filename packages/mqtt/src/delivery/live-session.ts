@@ -80,6 +80,11 @@ export class LiveSession {
     return this.#lags !== undefined && this.#lags.size > 0;
   }
 
+  /** Records that it has to read on from the log. */
+  get lagRecords(): number {
+    return this.#lags?.records ?? 0;
+  }
+
   /** The session takes nothing any more; its readers are given back. */
   end(): void {
     if (this.#isEnded) return;

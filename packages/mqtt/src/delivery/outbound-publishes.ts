@@ -59,6 +59,11 @@ export class OutboundPublishes {
     return false;
   }
 
+  /** Messages at QoS 1 and 2 that were sent on this connection and are not finished. */
+  get inFlight(): number {
+    return this.#window?.length ?? 0;
+  }
+
   /** Resolves when something has ended that took room, or the session has ended. */
   waitForRoom(): Promise<void> {
     return new Promise((resolve) => {

@@ -1,8 +1,6 @@
 /** What is counted: plain numbers, read when the metrics are scraped. */
 export interface MqttCounters {
   connections: number;
-  connectionsTotal: number;
-  connectionsRefused: number;
   publishesIn: [qos0: number, qos1: number, qos2: number];
   publishesOut: [qos0: number, qos1: number, qos2: number];
   bytesIn: number;
@@ -27,8 +25,6 @@ export interface MqttCounters {
 export function newMqttCounters(): MqttCounters {
   return {
     connections: 0,
-    connectionsTotal: 0,
-    connectionsRefused: 0,
     publishesIn: [0, 0, 0],
     publishesOut: [0, 0, 0],
     bytesIn: 0,

@@ -2,9 +2,13 @@ import { limits } from '@robustmq/core';
 
 /** Bounds of the adapter. Every one can be configured; none is silent when it is reached. */
 export interface MqttLimits {
-  /** Connections that the broker takes; more are closed at once. */
+  /** Connections that the broker takes; more are refused. */
   readonly connectionsMax: number;
-  /** Time for a CONNECT to arrive. */
+  /** Connections of one address (IPv6: of one network of 64 bits). 0: no limit. */
+  readonly connectionsPerAddressMax: number;
+  /** Connections that the broker takes in a second; as many may come at once. 0: no limit. */
+  readonly connectsPerSecondMax: number;
+  /** Time for a CONNECT to arrive; as much again for what comes before it: TLS, WebSocket, PROXY header. */
   readonly connectTimeoutMs: number;
   readonly packetBytesBeforeAuthMax: number;
   readonly packetBytesMax: number;
@@ -14,6 +18,8 @@ export interface MqttLimits {
   readonly windowMax: number;
   /** Longest keep alive of an MQTT 5 client; others are told to use it. 0: no limit. */
   readonly keepAliveSecondsMax: number;
+  /** Longest that a session is kept after its connection; MQTT 5 clients are told. 0xffffffff: for ever. */
+  readonly sessionExpirySecondsMax: number;
   /** Topic aliases that a client may set. */
   readonly topicAliasMaximum: number;
   /** Topic aliases that the broker sets for one client, if that allows so many. */
@@ -35,12 +41,15 @@ export interface MqttLimits {
 
 export const mqttLimitsDefault: MqttLimits = {
   connectionsMax: 100_000,
+  connectionsPerAddressMax: 0,
+  connectsPerSecondMax: 0,
   connectTimeoutMs: 10_000,
   packetBytesBeforeAuthMax: limits.packetBytesBeforeAuthMax,
   packetBytesMax: limits.mqttPacketBytesMax,
   receiveMaximum: 1000,
   windowMax: 1000,
   keepAliveSecondsMax: 0,
+  sessionExpirySecondsMax: 0xffffffff,
   topicAliasMaximum: 32,
   outboundTopicAliasesMax: 32,
   subscriptionsMax: 10_000,

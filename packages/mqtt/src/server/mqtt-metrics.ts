@@ -1,3 +1,4 @@
+import type { MqttListener } from '../listener/mqtt-listener.ts';
 import type { MqttServer } from './mqtt-server.ts';
 
 /** One metric family as plain data; the broker hands it to its registry. */
@@ -31,15 +32,46 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     kind: 'counter',
     read: () => values.map((value, qos) => ({ labels: { qos: String(qos) }, value })),
   });
+  const byListener = (
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    value: (listener: MqttListener) => number,
+  ): MetricFamily => ({
+    name: `robustmq_mqtt_${name}`,
+    help,
+    kind,
+    labelNames: ['listener'],
+    read: () =>
+      server.listeners.map((listener) => ({
+        labels: { listener: listener.name },
+        value: value(listener),
+      })),
+  });
   return [
     one('gauge', 'connections', 'Open MQTT connections.', () => counters.connections),
-    one('counter', 'connections_total', 'Connections accepted.', () => counters.connectionsTotal),
-    one(
-      'counter',
-      'connections_refused_total',
-      'Connections refused for the limit.',
-      () => counters.connectionsRefused,
+    byListener(
+      'gauge',
+      'listener_connections',
+      'Connections with a place, handshakes among them, by listener.',
+      ({ connections }) => connections,
     ),
+    byListener(
+      'counter',
+      'connections_total',
+      'Connections that came through, by listener.',
+      ({ connectionsTotal }) => connectionsTotal,
+    ),
+    {
+      name: 'robustmq_mqtt_connections_refused_total',
+      labelNames: ['listener', 'reason'],
+      help: 'Connections that did not come through, by listener and reason.',
+      kind: 'counter',
+      read: () =>
+        server.listeners.flatMap(({ name: listener, refusals }) =>
+          [...refusals.counts].map(([reason, value]) => ({ labels: { listener, reason }, value })),
+        ),
+    },
     one(
       'gauge',
       'subscriptions',

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  type Logger,
   type Offset,
   seededRandom,
   type ShardId,
@@ -25,6 +26,7 @@ import {
   startJournalFixture,
 } from '@robustmq/testkit';
 
+import type { MqttListenerOptions } from '../listener/listener-options.ts';
 import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
@@ -33,6 +35,9 @@ import { MqttServer } from './mqtt-server.ts';
 
 export interface MqttRigOptions {
   readonly limits?: Partial<MqttLimits>;
+  /** One over TCP when absent. */
+  readonly listeners?: readonly MqttListenerOptions[];
+  readonly logger?: Logger;
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
   /** Wraps the log of the servers, to hold or fail its reads. */
@@ -40,6 +45,13 @@ export interface MqttRigOptions {
 }
 
 const partitions = 4;
+
+/** One over TCP, on a free port of loopback. */
+export const plainListener: MqttListenerOptions = {
+  name: 'mqtt',
+  kind: 'mqtt',
+  listen: '127.0.0.1:0',
+};
 
 /**
  * MQTT servers on real sockets over the real journal client and kernel, with a fake journal tier and
@@ -89,15 +101,22 @@ export class MqttRig implements AsyncDisposable {
     return first.server;
   }
 
+  /** HOST:PORT of a listener of the first server. */
+  addressOf(name: string): string {
+    const found = this.server.listeners.find((listener) => listener.name === name);
+    if (found === undefined) throw new Error(`the server has no listener ${name}`);
+    return found.address;
+  }
+
   async startServer(): Promise<MqttServer> {
     const { client, placement } = this.journal;
     const { catalog } = placement;
     const clock = this.#options.clock ?? systemClock();
-    const logger = silentLogger();
+    const logger = this.#options.logger ?? silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
     const server = await MqttServer.start({
-      listen: '127.0.0.1:0',
+      listeners: this.#options.listeners ?? [plainListener],
       catalog,
       journal: { endOffset: (shardId) => this.#endOffset(shardId) },
       fanOut,

@@ -1,18 +1,13 @@
-import { createServer, type Server, type Socket } from 'node:net';
-
 import {
   type CancelTimer,
   type Clock,
   type Logger,
   type Offset,
-  OperatingError,
   type Random,
   type ShardId,
   shardId,
   TimerWheel,
   TurnTask,
-  hostOf,
-  portOf,
 } from '@robustmq/core';
 import type { JournalClient } from '@robustmq/journal-client';
 import {
@@ -28,11 +23,16 @@ import type { Topic } from '@robustmq/rpc';
 import { PacketDecoder } from '../codec/packet-decoder.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
+import type { ConnectedClient } from '../connection/connected-client.ts';
 import { Connection } from '../connection/connection.ts';
 import { OutputTurn } from '../connection/output.ts';
 import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
+import type { ClientSocket } from '../listener/client-socket.ts';
+import { Gate } from '../listener/gate.ts';
+import type { MqttListenerOptions } from '../listener/listener-options.ts';
+import { type Admitted, type ListenerContext, MqttListener } from '../listener/mqtt-listener.ts';
 import { RouteTable } from '../publish/route-table.ts';
 import { TurnTime } from '../publish/turn-time.ts';
 import type {
@@ -45,8 +45,8 @@ import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
 
 export interface MqttServerOptions {
-  /** HOST:PORT; port 0 takes a free one. */
-  readonly listen: string;
+  /** At least one. */
+  readonly listeners: readonly MqttListenerOptions[];
   readonly catalog: Catalog;
   readonly journal: Pick<JournalClient, 'endOffset'>;
   readonly fanOut: FanOut;
@@ -67,24 +67,24 @@ export interface MqttServerOptions {
 const stalledCheckMs = 5_000;
 /** Time that a client has to end its side of an ended connection. */
 const lingerMs = 2_000;
-const backlog = 4096;
 
-/** The MQTT listener of a broker and everything behind it. */
+/** The MQTT listeners of a broker and everything behind them. */
 export class MqttServer implements AsyncDisposable {
   readonly counters: MqttCounters = newMqttCounters();
   readonly #options: MqttServerOptions;
   readonly #limits: MqttLimits;
-  readonly #server: Server;
+  readonly #gate: Gate;
+  readonly #listeners: MqttListener[] = [];
   readonly #readers: LiveReaders;
   readonly #routes: RouteTable;
   readonly #context: BrokerContext;
   readonly #connections = new Set<Connection>();
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Set<ClientSocket>();
   /** Ends of sessions that their coordinators have not confirmed. */
   readonly #endings = new Set<Promise<void>>();
   #connectionIds = 0;
+  #connectionNumber = 0;
   #stopped = false;
-  #address: string;
   readonly #unwatch: () => void;
   readonly #progress: ProgressKeeper;
   readonly #wheel: TimerWheel;
@@ -94,7 +94,6 @@ export class MqttServer implements AsyncDisposable {
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
-    this.#address = options.listen;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
     const names = this.#readTopics();
     this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
@@ -118,9 +117,7 @@ export class MqttServer implements AsyncDisposable {
         clients.get(clientId)?.revoke(epoch, ReasonCode.sessionTakenOver),
     });
     this.#context = this.#makeContext(clients);
-    this.#server = createServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
-      this.#accept(socket),
-    );
+    this.#gate = new Gate(this.#limits, options.clock.monotonicMs());
     this.#unwatch = options.catalog.onChange((change) => {
       if (change.kind === 'topic' && !isSame(change.before, change.after))
         this.#renaming.schedule();
@@ -129,17 +126,41 @@ export class MqttServer implements AsyncDisposable {
     options.sessions.announce(() => this.#announced());
   }
 
-  /** Listens. Rejects with ALREADY_EXISTS when the port is taken. */
+  /** Listens. Rejects with ALREADY_EXISTS when a port is taken. */
   static async start(options: MqttServerOptions): Promise<MqttServer> {
     const server = new MqttServer(options);
-    await server.#listen();
+    try {
+      for (const each of options.listeners) await server.#listen(each);
+    } catch (thrown) {
+      await server[Symbol.asyncDispose]();
+      throw thrown;
+    }
     server.#checkStalled();
     return server;
   }
 
-  /** HOST:PORT with the port that was really taken. */
+  /** HOST:PORT of the first listener, with the port that was really taken. */
   get address(): string {
-    return this.#address;
+    return this.#listeners[0]?.address ?? '';
+  }
+
+  /** In the order of the options. */
+  get listeners(): readonly MqttListener[] {
+    return this.#listeners;
+  }
+
+  /** Clients that are connected here, the longest connected first, behind the connection `after`. */
+  *clients(after = 0): Generator<ConnectedClient> {
+    for (const { number, client } of this.#connections) {
+      if (number > after && client !== undefined) yield client;
+    }
+  }
+
+  /** Ends the connection of a client; whether there was one. Its session is as after any lost connection. */
+  kick(clientId: string): boolean {
+    const connection = this.#context.clients.get(clientId);
+    connection?.close(ReasonCode.administrativeAction);
+    return connection !== undefined;
   }
 
   /** Sessions that are connected here. */
@@ -158,7 +179,7 @@ export class MqttServer implements AsyncDisposable {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#unwatch();
-    const closed = new Promise((resolve) => this.#server.close(resolve));
+    const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     // Closing removes a connection from the set, which a set allows while it is walked.
     for (const connection of this.#connections) {
       connection.close(ReasonCode.serverShuttingDown);
@@ -216,39 +237,43 @@ export class MqttServer implements AsyncDisposable {
 
   // ---- connections
 
-  #listen(): Promise<void> {
-    const host = hostOf(this.#options.listen);
-    const port = portOf(this.#options.listen);
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => {
-        reject(listenError(this.#options.listen, error));
-      });
-      this.#server.listen({ host, port, backlog }, () => {
-        const bound = this.#server.address();
-        if (typeof bound === 'object' && bound) this.#address = `${host}:${bound.port}`;
-        resolve();
-      });
-    });
+  async #listen(options: MqttListenerOptions): Promise<void> {
+    const limits: MqttLimits = { ...this.#limits, ...options.limits };
+    const context: BrokerContext = { ...this.#context, limits };
+    const { clock, logger, wheel, decoder, output } = context;
+    const own: ListenerContext = {
+      clock,
+      logger,
+      wheel,
+      decoder,
+      writer: output.writer,
+      limits,
+      packetBytesBeforeAuthMax: limits.packetBytesBeforeAuthMax,
+      gate: this.#gate,
+      connected: (socket, admitted) => this.#connected(socket, admitted, context),
+    };
+    this.#listeners.push(await MqttListener.open(options, own));
   }
 
-  #accept(socket: Socket): void {
-    this.counters.connectionsTotal++;
-    if (this.#stopped || this.#connections.size >= this.#limits.connectionsMax) {
-      this.counters.connectionsRefused++;
+  #connected(socket: ClientSocket, admitted: Admitted, context: BrokerContext): void {
+    if (this.#stopped) {
+      admitted.leave();
       socket.destroy();
       return;
     }
+    const number = ++this.#connectionNumber;
     this.#sockets.add(socket);
-    this.#connections.add(new Connection(socket, this.#context));
+    this.#connections.add(new Connection(socket, context, { admitted, number }));
     this.counters.connections = this.#connections.size;
   }
 
   #closed(connection: Connection): void {
     this.#connections.delete(connection);
+    connection.admitted.leave();
     this.counters.connections = this.#connections.size;
   }
 
-  #linger(socket: Socket): void {
+  #linger(socket: ClientSocket): void {
     if (socket.destroyed) return;
     socket.resume();
     const cancel = this.#options.clock.setTimer(lingerMs, () => socket.destroy());
@@ -316,13 +341,5 @@ function isSame(before: Topic | undefined, after: Topic | undefined): boolean {
     before.config['mqtt.prefix'] === after.config['mqtt.prefix'] &&
     before.shardIds.length === after.shardIds.length &&
     before.shardIds.every((id, index) => id === after.shardIds[index])
-  );
-}
-
-function listenError(listen: string, error: NodeJS.ErrnoException): Error {
-  if (error.code !== 'EADDRINUSE') return error;
-  return new OperatingError(
-    'ALREADY_EXISTS',
-    `${listen} is taken by another program; stop it or choose another with --mqtt-listen HOST:PORT`,
   );
 }

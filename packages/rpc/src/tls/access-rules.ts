@@ -1,4 +1,5 @@
 import {
+  brokerAdminMethods,
   brokerPeerMethods,
   journalAdminMethods,
   journalBrokerMethods,
@@ -93,5 +94,10 @@ export const accessRules: AccessRules = new Map([
   ...service('broker', brokerPeerMethods, {
     coordinate: ['broker'],
     probe: ['placement', 'broker'],
+  }),
+  ...service('broker', brokerAdminMethods, {
+    listClients: ['operator'],
+    kickClient: ['operator'],
+    listSubscriptions: ['operator'],
   }),
 ]);

@@ -1,0 +1,27 @@
+import { brokerAdminMethods, type ServiceRegistry } from '@robustmq/rpc';
+
+import type { ConnectedClient } from '../connection/connected-client.ts';
+import { listClients } from './client-list.ts';
+import { listSubscriptions } from './subscription-list.ts';
+
+/** What operators may ask of an MQTT server, and have it do. */
+export interface AdministeredServer {
+  clients(after: number): Iterable<ConnectedClient>;
+  kick(clientId: string): boolean;
+}
+
+/** Serves operators. `server`: undefined while there is none. */
+export function registerBrokerAdmin(
+  registry: ServiceRegistry,
+  server: () => AdministeredServer | undefined,
+): void {
+  const clientsAfter = (number: number): Iterable<ConnectedClient> =>
+    server()?.clients(number) ?? [];
+  registry.unary(brokerAdminMethods.listClients, (request) => listClients(clientsAfter, request));
+  registry.unary(brokerAdminMethods.kickClient, ({ clientId }) => ({
+    kicked: server()?.kick(clientId) ?? false,
+  }));
+  registry.unary(brokerAdminMethods.listSubscriptions, (request) =>
+    listSubscriptions(clientsAfter, request),
+  );
+}
