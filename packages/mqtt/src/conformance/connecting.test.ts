@@ -44,6 +44,11 @@ describe('a CONNECT that does not match its format', () => {
       connect5(6, 'c', none, surrogate, 'p'),
       0x81,
     ],
+    [
+      '[MQTT5-3.3.2-14] a response topic with a wildcard in a will',
+      connect5(6, 'c', properties([0x08, 'a/+']), 'w', 'p'),
+      0x82,
+    ],
     ['[MQTT5-3.1.3-12] a user name that is no UTF-8', connect5(0x82, 'c', surrogate), 0x81],
     ['[MQTT5-3.1.2-2] a version that is not served', packet(0x10, 'MQTT', 6, 2, 0, 0, 'c'), 0x84],
   ] as const)('MQTT 5 %s is refused and closed', async (_title, data, reasonCode) => {

@@ -80,6 +80,17 @@ describe('what the server sends', () => {
     },
   );
 
+  it('[MQTT5-4.3.3-4, -4.4.0-2] is not released by a PUBREC that refuses it, or refuses what is not known', async () => {
+    const client = await rig.connect({ clientId: 'refusing' });
+    client.answers = 'none';
+    await client.subscribe('refused', { qos: 2 });
+    publisher.publish('refused', 'x', { qos: 2 });
+    const { messageId = 0 } = await client.expect('publish');
+    client.send({ cmd: 'pubrec', messageId, reasonCode: 0x97 });
+    client.send({ cmd: 'pubrec', messageId, reasonCode: 0x97 });
+    expect(await client.untilPong()).toEqual([]);
+  });
+
   it.each(versions)(
     '[MQTT5-3.3.1-1, -4.3.2-3, -4.3.3-3, -4.3.3-5, -4.3.3-6, -4.4.0-1, MQTT-3.3.1-1, -4.3.2-1, -4.3.3-1, -4.4.0-1, -4.6.0-6] comes again until it is acknowledged, with DUP and its id, in its order, version %i',
     async (version) => {

@@ -259,6 +259,13 @@ describe('the end of a connection', () => {
     expect(rig.sessions.ends).toEqual([]);
   });
 
+  it('a client that comes back after its end takes nobody over', async () => {
+    const first = await rig.connect({ clientId: 'c' });
+    await first.disconnect();
+    await rig.connect({ clientId: 'c' });
+    expect(rig.server.counters.takeovers).toBe(0);
+  });
+
   it('an MQTT 3.1.1 client that is taken over is closed without a word', async () => {
     const old = await rig.connect({ version: 4, clientId: 'c' });
     await rig.connect({ version: 4, clientId: 'c' });
