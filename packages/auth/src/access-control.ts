@@ -277,6 +277,9 @@ export class AccessControl {
       return ended('user', 'the user has other credentials');
     }
     const { groups, superuser } = user;
+    if (superuser === identity.superuser && isSame(groups, identity.groups)) {
+      return { kind: 'keep', principal };
+    }
     return {
       kind: 'keep',
       principal: { ...principal, identity: { ...identity, groups, superuser } },
@@ -308,6 +311,10 @@ export class AccessControl {
     }
     return new RuleSet(rules.rules, fallback);
   }
+}
+
+function isSame(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((one, at) => one === others[at]);
 }
 
 function unavailableBy(reason: string): Unavailable {

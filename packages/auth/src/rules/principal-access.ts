@@ -46,6 +46,7 @@ export class PrincipalAccess {
   #rules: RuleSet | undefined;
   #grants: Grants | undefined;
   #publishBits = new Map<string, number>();
+  #version = 0;
 
   constructor(source: RuleSource, principal: Principal) {
     this.#source = source;
@@ -56,9 +57,10 @@ export class PrincipalAccess {
     return this.#principal;
   }
 
-  /** Another object than before: what was decided is to be asked again. */
-  get version(): object {
-    return this.#source.current;
+  /** Grows when what was decided is to be asked again. */
+  get version(): number {
+    this.#current();
+    return this.#version;
   }
 
   /** The same client, with what its user is now. */
@@ -136,6 +138,7 @@ export class PrincipalAccess {
     const rules = this.#source.current;
     if (this.#rules !== rules) {
       this.#rules = rules;
+      this.#version++;
       this.#publishBits.clear();
       this.#grants = this.#gather(rules);
     }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 
+import type { Peer } from '@robustmq/auth';
 import { type OperatingError, toOperatingError, type WheelTimer } from '@robustmq/core';
 
 import {
@@ -11,6 +12,7 @@ import {
 import { type Frame, type FrameSink, PacketFramer } from '../codec/framer.ts';
 import type {
   AckKind,
+  AuthPacket,
   ClientPacket,
   ConnectPacket,
   DisconnectPacket,
@@ -26,12 +28,19 @@ import type {
   SessionGranted,
   SessionProgress,
 } from '../session/session-gateway.ts';
+import {
+  type AuthenticatedClient,
+  type Authentication,
+  authenticationOf,
+  authWithoutMethod,
+} from './authentication.ts';
 import type { BrokerContext } from './broker-context.ts';
 import { acceptance, refusalOf, silenceMsMax, willToStore } from './handshake.ts';
 import { Output, type OutputOwner } from './output.ts';
+import { peerOf } from './peer.ts';
 import { type SessionClient, SessionPackets } from './session-packets.ts';
 
-type State = 'awaiting-connect' | 'connecting' | 'active' | 'closed';
+type State = 'awaiting-connect' | 'connecting' | 'authenticating' | 'active' | 'closed';
 
 /** What the end of a connection means for its session. */
 interface SessionEnd {
@@ -47,11 +56,12 @@ const revoked: SessionEnd = { revoked: true, publishWill: false, expirySeconds: 
 const unaccepted: SessionEnd = { revoked: false, publishWill: false, expirySeconds: undefined };
 
 /**
- * One client: awaiting-connect → connecting → active → closed. A fault in its bytes or its behaviour
- * ends it with the code that the specification gives, and nothing else.
+ * One client: awaiting-connect → connecting (→ authenticating → connecting …) → active → closed. A fault
+ * in its bytes or its behaviour ends it with the code that the specification gives, and nothing else.
  */
-export class Connection implements FrameSink, SessionClient, OutputOwner {
+export class Connection implements FrameSink, SessionClient, OutputOwner, AuthenticatedClient {
   readonly output: Output;
+  readonly peer: Peer;
   readonly #socket: Socket;
   readonly #context: BrokerContext;
   readonly #framer: PacketFramer;
@@ -67,6 +77,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   #lastReadMs: number;
   #expirySeconds = 0;
   #explains = true;
+  /** Undefined: nobody asks who it is. */
+  #authentication: Authentication | undefined;
   /** There once the client has its session. */
   #packets: SessionPackets | undefined;
   /** Work that has to end before the next packet is taken. */
@@ -77,6 +89,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   constructor(socket: Socket, context: BrokerContext) {
     this.#socket = socket;
+    this.peer = peerOf(socket);
     this.#context = context;
     this.#lastReadMs = context.clock.monotonicMs();
     const { socketBytesMax, packetBytesBeforeAuthMax, connectTimeoutMs } = context.limits;
@@ -97,6 +110,10 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
       this.close(undefined);
       context.gone(socket);
     });
+  }
+
+  get clientId(): string {
+    return this.#clientId;
   }
 
   get mqtt5(): boolean {
@@ -150,6 +167,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   #take(packet: ClientPacket): void {
     if (packet.kind === 'connect') this.hold(() => this.#connect(packet));
+    else if (this.#state === 'authenticating') this.#authentication?.take(packet);
     else this.#packets?.take(packet);
   }
 
@@ -191,22 +209,36 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#expirySeconds = packet.sessionExpirySeconds;
     const refusal = refusalOf(packet);
     if (refusal !== undefined) {
-      this.#refuse(refusal);
+      this.refuse(refusal);
       return;
     }
+    this.#clientId = packet.clientId || `auto-${this.#context.random.bytes(8).toString('hex')}`;
+    this.#authentication = authenticationOf(this, this.#context, packet);
+    if (this.#authentication === undefined) await this.admit(packet, undefined);
+    else await this.#authentication.begin();
+  }
+
+  awaitAuth(version: ProtocolVersion): void {
+    this.#state = 'authenticating';
+    this.#framer.configure(version, this.#context.limits.packetBytesBeforeAuthMax);
+  }
+
+  async admit(packet: ConnectPacket, authenticationData: Buffer | undefined): Promise<void> {
+    if (this.#isClosed) return;
+    this.#state = 'connecting';
     this.#framer.configure(packet.protocolVersion, this.#context.limits.packetBytesMax);
-    this.#takeClientId(packet.clientId);
+    this.#claimClientId();
     const granted = await this.#grant(packet);
     if (granted === undefined) return;
     const grant = { clientId: this.#clientId, epoch: granted.epoch };
     if (this.#isClosed) this.#endSession(grant, unaccepted);
-    else if (granted.epoch <= this.#revokedEpoch) this.#refuse(ReasonCode.serverUnavailable);
-    else await this.#accept(packet, granted, grant);
+    else if (granted.epoch <= this.#revokedEpoch) this.refuse(ReasonCode.serverUnavailable);
+    else await this.#accept(packet, granted, authenticationData);
   }
 
-  #takeClientId(clientId: string): void {
-    const { random, clients } = this.#context;
-    this.#clientId = clientId || `auto-${random.bytes(8).toString('hex')}`;
+  /** Only who was let in may take a session over. */
+  #claimClientId(): void {
+    const { clients } = this.#context;
     clients.get(this.#clientId)?.takenOver();
     clients.set(this.#clientId, this);
   }
@@ -225,7 +257,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     } catch (thrown) {
       const error = toOperatingError(thrown);
       this.#context.logger.warn({ clientId: this.#clientId, code: error.code }, error.message);
-      this.#refuse(connackReasonByError[error.code]);
+      this.refuse(connackReasonByError[error.code]);
       return undefined;
     }
   }
@@ -233,18 +265,23 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   async #accept(
     packet: ConnectPacket,
     granted: SessionGranted,
-    grant: SessionGrant,
+    authenticationData: Buffer | undefined,
   ): Promise<void> {
     const { limits } = this.#context;
-    const { present: sessionPresent } = granted;
-    const durable = packet.sessionExpirySeconds > 0;
-    const packets = new SessionPackets(this, this.#context, { grant, durable, granted });
+    const { present: sessionPresent, epoch } = granted;
+    const clientId = this.#clientId;
+    const packets = new SessionPackets(this, this.#context, {
+      grant: { clientId, epoch },
+      durable: packet.sessionExpirySeconds > 0,
+      granted,
+      access: this.#authentication?.access,
+    });
     this.#packets = packets;
     this.#state = 'active';
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
-    this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
+    this.#connack(acceptance(packet, { sessionPresent, clientId, limits, authenticationData }));
     if (sessionPresent) await packets.resume(granted);
   }
 
@@ -254,11 +291,28 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   }
 
   /** Nothing that follows a refused CONNECT is looked at. [MQTT5-3.1.4-6] */
-  #refuse(reasonCode: ReasonCode): void {
+  refuse(reasonCode: ReasonCode): void {
     if (this.#isClosed) return;
     countFault(this.#context.counters, reasonCode);
     this.#connack({ sessionPresent: false, reasonCode });
     this.close(undefined);
+  }
+
+  // ---- who it is
+
+  authenticateAgain(packet: AuthPacket): void {
+    if (this.#authentication !== undefined) this.#authentication.again(packet);
+    else this.fail(authWithoutMethod());
+  }
+
+  /** Rules, bans or users have changed. Never rejects. */
+  reviewAccess(): Promise<void> {
+    return this.#authentication?.review() ?? Promise.resolve();
+  }
+
+  revokeAccess(reasonCode: ReasonCode, reason: string): void {
+    if (this.#state === 'active') this.close(reasonCode, abnormal, reason);
+    else this.refuse(ReasonCode.notAuthorized);
   }
 
   // ---- what its session asks for
@@ -291,7 +345,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   #timeUp(): void {
     if (this.#state === 'connecting') {
-      this.#refuse(ReasonCode.serverUnavailable);
+      this.refuse(ReasonCode.serverUnavailable);
       return;
     }
     if (this.#state !== 'active') {
@@ -359,6 +413,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     if (this.#state === 'awaiting-connect' && isAnswered) {
       this.#version = answerVersion;
       this.#connack({ sessionPresent: false, reasonCode: wrong.reasonCode });
+    } else if (this.#state === 'authenticating') {
+      this.#connack({ sessionPresent: false, reasonCode: wrong.reasonCode });
     }
     this.close(wrong.reasonCode, abnormal, wrong.message);
   }
@@ -384,6 +440,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     const { clients } = this.#context;
     if (clients.get(this.#clientId) === this) clients.delete(this.#clientId);
     this.#closeSession(end);
+    this.#authentication?.end();
     this.#context.closed(this);
   }
 

@@ -1,6 +1,9 @@
+import type { PrincipalAccess } from '@robustmq/auth';
+
 import { encodePingresp, encodeSuback, encodeUnsuback } from '../codec/control-encoder.ts';
 import type {
   AckPacket,
+  AuthPacket,
   ClientPacket,
   ConnectPacket,
   DisconnectPacket,
@@ -8,7 +11,6 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from '../codec/packet.ts';
-import { protocolError } from '../codec/protocol-fault.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
@@ -25,6 +27,8 @@ export interface SessionClient extends DeliveryClient, PublishClient {
   readonly receiver: { version: ProtocolVersion; packetBytesMax: number };
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
   hold(work: () => Promise<void>): void;
+  /** AUTH has come. */
+  authenticateAgain(packet: AuthPacket): void;
   /** DISCONNECT has come. */
   disconnected(packet: DisconnectPacket): void;
 }
@@ -40,15 +44,21 @@ export class SessionPackets {
   constructor(
     client: SessionClient,
     context: BrokerContext,
-    own: { grant: SessionGrant; durable: boolean; granted: SessionGranted },
+    own: {
+      grant: SessionGrant;
+      durable: boolean;
+      granted: SessionGranted;
+      access: PrincipalAccess | undefined;
+    },
   ) {
-    const { grant, durable, granted } = own;
+    const { grant, durable, granted, access } = own;
     this.#client = client;
     this.#context = context;
     this.session = new LiveSession(client, context.delivery, {
       grant,
       durable,
       window: granted.window,
+      access,
     });
     if (granted.inboundPacketIds.length > 0) this.#newPublishes(granted.inboundPacketIds);
   }
@@ -85,7 +95,7 @@ export class SessionPackets {
         this.#client.disconnected(packet);
         return;
       case 'auth':
-        this.#client.fail(protocolError('MQTT5-4.12.0-1', 'AUTH without an authentication method'));
+        this.#client.authenticateAgain(packet);
         return;
       default:
     }

@@ -1,3 +1,4 @@
+import type { PrincipalAccess } from '@robustmq/auth';
 import { OperatingError } from '@robustmq/core';
 import type { PendingBatch, RecordToAppend } from '@robustmq/journal-client';
 import { noHeaders } from '@robustmq/record-batch';
@@ -31,6 +32,7 @@ export interface PublishSession {
   readonly grant: SessionGrant;
   readonly durable: boolean;
   readonly publisher: Buffer;
+  readonly access: PrincipalAccess | undefined;
 }
 
 const noTokens = new Uint32Array(0);
@@ -66,7 +68,7 @@ export class InboundPublishes implements AckSink {
     this.#client = client;
     this.#context = context;
     this.#session = session;
-    this.#router = new PublishRouter(routes, limits.topicAliasMaximum);
+    this.#router = new PublishRouter(routes, limits.topicAliasMaximum, session.access);
     this.#headers = new HeaderEncoder(session.publisher);
     this.#quota = new PublishQuota(client, limits);
     this.#inbox = new QosTwoInbox({ client, context, session, quota: this.#quota });
@@ -178,6 +180,8 @@ export class InboundPublishes implements AckSink {
   #unroutable(packet: PublishPacket, why: Unroutable): void {
     if (why === 'server-topic') {
       this.#refusePublish(packet, ReasonCode.topicNameInvalid);
+    } else if (why === 'not-authorized') {
+      this.#notAuthorized(packet);
     } else if (why !== 'unknown-topic') {
       this.#client.fail(why);
     } else if (packet.qos === 0) {
@@ -190,15 +194,28 @@ export class InboundPublishes implements AckSink {
     }
   }
 
+  /** MQTT 3 cannot say no to one publish: it is acknowledged and dropped, as Mosquitto does, or the client goes. */
+  #notAuthorized(packet: PublishPacket): void {
+    const { counters, refusedPublish } = this.#context;
+    counters.droppedUnauthorized++;
+    const isTold = this.#client.mqtt5 || refusedPublish === 'acknowledge';
+    if (!isTold) this.#refusePublish(packet, ReasonCode.notAuthorized);
+    else if (packet.qos > 0) this.#owe(packet, ReasonCode.notAuthorized);
+  }
+
   /** A publish that is not taken: its refusal keeps its place among the acknowledgements. */
   #refusePublish(packet: PublishPacket, reasonCode: ReasonCode): void {
     if (packet.qos > 0 && this.#client.mqtt5) {
-      this.#acks.pushRefusal(reasonCode, packet.qos === 2 ? 'pubrec' : 'puback', packet.packetId);
+      this.#owe(packet, reasonCode);
       return;
     }
     // Nobody can be told but by the end of the connection. [MQTT-3.3.5-2]
     const message = `a publish to ${JSON.stringify(topicOf(packet))} is refused`;
     this.#client.fail(fault(reasonCode, 'MQTT5-3.3.5', message));
+  }
+
+  #owe({ qos, packetId }: PublishPacket, reasonCode: ReasonCode): void {
+    this.#acks.pushRefusal(reasonCode, qos === 2 ? 'pubrec' : 'puback', packetId);
   }
 }
 

@@ -58,6 +58,7 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       kind: 'counter',
       read: () => [
         { labels: { reason: 'queue_full' }, value: counters.droppedIn },
+        { labels: { reason: 'not_authorized' }, value: counters.droppedUnauthorized },
         { labels: { reason: 'socket_full' }, value: counters.droppedOut },
         { labels: { reason: 'too_large' }, value: counters.droppedTooLarge },
         { labels: { reason: 'expired' }, value: counters.droppedExpired },
@@ -75,6 +76,18 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
           value,
         })),
     },
+    one(
+      'counter',
+      'subscriptions_refused_total',
+      'Filters of SUBSCRIBEs that the rules do not allow.',
+      () => counters.subscriptionsUnauthorized,
+    ),
+    one(
+      'counter',
+      'revoked_connections_total',
+      'Connections ended by a ban, an expiry, or a change of their users.',
+      () => counters.revoked,
+    ),
     one(
       'counter',
       'takeovers_total',

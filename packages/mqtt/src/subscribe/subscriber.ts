@@ -2,7 +2,7 @@ import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/c
 
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/packet.ts';
 import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
-import { parseSharedFilter } from '../codec/topic.ts';
+import { matchedFilter, parseSharedFilter } from '../codec/topic.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
@@ -63,6 +63,10 @@ function refusalOf(
 ): ReasonCode | undefined {
   if (parseSharedFilter(request.filter) !== undefined) {
     return ReasonCode.sharedSubscriptionsNotSupported;
+  }
+  if (session.access?.maySubscribe(matchedFilter(request.filter), request.qos) === false) {
+    context.counters.subscriptionsUnauthorized++;
+    return ReasonCode.notAuthorized;
   }
   const isNew = !session.subscriptions.has(request.filter);
   if (isNew && session.subscriptions.size >= context.limits.subscriptionsMax) {
