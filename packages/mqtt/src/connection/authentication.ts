@@ -54,6 +54,15 @@ export function authWithoutMethod(): ProtocolFault {
   return protocolError('MQTT5-4.12.0-7', 'AUTH without an authentication method in CONNECT');
 }
 
+function otherMethod(reasonCode: ReasonCode): ProtocolFault {
+  return fault(reasonCode, 'MQTT5-4.12.0-5', 'another authentication method than in CONNECT');
+}
+
+function notOffered(): ProtocolFault {
+  const message = 'the authentication method is not offered any more';
+  return fault(ReasonCode.notAuthorized, 'MQTT5-4.12.1-2', message);
+}
+
 /** Who the client of a connection is, from its CONNECT to its end. */
 export class Authentication {
   readonly #packet: ConnectPacket;
@@ -104,7 +113,7 @@ export class Authentication {
     } else if (packet.reasonCode !== ReasonCode.continueAuthentication) {
       this.#client.fail(protocolError('MQTT5-4.12.0-3', 'Re-authenticate before CONNACK'));
     } else if (packet.authenticationMethod !== exchange.method) {
-      this.#client.fail(this.#otherMethod());
+      this.#client.fail(otherMethod(ReasonCode.badAuthenticationMethod));
     } else {
       this.#client.hold(() => this.#advance(exchange, packet.authenticationData));
     }
@@ -161,7 +170,7 @@ export class Authentication {
     const wrong = this.#faultOf(packet);
     const exchange = this.#exchange ?? this.#newExchange();
     if (wrong !== undefined) this.#client.fail(wrong);
-    else if (exchange === undefined) this.#client.fail(this.#otherMethod());
+    else if (exchange === undefined) this.#client.fail(notOffered());
     else this.#client.hold(() => this.#goOn(exchange, packet.authenticationData));
   }
 
@@ -173,17 +182,12 @@ export class Authentication {
   #faultOf(packet: AuthPacket): ProtocolFault | undefined {
     const { authenticationMethod: method } = this.#packet;
     if (method === undefined) return authWithoutMethod();
-    if (packet.authenticationMethod !== method) return this.#otherMethod();
+    // Libraries know 0x8C in CONNACK only, although a DISCONNECT might carry it. [MQTT5 2.4, 3.14.2.1]
+    if (packet.authenticationMethod !== method) return otherMethod(ReasonCode.protocolError);
     const begins = packet.reasonCode === ReasonCode.reAuthenticate;
     if (begins !== (this.#exchange !== undefined)) return undefined;
     const what = begins ? 'Re-authenticate within an exchange' : 'AUTH outside an exchange';
     return protocolError('MQTT5-4.12.1', what);
-  }
-
-  #otherMethod(): ProtocolFault {
-    const message =
-      'another authentication method than in CONNECT, or one that is not offered any more';
-    return fault(ReasonCode.badAuthenticationMethod, 'MQTT5-4.12.0-5', message);
   }
 
   #proceed(exchange: EnhancedExchange, step: ExchangeStep): ProtocolFault | undefined {
