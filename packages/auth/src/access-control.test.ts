@@ -131,7 +131,7 @@ describe('nothing configured', () => {
 
 describe('settings', () => {
   it('anonymous: allow lets in who gives nothing, not who gives something wrong', async () => {
-    const settings = { anonymous: 'allow', fallback: 'deny' } as const;
+    const settings = { anonymous: 'allow', fallback: 'deny', clientIds: 'any' } as const;
     const { control } = rig({ users: [await user('alice')], settings });
     expect((await control.login(login())).kind).toBe('admitted');
     expect((await control.login(login('alice', 'x'))).kind).toBe('denied');
@@ -139,10 +139,28 @@ describe('settings', () => {
   });
 
   it('default: allow lets who logs in do everything', async () => {
-    const settings = { anonymous: 'deny', fallback: 'allow' } as const;
+    const settings = { anonymous: 'deny', fallback: 'allow', clientIds: 'any' } as const;
     const { control } = rig({ users: [await user('alice')], settings });
     const may = control.accessOf(await principalOf(control, login('alice', 'pw-alice')));
     expect(may.mayPublish('a', 0, false)).toBe(true);
+  });
+});
+
+describe('client-ids: user-name', () => {
+  it('refuses a client id that is not the user name, by password and by SCRAM', async () => {
+    const settings = { anonymous: 'allow', fallback: 'allow', clientIds: 'user-name' } as const;
+    const { control } = rig({ users: [await user('alice')], settings });
+    const own = { clientId: 'alice' };
+    expect((await control.login(login('alice', 'pw-alice', own))).kind).toBe('admitted');
+    expect(await control.login(login('alice', 'pw-alice'))).toMatchObject({
+      kind: 'denied',
+      credentials: false,
+    });
+    expect((await control.login(login())).kind).toBe('admitted');
+    const exchange = control.exchange('SCRAM-SHA-256', login());
+    const step = await exchange?.step(Buffer.from('n,,n=alice,r=x'));
+    expect(step).toMatchObject({ kind: 'denied', credentials: false });
+    expect(control.guards.login.locked).toBe(0);
   });
 });
 

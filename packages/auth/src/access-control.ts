@@ -144,7 +144,8 @@ export class AccessControl {
       random,
       secret: this.#members.scramSecret,
       login,
-      refusalOf: (userName) => this.#refusalOf(login, userName),
+      refusalOf: (userName) =>
+        this.#refusalOf(login, userName) ?? this.#foreignIdOf(login, userName),
       ended: (userName, isProven) => {
         if (isProven) guard.succeeded(address, userName);
         else guard.failed(address, userName);
@@ -189,11 +190,17 @@ export class AccessControl {
 
   #admit(login: Login, identity: Identity): LoginResult {
     const { userName } = identity;
-    const refusal = this.#banOf(login, userName);
+    const refusal = this.#banOf(login, userName) ?? this.#foreignIdOf(login, userName);
     if (refusal !== undefined) return refusal;
     const address = plainAddress(login.peer.address);
     this.#guards.login.succeeded(address, login.userName ?? userName);
     return { kind: 'admitted', principal: principalOf(login, identity) };
+  }
+
+  #foreignIdOf({ clientId }: Pick<Login, 'clientId'>, userName: string): Refusal | undefined {
+    const { clientIds } = this.#options.rules.settings;
+    if (clientIds === 'any' || clientId === userName) return undefined;
+    return { kind: 'denied', credentials: false, reason: 'the client id is not the user name' };
   }
 
   /** Nobody vouches for it. */

@@ -176,7 +176,8 @@ async function contentOf({ path, files }: FileAccessControlOptions): Promise<Acc
 
 function dataOf(content: AccessFileContent): AccessData {
   const { users, rules, bans, anonymous, default: fallback } = content;
-  return { users, rules, bans, settings: { anonymous, fallback } };
+  const settings = { anonymous, fallback, clientIds: content['client-ids'] };
+  return { users, rules, bans, settings };
 }
 
 function guardsOf(content: AccessFileContent, clock: Clock): Guards {

@@ -1,7 +1,9 @@
+import { FileAccessControl, nodeTextFiles } from '@robustmq/auth';
 import {
   advertisedAddress,
   type Clock,
   endProcess,
+  hostOf,
   type Logger,
   type OperatingError,
   type Random,
@@ -29,6 +31,7 @@ import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
+import { accessFamilies } from './access-metrics.ts';
 import { registerMetrics } from './broker-metrics.ts';
 
 export interface BrokerOptions {
@@ -44,6 +47,10 @@ export interface BrokerOptions {
   readonly mqttListen: string;
   readonly mqttConnectionsMax?: number;
   readonly mqttPacketBytesMax?: number;
+  /** What becomes of a publish of an MQTT 3 client that the rules do not allow; default: acknowledge. */
+  readonly mqtt3RefusedPublish?: 'acknowledge' | 'close';
+  /** Users, rules and bans; without it everybody may do everything. */
+  readonly accessFile?: string;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -89,6 +96,7 @@ class Broker implements BrokerServer {
   readonly #reader: RecordReader;
   #server: RpcServer | undefined;
   #mqtt: MqttServer | undefined;
+  #access: FileAccessControl | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
@@ -132,18 +140,40 @@ class Broker implements BrokerServer {
 
   async start(): Promise<void> {
     const { transport, listen, mqttListen } = this.#options;
+    this.#access = await this.#openAccess();
     this.#placement.start();
     this.#server = await transport.listen(listen, (registry) => this.#peer.register(registry));
     await this.#placement.catalog.ready();
     if (mqttListen !== 'off') this.#mqtt = await this.#startMqtt(mqttListen);
     registerMetrics(this.#options.registry, {
       mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
+      access: this.#access === undefined ? [] : accessFamilies(this.#access),
       journal: this.#journal,
       host: this.#host,
     });
     this.#register();
     await this.#registered();
     this.#isServing = true;
+  }
+
+  async #openAccess(): Promise<FileAccessControl | undefined> {
+    const { accessFile: path, clock, random, logger } = this.#options;
+    if (path === undefined) {
+      this.#warnIfOpen();
+      return undefined;
+    }
+    const fetch = (url: string, init: RequestInit): Promise<Response> =>
+      globalThis.fetch(url, init);
+    return FileAccessControl.open({ path, files: nodeTextFiles(), fetch, clock, random, logger });
+  }
+
+  /** The operator has said so, by the address. */
+  #warnIfOpen(): void {
+    const { mqttListen, logger } = this.#options;
+    if (mqttListen === 'off' || isLoopback(hostOf(mqttListen))) return;
+    const message =
+      'MQTT listens beyond loopback without an access file: whoever reaches it may read and write everything';
+    logger.warn({ listen: mqttListen }, message);
   }
 
   #startMqtt(listen: string): Promise<MqttServer> {
@@ -171,6 +201,8 @@ class Broker implements BrokerServer {
       random,
       logger,
       limits: mqttLimits(this.#options),
+      access: this.#access?.control,
+      refusedPublish: this.#options.mqtt3RefusedPublish,
     });
   }
 
@@ -251,6 +283,7 @@ class Broker implements BrokerServer {
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });
+    await this.#access?.[Symbol.asyncDispose]();
     await this.#registration?.[Symbol.asyncDispose]();
     await this.#fanOut[Symbol.asyncDispose]();
     await this.#journal[Symbol.asyncDispose]();
@@ -273,6 +306,10 @@ class Broker implements BrokerServer {
     await Promise.race([work(), late]);
     cancel();
   }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.[\d.]+$/.test(host);
 }
 
 function mqttLimits(options: BrokerOptions): Partial<MqttLimits> {

@@ -54,6 +54,16 @@ describe('the login guard', () => {
     expect(guard.lockOf('b', 'user-1')).toBeUndefined();
   });
 
+  it('an address that is locked is not for who has logged in from it lately', () => {
+    const guard = new LoginGuard(new VirtualClock(), options);
+    guard.succeeded('nat', 'alice');
+    for (let at = 0; at < 6; at++) guard.failed('nat', `user-${at}`);
+    expect(guard.lockOf('nat', 'bob')).toContain('from nat');
+    expect(guard.lockOf('nat', 'alice')).toBeUndefined();
+    fail(guard, 3, 'nat', 'alice');
+    expect(guard.lockOf('nat', 'alice')).toContain('alice');
+  });
+
   it('locks a user that many addresses try, but not where he has logged in lately', async () => {
     const clock = new VirtualClock();
     const guard = new LoginGuard(clock, options);

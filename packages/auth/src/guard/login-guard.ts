@@ -57,17 +57,15 @@ export class LoginGuard {
 
   /** Why a login is not looked at; undefined: it is. */
   lockOf(address: string, userName: string | undefined): string | undefined {
-    if (this.#locks.get(addressKey(address)) === true) {
-      return `too many failed logins from ${address}`;
+    const user = JSON.stringify(userName);
+    if (userName !== undefined) {
+      const pair = pairKey(address, userName);
+      if (this.#isLocked(pair)) return `too many failed logins of ${user} from ${address}`;
+      if (this.#familiar.get(pair) === true) return undefined;
     }
-    if (userName === undefined) return undefined;
-    const pair = pairKey(address, userName);
-    if (this.#locks.get(pair) === true) {
-      return `too many failed logins of ${JSON.stringify(userName)} from ${address}`;
-    }
-    const isLocked = this.#locks.get(userKey(userName)) === true;
-    if (!isLocked || this.#familiar.get(pair) === true) return undefined;
-    return `too many failed logins of ${JSON.stringify(userName)}`;
+    if (this.#isLocked(addressKey(address))) return `too many failed logins from ${address}`;
+    const isLocked = userName !== undefined && this.#isLocked(userKey(userName));
+    return isLocked ? `too many failed logins of ${user}` : undefined;
   }
 
   succeeded(address: string, userName: string): void {
@@ -82,6 +80,10 @@ export class LoginGuard {
     if (userName === undefined) return;
     this.#count(this.#pairs, pairKey(address, userName), pairMax);
     this.#count(this.#users, userKey(userName), userMax);
+  }
+
+  #isLocked(key: string): boolean {
+    return this.#locks.get(key) === true;
   }
 
   #count(counts: FailureCounts, key: string, max: number): void {

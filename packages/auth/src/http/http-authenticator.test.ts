@@ -23,7 +23,7 @@ class Service {
   answer: () => Answer | Promise<Answer> = () => [200, { result: 'allow' }];
 
   readonly fetch: Fetch = async (_url, { body, signal }) => {
-    this.requests.push(JSON.parse(String(body)));
+    this.requests.push(typeof body === 'string' ? JSON.parse(body) : body);
     const aborted = new Promise<never>((_, reject) => {
       signal?.addEventListener('abort', () => reject(new Error('aborted')));
     });
@@ -160,7 +160,7 @@ describe('the HTTP service', () => {
   it("over node's fetch: the right request, no redirect, and who is not there is unavailable", async () => {
     const seen: string[] = [];
     const server = createServer((request: IncomingMessage, response: ServerResponse) => {
-      seen.push(`${request.method} ${request.url} ${request.headers['x-key']}`);
+      seen.push(`${request.method} ${request.url} ${String(request.headers['x-key'])}`);
       const isMoved = request.url === '/moved';
       if (isMoved) response.writeHead(302, { location: '/login' }).end();
       else

@@ -245,6 +245,7 @@ const permission = z.enum(['allow', 'deny']);
 export const accessFileSchema = z.strictObject({
   anonymous: permission.default('deny'),
   default: permission.default('deny'),
+  'client-ids': z.enum(['any', 'user-name']).default('any'),
   users: z.array(user).default([]),
   rules: z.array(rule).default([]),
   bans: z.array(ban).default([]),

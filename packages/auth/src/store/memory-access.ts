@@ -16,7 +16,7 @@ export const noAccessData: AccessData = {
   users: [],
   rules: [],
   bans: [],
-  settings: { fallback: 'deny', anonymous: 'deny' },
+  settings: { fallback: 'deny', anonymous: 'deny', clientIds: 'any' },
 };
 
 /** Users, rules and bans in memory, replaced as a whole. */

@@ -25,6 +25,8 @@ export interface AccessSettings {
   readonly fallback: 'allow' | 'deny';
   /** Whether clients without credentials are let in, once there is a user or a member of the chain. */
   readonly anonymous: 'allow' | 'deny';
+  /** `user-name`: who has a user name gives it as client id, so that nobody takes another's session over. */
+  readonly clientIds: 'any' | 'user-name';
 }
 
 export interface BanStore {

@@ -107,9 +107,14 @@ export function brokerOptions(options: Options): {
   mqttListen: string;
   mqttConnectionsMax: number;
   mqttPacketBytesMax: number;
+  mqtt3RefusedPublish: 'acknowledge' | 'close';
+  accessFile?: string;
 } {
+  const accessFile = options['access-file'];
   return {
     ...nodeOptions(options),
+    ...(accessFile !== undefined && { accessFile }),
+    mqtt3RefusedPublish: required(options, 'mqtt3-refused-publish'),
     mqttListen: required(options, 'mqtt-listen'),
     mqttConnectionsMax: required(options, 'mqtt-connections-max'),
     mqttPacketBytesMax: required(options, 'mqtt-packet-bytes-max'),

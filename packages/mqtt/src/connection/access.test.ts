@@ -341,7 +341,7 @@ describe('with users and rules', () => {
 
     it('its will is published then', async () => {
       const users = [await userNamed('alice')];
-      await start({ users, settings: { anonymous: 'deny', fallback: 'allow' } });
+      await start({ users, settings: { anonymous: 'deny', fallback: 'allow', clientIds: 'any' } });
       const will = { topic: 'gone', payload: Buffer.from('x'), qos: 1, retain: false } as const;
       await rig.connect(as('alice', { will }));
       store.replace({ users: [await userNamed('bob')] });

@@ -25,7 +25,7 @@ describe('SCRAM by AUTH', () => {
   beforeEach(async () => {
     const data: Partial<AccessData> = {
       users: [await userNamed('alice'), await userNamed('bob')],
-      settings: { anonymous: 'deny', fallback: 'allow' },
+      settings: { anonymous: 'deny', fallback: 'allow', clientIds: 'any' },
     };
     const access = accessOver(data);
     store = access.store;
