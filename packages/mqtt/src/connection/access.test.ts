@@ -274,6 +274,7 @@ describe('with users and rules', () => {
       store.replace({ rules: [...fewer, rule('allow', both, 'ok/2')] });
       // Some turns later everybody has been looked at.
       await bob.untilPong();
+      expect([...rig.server.sessions()].map((one) => one.mutedSubscriptions)).toEqual([0, 1]);
       await bob.publishAcked('ok/1', 'no');
       await bob.publishAcked('ok/2', '2');
       expect(await alice.payloads(1)).toEqual(['2']);
@@ -296,6 +297,8 @@ describe('with users and rules', () => {
       for (const name of ['ok/1', 'ok/2', 'ok/1', 'ok/3']) await bob.publishAcked(name, name);
       const back = await rig.connect(as('alice', { clean: false, properties: keep }));
       expect(await back.payloads(2)).toEqual(['ok/2', 'ok/3']);
+      // A deny that only overlaps it does not mute it.
+      expect([...rig.server.sessions()].map((one) => one.mutedSubscriptions)).toEqual([0, 0]);
       await bob.publishAcked('ok/1', 'no');
       await bob.publishAcked('ok/4', 'ok/4');
       expect(await back.payloads(1)).toEqual(['ok/4']);

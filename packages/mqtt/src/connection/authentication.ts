@@ -15,6 +15,7 @@ import { fault, protocolError, type ProtocolFault } from '../codec/protocol-faul
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import type { BrokerContext } from './broker-context.ts';
+import { logMuted } from './muted.ts';
 import type { Output } from './output.ts';
 
 /** The connection whose client it is. */
@@ -235,13 +236,10 @@ export class Authentication {
     const access = this.#access;
     if (access === undefined) return;
     if (access.principal !== principal) access.replacePrincipal(principal);
-    const muted = this.#client.session?.accessChanged() ?? 0;
-    if (muted > 0) {
-      this.#context.logger.info(
-        { clientId: this.#client.clientId, subscriptions: muted },
-        'subscriptions get only what the rules allow now',
-      );
-    }
+    const { session } = this.#client;
+    if (session === undefined) return;
+    session.accessChanged();
+    logMuted(session, this.#context.logger);
   }
 
   #revoke(isBan: boolean, reason: string): void {

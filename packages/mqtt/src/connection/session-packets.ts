@@ -20,6 +20,7 @@ import type { SessionGrant, SessionGranted } from '../session/session-gateway.ts
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
 import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
+import { logMuted } from './muted.ts';
 
 /** The connection whose packets they are. */
 export interface SessionClient extends DeliveryClient, PublishClient {
@@ -113,6 +114,7 @@ export class SessionPackets {
     );
     if (session.ended) return;
     session.resume(granted, subscriptions, ends);
+    logMuted(session, this.#context.logger);
     for (const subscription of subscriptions) {
       session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
     }

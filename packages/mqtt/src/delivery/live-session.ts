@@ -145,21 +145,26 @@ export class LiveSession {
     return this.access?.mayReceive(name, matchedFilter(stored.filter), stored.qos) ?? true;
   }
 
-  /** The rules, or who its client is, have changed. Returns how many subscriptions are not covered whole. */
-  accessChanged(): number {
-    let byName = 0;
-    for (const subscription of this.subscriptions.values()) {
-      this.#lookAtRules(subscription);
-      if (subscription.isByName) byName++;
-    }
+  /** The rules, or who its client is, have changed. */
+  accessChanged(): void {
+    for (const subscription of this.subscriptions.values()) this.#lookAtRules(subscription);
     this.#context.readers.trie.touch();
-    return byName;
+  }
+
+  /** Subscriptions that were allowed once and would be refused now. */
+  get mutedSubscriptions(): number {
+    if (this.access === undefined) return 0;
+    let muted = 0;
+    for (const { isMuted } of this.subscriptions.values()) if (isMuted) muted++;
+    return muted;
   }
 
   #lookAtRules(subscription: LiveSubscription): void {
     const { filter, qos } = subscription.stored;
     const coverage = this.access?.coverage(matchedFilter(filter), qos) ?? 'whole';
     subscription.isByName = coverage === 'by-name';
+    subscription.isMuted =
+      subscription.isByName && this.access?.maySubscribe(matchedFilter(filter), qos) === false;
   }
 
   /** Whether a message that was sent before may be sent again. */

@@ -21,6 +21,8 @@ export class LiveSubscription implements Granted {
   readonly ids: readonly number[];
   /** Some names that it matches may not be shown to its client: each is asked about. */
   isByName = false;
+  /** No rule covers it whole any more: it would be refused now. */
+  isMuted = false;
   /** Partitions that can hold its records. */
   shardIds: readonly ShardId[];
   /** Where it begins on the live path of partitions whose reader has not got there yet. */

@@ -83,6 +83,12 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       () => counters.subscriptionsUnauthorized,
     ),
     one(
+      'gauge',
+      'muted_subscriptions',
+      'Subscriptions of connected sessions that the rules do not cover any more.',
+      () => muted(server),
+    ),
+    one(
       'counter',
       'revoked_connections_total',
       'Connections ended by a ban, an expiry, or a change of their users.',
@@ -107,6 +113,12 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       () => counters.headersLeftOut,
     ),
   ];
+}
+
+function muted(server: MqttServer): number {
+  let count = 0;
+  for (const session of server.sessions()) count += session.mutedSubscriptions;
+  return count;
 }
 
 function lagging(server: MqttServer): number {
