@@ -1,7 +1,7 @@
 /** Rows of docs/style.md, lowest first. A package imports only from rows below its own. */
 const rows: readonly (readonly string[])[] = [
   ['core'],
-  ['rpc', 'record-batch', 'kafka-protocol', 'amqp-protocol'],
+  ['rpc', 'record-batch', 'auth', 'kafka-protocol', 'amqp-protocol'],
   ['placement-client'],
   ['journal-client'],
   ['kernel'],
@@ -75,6 +75,8 @@ const forbiddenText: readonly { readonly what: RegExp; readonly name: string }[]
 
 /** Files that are the thin shells, each with what it may use. */
 const shells: Readonly<Record<string, readonly string[]>> = {
+  'packages/auth/src/guard/address-set.ts': ['the network'],
+  'packages/auth/src/store/node-text-files.ts': ['the disk'],
   'packages/core/src/clock.ts': ['the clock', 'timers'],
   'packages/core/src/random.ts': ['randomness'],
   'packages/journal-server/src/storage/node-disk.ts': ['the disk'],

@@ -6,9 +6,19 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 /** Puts what the broker counts into the registry; it is read when the metrics are scraped. */
 export function registerMetrics(
   registry: Registry,
-  from: { mqtt: readonly MetricFamily[]; journal: JournalClient; host: CoordinatorHost },
+  from: {
+    mqtt: readonly MetricFamily[];
+    access: readonly MetricFamily[];
+    journal: JournalClient;
+    host: CoordinatorHost;
+  },
 ): void {
-  for (const family of [...from.mqtt, ...journalFamilies(from.journal), coordinators(from.host)]) {
+  for (const family of [
+    ...from.mqtt,
+    ...from.access,
+    ...journalFamilies(from.journal),
+    coordinators(from.host),
+  ]) {
     register(registry, family);
   }
 }

@@ -1,7 +1,9 @@
+import { FileAccessControl, nodeTextFiles } from '@robustmq/auth';
 import {
   advertisedAddress,
   type Clock,
   endProcess,
+  hostOf,
   type Logger,
   type OperatingError,
   type Random,
@@ -32,6 +34,7 @@ import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
 
+import { accessFamilies } from './access-metrics.ts';
 import { registerMetrics } from './broker-metrics.ts';
 
 export interface BrokerOptions {
@@ -46,6 +49,10 @@ export interface BrokerOptions {
   /** Where MQTT clients connect; none: it speaks no MQTT. */
   readonly mqttListeners: readonly MqttListenerOptions[];
   readonly mqttLimits?: Partial<MqttLimits>;
+  /** What becomes of a publish of an MQTT 3 client that the rules do not allow; default: acknowledge. */
+  readonly mqtt3RefusedPublish?: 'acknowledge' | 'close';
+  /** Users, rules and bans; without it everybody may do everything. */
+  readonly accessFile?: string;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -97,6 +104,7 @@ class Broker implements BrokerServer {
   readonly #reader: RecordReader;
   #server: RpcServer | undefined;
   #mqtt: MqttServer | undefined;
+  #access: FileAccessControl | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
@@ -141,6 +149,7 @@ class Broker implements BrokerServer {
 
   async start(): Promise<void> {
     const { transport, listen, mqttListeners } = this.#options;
+    this.#access = await this.#openAccess();
     this.#placement.start();
     this.#server = await transport.listen(listen, (registry) => {
       this.#peer.register(registry);
@@ -150,12 +159,21 @@ class Broker implements BrokerServer {
     if (mqttListeners.length > 0) this.#mqtt = await this.#startMqtt();
     registerMetrics(this.#options.registry, {
       mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
+      access: this.#access === undefined ? [] : accessFamilies(this.#access),
       journal: this.#journal,
       host: this.#host,
     });
     this.#register();
     await this.#registered();
     this.#isServing = true;
+  }
+
+  async #openAccess(): Promise<FileAccessControl | undefined> {
+    const { accessFile: path, clock, random, logger } = this.#options;
+    if (path === undefined) return undefined;
+    const fetch = (url: string, init: RequestInit): Promise<Response> =>
+      globalThis.fetch(url, init);
+    return FileAccessControl.open({ path, files: nodeTextFiles(), fetch, clock, random, logger });
   }
 
   #startMqtt(): Promise<MqttServer> {
@@ -183,6 +201,8 @@ class Broker implements BrokerServer {
       random,
       logger,
       ...(mqttLimits && { limits: mqttLimits }),
+      access: this.#access?.control,
+      refusedPublish: this.#options.mqtt3RefusedPublish,
     });
   }
 
@@ -265,6 +285,7 @@ class Broker implements BrokerServer {
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });
+    await this.#access?.[Symbol.asyncDispose]();
     await this.#registration?.[Symbol.asyncDispose]();
     await this.#fanOut[Symbol.asyncDispose]();
     await this.#journal[Symbol.asyncDispose]();

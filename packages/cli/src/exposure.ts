@@ -48,13 +48,15 @@ export function allowedMqttListeners(options: Options): readonly ListenerConfig[
   throw new OperatingError(
     'NOT_AUTHORIZED',
     `--mqtt-listen ${open.text} is open to the network, where anyone could publish and subscribe; ` +
-      'have clients show certificates (mqtts:// with client-ca=FILE and require-client-cert=true), or ' +
+      'give --access-file FILE with users and rules, have clients show certificates (mqtts:// with ' +
+      'client-ca=FILE and require-client-cert=true), or ' +
       'give it auth=anonymous (all of them: --insecure-mqtt) if everyone may, or listen on loopback',
   );
 }
 
 function isAllowed({ listen, files, authentication }: ListenerConfig, options: Options): boolean {
   if (isLoopback(hostOf(listen)) || options['insecure-mqtt'] === true) return true;
+  if (options['access-file'] !== undefined) return true;
   return authentication !== undefined || files?.clientCertificateRequired === true;
 }
 

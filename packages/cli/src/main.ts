@@ -86,6 +86,7 @@ function program(): Command {
   shardCommands(root);
   clientCommands(root);
   clusterCommands(root);
+  accessCommands(root);
   rebuildCommand(root);
   return root;
 }
@@ -197,6 +198,35 @@ function clusterCommands(root: Command): void {
       const { makeCertificates } = await import('./commands/certs.ts');
       await makeCertificates({ arguments: command.args, flags });
     });
+}
+
+function accessCommands(root: Command): void {
+  const access = root.command('access').description('users and rules of an access file');
+  const run = (name: 'printUser' | 'checkAccessFile' | 'importMosquitto') => {
+    return async (...given: unknown[]): Promise<void> => {
+      const command = given.at(-1) as Command;
+      const commands = await import('./commands/access.ts');
+      await commands[name]({ arguments: command.args, flags: command.opts() });
+    };
+  };
+  access
+    .command('user')
+    .description('print the entry of a user; the password comes from standard input')
+    .argument('<name>')
+    .option('--group <name>', 'a group of the user; repeatable', collect)
+    .option('--superuser', 'one who may do everything')
+    .action(run('printUser'));
+  access
+    .command('check')
+    .description('say whether an access file is well formed')
+    .argument('<file>')
+    .action(run('checkAccessFile'));
+  access
+    .command('import')
+    .description("print an access file made of Mosquitto's")
+    .option('--passwords <file>', 'its password file')
+    .option('--acl <file>', 'its ACL file')
+    .action(run('importMosquitto'));
 }
 
 function role(

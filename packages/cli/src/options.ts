@@ -195,6 +195,19 @@ export const optionTable = {
     default: '20000',
     help: 'time to drain after SIGTERM; then the process ends with 1',
   },
+  'access-file': {
+    roles: ['start', 'broker'],
+    value: 'FILE',
+    schema: z.string().min(1),
+    help: 'users, access rules and bans (YAML or JSON), taken up when it changes; without it everybody may do everything',
+  },
+  'mqtt3-refused-publish': {
+    roles: ['start', 'broker'],
+    value: 'WHAT',
+    schema: z.enum(['acknowledge', 'close'], 'must be acknowledge or close'),
+    default: 'acknowledge',
+    help: 'a publish of an MQTT 3 client that the rules do not allow: acknowledge (and drop it), or close the connection',
+  },
   'cluster-tls-dir': {
     roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],
     value: 'DIR',

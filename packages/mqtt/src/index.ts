@@ -1,5 +1,4 @@
 export { registerBrokerAdmin } from './admin/broker-admin.ts';
-export type { ClientCertificate, ClientPeer } from './listener/client-peer.ts';
 export { isIpNetwork } from './listener/ip-address.ts';
 export type {
   ListenerKind,

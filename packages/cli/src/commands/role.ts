@@ -117,8 +117,17 @@ export function brokerOptions(
   advertiseHost?: string;
   mqttListeners: readonly MqttListenerOptions[];
   mqttLimits: Partial<MqttLimits>;
+  mqtt3RefusedPublish: 'acknowledge' | 'close';
+  accessFile?: string;
 } {
-  return { ...nodeOptions(options), mqttListeners: listeners, mqttLimits: mqttLimits(options) };
+  const accessFile = options['access-file'];
+  return {
+    ...nodeOptions(options),
+    mqttListeners: listeners,
+    mqttLimits: mqttLimits(options),
+    mqtt3RefusedPublish: required(options, 'mqtt3-refused-publish'),
+    ...(accessFile !== undefined && { accessFile }),
+  };
 }
 
 export function journalOptions(options: Options): {

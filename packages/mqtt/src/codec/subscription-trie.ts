@@ -47,6 +47,11 @@ export class SubscriptionTrie<Key, Value> {
     return this.#version;
   }
 
+  /** What {@link match} found is to be looked at again, although the filters are the same. */
+  touch(): void {
+    this.#version++;
+  }
+
   /** Adds or replaces; returns the value that was replaced. */
   insert(filter: string, key: Key, value: Value): Value | undefined {
     this.#version++;

@@ -1,3 +1,4 @@
+import type { AccessControl } from '@robustmq/auth';
 import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
 
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
@@ -25,6 +26,10 @@ export interface BrokerContext {
   readonly output: OutputTurn;
   readonly routes: RouteTable;
   readonly delivery: DeliveryContext;
+  /** Undefined: everybody may do everything. */
+  readonly access: AccessControl | undefined;
+  /** What becomes of a publish of an MQTT 3 client that the rules do not allow. */
+  readonly refusedPublish: 'acknowledge' | 'close';
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
   /** Connections by client id. */

@@ -1,6 +1,6 @@
 import type { ProtocolVersion } from '../codec/packet.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
-import type { ClientPeer } from '../listener/client-peer.ts';
+import type { Peer } from '@robustmq/auth';
 
 /** A client that has its session, as it is now. */
 export interface ConnectedClient {
@@ -9,7 +9,7 @@ export interface ConnectedClient {
   readonly clientId: string;
   /** By its certificate, else the user name of its CONNECT; empty when there is none. */
   readonly user: string;
-  readonly peer: ClientPeer;
+  readonly peer: Peer;
   readonly version: ProtocolVersion;
   /** What both go by; 0: none. */
   readonly keepAliveSeconds: number;

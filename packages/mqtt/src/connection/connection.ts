@@ -1,3 +1,4 @@
+import type { Peer } from '@robustmq/auth';
 import { type OperatingError, toOperatingError, type WheelTimer } from '@robustmq/core';
 
 import {
@@ -9,6 +10,7 @@ import {
 import { type Frame, type FrameSink, PacketFramer } from '../codec/framer.ts';
 import type {
   AckKind,
+  AuthPacket,
   ClientPacket,
   ConnectPacket,
   DisconnectPacket,
@@ -26,6 +28,12 @@ import type {
   SessionGranted,
   SessionProgress,
 } from '../session/session-gateway.ts';
+import {
+  type AuthenticatedClient,
+  type Authentication,
+  authenticationOf,
+  authWithoutMethod,
+} from './authentication.ts';
 import type { BrokerContext } from './broker-context.ts';
 import type { ConnectedClient } from './connected-client.ts';
 import {
@@ -39,7 +47,7 @@ import {
 import { Output, type OutputOwner } from './output.ts';
 import { type SessionClient, SessionPackets } from './session-packets.ts';
 
-type State = 'awaiting-connect' | 'connecting' | 'active' | 'closed';
+type State = 'awaiting-connect' | 'connecting' | 'authenticating' | 'active' | 'closed';
 
 /** What the end of a connection means for its session. */
 interface SessionEnd {
@@ -55,10 +63,10 @@ const revoked: SessionEnd = { revoked: true, publishWill: false, expirySeconds: 
 const unaccepted: SessionEnd = { revoked: false, publishWill: false, expirySeconds: undefined };
 
 /**
- * One client: awaiting-connect → connecting → active → closed. A fault in its bytes or its behaviour
- * ends it with the code that the specification gives, and nothing else.
+ * One client: awaiting-connect → connecting (→ authenticating → connecting …) → active → closed. A fault
+ * in its bytes or its behaviour ends it with the code that the specification gives, and nothing else.
  */
-export class Connection implements FrameSink, SessionClient, OutputOwner {
+export class Connection implements FrameSink, SessionClient, OutputOwner, AuthenticatedClient {
   readonly output: Output;
   /** Whom it is with. */
   readonly admitted: Admitted;
@@ -82,6 +90,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   #userName: string | undefined;
   readonly #sinceMs: number;
   #explains = true;
+  /** Undefined: nobody asks who it is. */
+  #authentication: Authentication | undefined;
   /** There once the client has its session. */
   #packets: SessionPackets | undefined;
   /** Work that has to end before the next packet is taken. */
@@ -121,6 +131,10 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     });
   }
 
+  get clientId(): string {
+    return this.#clientId;
+  }
+
   get mqtt5(): boolean {
     return this.#version === 5;
   }
@@ -139,6 +153,10 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   get explains(): boolean {
     return this.#explains;
+  }
+
+  get peer(): Peer {
+    return this.admitted.peer;
   }
 
   get session(): LiveSession | undefined {
@@ -200,6 +218,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   #take(packet: ClientPacket): void {
     if (packet.kind === 'connect') this.hold(() => this.#connect(packet));
+    else if (this.#state === 'authenticating') this.#authentication?.take(packet);
     else this.#packets?.take(packet);
   }
 
@@ -245,30 +264,49 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#clientId = packet.clientId || `auto-${random.bytes(8).toString('hex')}`;
     const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
-      this.#refuse(refusal);
+      this.refuse(refusal);
       return;
     }
-    this.#framer.configure(packet.protocolVersion, limits.packetBytesMax);
-    this.#takeClientId();
+    this.#authentication = authenticationOf(this, this.#context, packet);
+    if (this.#authentication === undefined) await this.admit(packet, undefined);
+    else await this.#authentication.begin();
+  }
+
+  awaitAuth(version: ProtocolVersion): void {
+    this.#state = 'authenticating';
+    this.#framer.configure(version, this.#context.limits.packetBytesBeforeAuthMax);
+  }
+
+  async admit(packet: ConnectPacket, authenticationData: Buffer | undefined): Promise<void> {
+    if (this.#isClosed) return;
+    this.#state = 'connecting';
+    this.#framer.configure(packet.protocolVersion, this.#context.limits.packetBytesMax);
+    this.#claimClientId();
     const granted = await this.#grant(packet);
     if (granted === undefined) return;
     const grant = { clientId: this.#clientId, epoch: granted.epoch };
     if (this.#isClosed) this.#endSession(grant, unaccepted);
-    else if (granted.epoch <= this.#revokedEpoch) this.#refuse(ReasonCode.serverUnavailable);
-    else await this.#accept(packet, granted, grant);
+    else if (granted.epoch <= this.#revokedEpoch) this.refuse(ReasonCode.serverUnavailable);
+    else await this.#accept(packet, granted, authenticationData);
   }
 
   /** The answer has to fit, or nobody is taken over for it. [MQTT5-3.1.2-24] */
   #connackFault(packet: ConnectPacket): ReasonCode | undefined {
     const { limits, output } = this.#context;
-    const spec = acceptance(packet, { sessionPresent: false, clientId: this.#clientId, limits });
+    const spec = acceptance(packet, {
+      sessionPresent: false,
+      clientId: this.#clientId,
+      limits,
+      authenticationData: undefined,
+    });
     encodeConnack(output.writer, this.receiver, spec);
     const fits = output.writer.length <= this.#packetBytesMax;
     output.writer.clear();
     return fits ? undefined : ReasonCode.packetTooLarge;
   }
 
-  #takeClientId(): void {
+  /** Only who was let in may take a session over. */
+  #claimClientId(): void {
     const { clients } = this.#context;
     clients.get(this.#clientId)?.takenOver();
     clients.set(this.#clientId, this);
@@ -288,7 +326,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     } catch (thrown) {
       const error = toOperatingError(thrown);
       this.#context.logger.warn({ clientId: this.#clientId, code: error.code }, error.message);
-      this.#refuse(connackReasonByError[error.code]);
+      this.refuse(connackReasonByError[error.code]);
       return undefined;
     }
   }
@@ -296,18 +334,23 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   async #accept(
     packet: ConnectPacket,
     granted: SessionGranted,
-    grant: SessionGrant,
+    authenticationData: Buffer | undefined,
   ): Promise<void> {
     const { limits } = this.#context;
-    const { present: sessionPresent } = granted;
-    const durable = this.#expirySeconds > 0;
-    const packets = new SessionPackets(this, this.#context, { grant, durable, granted });
+    const { present: sessionPresent, epoch } = granted;
+    const clientId = this.#clientId;
+    const packets = new SessionPackets(this, this.#context, {
+      grant: { clientId, epoch },
+      durable: this.#expirySeconds > 0,
+      granted,
+      access: this.#authentication?.access,
+    });
     this.#packets = packets;
     this.#state = 'active';
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
-    this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
+    this.#connack(acceptance(packet, { sessionPresent, clientId, limits, authenticationData }));
     if (sessionPresent) await packets.resume(granted);
   }
 
@@ -320,11 +363,28 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   }
 
   /** Nothing that follows a refused CONNECT is looked at. [MQTT5-3.1.4-6] */
-  #refuse(reasonCode: ReasonCode): void {
+  refuse(reasonCode: ReasonCode): void {
     if (this.#isClosed) return;
     countFault(this.#context.counters, reasonCode);
     this.#connack({ sessionPresent: false, reasonCode });
     this.close(undefined);
+  }
+
+  // ---- who it is
+
+  authenticateAgain(packet: AuthPacket): void {
+    if (this.#authentication !== undefined) this.#authentication.again(packet);
+    else this.fail(authWithoutMethod());
+  }
+
+  /** Rules, bans or users have changed. Never rejects. */
+  reviewAccess(): Promise<void> {
+    return this.#authentication?.review() ?? Promise.resolve();
+  }
+
+  revokeAccess(reasonCode: ReasonCode, reason: string): void {
+    if (this.#state === 'active') this.close(reasonCode, abnormal, reason);
+    else this.refuse(ReasonCode.notAuthorized);
   }
 
   // ---- what its session asks for
@@ -361,7 +421,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   #timeUp(): void {
     if (this.#state === 'connecting') {
-      this.#refuse(ReasonCode.serverUnavailable);
+      this.refuse(ReasonCode.serverUnavailable);
       return;
     }
     if (this.#state !== 'active') {
@@ -429,6 +489,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     if (this.#state === 'awaiting-connect' && isAnswered) {
       this.#version = answerVersion;
       this.#connack({ sessionPresent: false, reasonCode: wrong.reasonCode });
+    } else if (this.#state === 'authenticating') {
+      this.#connack({ sessionPresent: false, reasonCode: wrong.reasonCode });
     }
     this.close(wrong.reasonCode, abnormal, wrong.message);
   }
@@ -454,6 +516,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     const { clients } = this.#context;
     if (clients.get(this.#clientId) === this) clients.delete(this.#clientId);
     this.#closeSession(end);
+    this.#authentication?.end();
     this.#context.closed(this);
   }
 

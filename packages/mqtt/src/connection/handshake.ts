@@ -10,7 +10,6 @@ const keepAliveFactor = 1.5;
 
 /** Why a CONNECT is refused; undefined: it is not. */
 export function refusalOf(packet: ConnectPacket): ReasonCode | undefined {
-  if (packet.authenticationMethod !== undefined) return ReasonCode.badAuthenticationMethod;
   if (packet.clientId === '' && packet.protocolVersion !== 5) {
     // 3.1 wants an id always, 3.1.1 when the session is to be kept. [MQTT-3.1.3-8]
     const isAllowed = packet.protocolVersion === 4 && packet.cleanStart;
@@ -67,9 +66,15 @@ export function sessionExpirySeconds(
 /** The CONNACK that accepts a CONNECT. */
 export function acceptance(
   packet: ConnectPacket,
-  accepted: { sessionPresent: boolean; clientId: string; limits: MqttLimits },
+  accepted: {
+    sessionPresent: boolean;
+    clientId: string;
+    limits: MqttLimits;
+    /** By which the server has proved itself. */
+    authenticationData: Buffer | undefined;
+  },
 ): ConnackSpec {
-  const { sessionPresent, clientId, limits } = accepted;
+  const { sessionPresent, clientId, limits, authenticationData } = accepted;
   const expirySeconds = sessionExpirySeconds(packet.sessionExpirySeconds, limits);
   return {
     sessionPresent,
@@ -83,5 +88,8 @@ export function acceptance(
     sessionExpirySeconds: expirySeconds < packet.sessionExpirySeconds ? expirySeconds : undefined,
     // [MQTT5-3.2.2-16]
     assignedClientId: packet.clientId === '' ? clientId : undefined,
+    // [MQTT5-4.12.0-5]
+    authenticationMethod: packet.authenticationMethod,
+    authenticationData,
   };
 }

@@ -1,6 +1,9 @@
+import type { PrincipalAccess } from '@robustmq/auth';
+
 import { encodePingresp, encodeSuback, encodeUnsuback } from '../codec/control-encoder.ts';
 import type {
   AckPacket,
+  AuthPacket,
   ClientPacket,
   ConnectPacket,
   DisconnectPacket,
@@ -8,7 +11,7 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from '../codec/packet.ts';
-import { fault, protocolError } from '../codec/protocol-fault.ts';
+import { fault } from '../codec/protocol-fault.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
@@ -18,6 +21,7 @@ import type { SessionGrant, SessionGranted } from '../session/session-gateway.ts
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
 import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
+import { logMuted } from './muted.ts';
 
 /** The connection whose packets they are. */
 export interface SessionClient extends DeliveryClient, PublishClient {
@@ -27,6 +31,8 @@ export interface SessionClient extends DeliveryClient, PublishClient {
   readonly explains: boolean;
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
   hold(work: () => Promise<void>): void;
+  /** AUTH has come. */
+  authenticateAgain(packet: AuthPacket): void;
   /** DISCONNECT has come. */
   disconnected(packet: DisconnectPacket): void;
 }
@@ -42,15 +48,21 @@ export class SessionPackets {
   constructor(
     client: SessionClient,
     context: BrokerContext,
-    own: { grant: SessionGrant; durable: boolean; granted: SessionGranted },
+    own: {
+      grant: SessionGrant;
+      durable: boolean;
+      granted: SessionGranted;
+      access: PrincipalAccess | undefined;
+    },
   ) {
-    const { grant, durable, granted } = own;
+    const { grant, durable, granted, access } = own;
     this.#client = client;
     this.#context = context;
     this.session = new LiveSession(client, context.delivery, {
       grant,
       durable,
       window: granted.window,
+      access,
     });
     if (granted.inboundPacketIds.length > 0) this.#newPublishes(granted.inboundPacketIds);
   }
@@ -87,7 +99,7 @@ export class SessionPackets {
         this.#client.disconnected(packet);
         return;
       case 'auth':
-        this.#client.fail(protocolError('MQTT5-4.12.0-1', 'AUTH without an authentication method'));
+        this.#client.authenticateAgain(packet);
         return;
       default:
     }
@@ -105,6 +117,7 @@ export class SessionPackets {
     );
     if (session.ended) return;
     session.resume(granted, subscriptions, ends);
+    logMuted(session, this.#context.logger);
     for (const subscription of subscriptions) {
       session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
     }

@@ -66,6 +66,7 @@ describe('a session beside the live path', () => {
     // Of a client it uses what stands there.
     const asClient = own as unknown as DeliveryClient;
     return new LiveSession(asClient, context, {
+      access: undefined,
       grant: { clientId, epoch: 1 },
       durable: false,
       window,

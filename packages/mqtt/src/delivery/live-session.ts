@@ -1,7 +1,9 @@
+import type { PrincipalAccess } from '@robustmq/auth';
 import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/core';
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import type { Qos } from '../codec/packet.ts';
+import { matchedFilter } from '../codec/topic.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type {
@@ -34,6 +36,8 @@ export class LiveSession {
   readonly durable: boolean;
   readonly subscriptions = new Map<string, LiveSubscription>();
   readonly outbound: OutboundPublishes;
+  /** Undefined: its client may do everything. */
+  readonly access: PrincipalAccess | undefined;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   #lags: LaggingShards | undefined;
@@ -55,12 +59,18 @@ export class LiveSession {
   constructor(
     client: DeliveryClient,
     context: DeliveryContext,
-    own: { grant: SessionGrant; durable: boolean; window: readonly WindowEntry[] },
+    own: {
+      grant: SessionGrant;
+      durable: boolean;
+      window: readonly WindowEntry[];
+      access: PrincipalAccess | undefined;
+    },
   ) {
     this.#client = client;
     this.#context = context;
     this.grant = own.grant;
     this.durable = own.durable;
+    this.access = own.access;
     this.outbound = new OutboundPublishes(client, context, this);
     this.outbound.takeOver(own.window);
   }
@@ -108,6 +118,7 @@ export class LiveSession {
   subscribe(subscription: LiveSubscription, ends: ReadonlyMap<ShardId, Offset>): ShardPosition[] {
     const { filter } = subscription.stored;
     const replaced = this.subscriptions.get(filter);
+    this.#lookAtRules(subscription);
     this.subscriptions.set(filter, subscription);
     if (replaced !== undefined) subscription.startLiveLike(replaced);
     const starts = subscription.shardIds.map((shardId) => {
@@ -130,6 +141,40 @@ export class LiveSession {
     this.#context.readers.trie.remove(filter, this);
     this.#leave(subscription.shardIds);
     return true;
+  }
+
+  // ---- what may be shown
+
+  /** Whether the rules let the name be delivered for a subscription that is {@link LiveSubscription.isByName}. */
+  mayReceive(name: string, { stored }: LiveSubscription): boolean {
+    return this.access?.mayReceive(name, matchedFilter(stored.filter), stored.qos) ?? true;
+  }
+
+  /** The rules, or who its client is, have changed. */
+  accessChanged(): void {
+    for (const subscription of this.subscriptions.values()) this.#lookAtRules(subscription);
+    this.#context.readers.trie.touch();
+  }
+
+  /** Subscriptions that were allowed once and would be refused now. */
+  get mutedSubscriptions(): number {
+    if (this.access === undefined) return 0;
+    let muted = 0;
+    for (const { isMuted } of this.subscriptions.values()) if (isMuted) muted++;
+    return muted;
+  }
+
+  #lookAtRules(subscription: LiveSubscription): void {
+    const { filter, qos } = subscription.stored;
+    const coverage = this.access?.coverage(matchedFilter(filter), qos) ?? 'whole';
+    subscription.isByName = coverage === 'by-name';
+    subscription.isMuted =
+      subscription.isByName && this.access?.maySubscribe(matchedFilter(filter), qos) === false;
+  }
+
+  /** Whether a message that was sent before may be sent again. */
+  #maySendAgain(name: string | undefined, qos: Qos): boolean {
+    return this.access === undefined || this.access.mayReceive(name ?? '', name ?? '', qos);
   }
 
   /**
@@ -191,6 +236,7 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     for (const subscription of subscriptions) {
+      this.#lookAtRules(subscription);
       this.subscriptions.set(subscription.stored.filter, subscription);
       for (const shardId of subscription.shardIds)
         this.#join(shardId, ends.get(shardId) ?? offset(0));
@@ -264,6 +310,7 @@ export class LiveSession {
       own !== undefined && subscriptionsOf(own).every((one) => !one.takes(shardId, at));
     const keepsRetain = isAnswer || granted?.retainAsPublished === true;
     for (const { packetId, qos } of entries) {
+      if (own === undefined && !this.#maySendAgain(match.name, qos)) continue;
       readers.classes.encodeFor(writer, this.#client.mqtt5, {
         qos,
         retain: keepsRetain && scratch.retain,
@@ -337,6 +384,7 @@ export class LiveSession {
     const current = this.subscriptions.get(subscription.stored.filter);
     // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
     if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
+    if (current.isByName && !this.mayReceive(retained.topic, current)) return;
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);

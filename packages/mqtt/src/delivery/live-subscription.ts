@@ -19,6 +19,10 @@ const noIds: readonly number[] = [];
 export class LiveSubscription implements Granted {
   readonly stored: SessionSubscription;
   readonly ids: readonly number[];
+  /** Some names that it matches may not be shown to its client: each is asked about. */
+  isByName = false;
+  /** No rule covers it whole any more: it would be refused now. */
+  isMuted = false;
   /** Partitions that can hold its records. */
   shardIds: readonly ShardId[];
   /** Where it begins on the live path of partitions whose reader has not got there yet. */

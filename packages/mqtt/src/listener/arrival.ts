@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-import type { ClientCertificate } from './client-peer.ts';
+import type { PeerCertificate } from '@robustmq/auth';
 import type { Place } from './gate.ts';
 import type { RefusalReason } from './refusals.ts';
 
@@ -15,5 +15,5 @@ export interface Arrival {
   /** Of the client; at first that of the socket. */
   address: string;
   port: number;
-  certificate: ClientCertificate | undefined;
+  certificate: PeerCertificate | undefined;
 }

@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 
+import type { Peer } from '@robustmq/auth';
 import {
   type Clock,
   hostOf,
@@ -13,7 +14,7 @@ import {
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { Arrival } from './arrival.ts';
-import { type ClientPeer, identityOf } from './client-peer.ts';
+import { identityOf } from './client-peer.ts';
 import type { ClientSocket } from './client-socket.ts';
 import { Gate, Place } from './gate.ts';
 import { IpNetworks, plainAddress } from './ip-address.ts';
@@ -39,7 +40,7 @@ export interface ListenerContext extends RefusedClientContext {
 
 /** A client that has come through the door. */
 export interface Admitted {
-  readonly peer: ClientPeer;
+  readonly peer: Peer;
   /** The user name that its certificate gives. */
   readonly user: string | undefined;
   /** The connection has ended; later calls do nothing. */

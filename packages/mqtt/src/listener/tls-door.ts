@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
 
 import type { Arrival } from './arrival.ts';
-import type { ClientCertificate } from './client-peer.ts';
+import type { PeerCertificate } from '@robustmq/auth';
 import type { ListenerTls, ServerCertificate, ServerCertificates } from './listener-options.ts';
 import type { RefusalReason } from './refusals.ts';
 
@@ -106,7 +106,7 @@ function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
-function certificateOf(socket: TLSSocket): ClientCertificate | undefined {
+function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
   if (socket.getPeerX509Certificate() === undefined) return undefined;
   const { subject, subjectaltname } = socket.getPeerCertificate();
   // Typed as if there were always one, and never more.

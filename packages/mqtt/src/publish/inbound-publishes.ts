@@ -1,3 +1,4 @@
+import type { PrincipalAccess } from '@robustmq/auth';
 import { OperatingError } from '@robustmq/core';
 import type { PendingBatch, RecordToAppend } from '@robustmq/journal-client';
 import { noHeaders } from '@robustmq/record-batch';
@@ -31,6 +32,7 @@ export interface PublishSession {
   readonly grant: SessionGrant;
   readonly durable: boolean;
   readonly publisher: Buffer;
+  readonly access: PrincipalAccess | undefined;
 }
 
 const noTokens = new Uint32Array(0);
@@ -66,7 +68,7 @@ export class InboundPublishes implements AckSink {
     this.#client = client;
     this.#context = context;
     this.#session = session;
-    this.#router = new PublishRouter(routes, limits.topicAliasMaximum);
+    this.#router = new PublishRouter(routes, limits.topicAliasMaximum, session.access);
     this.#headers = new HeaderEncoder(session.publisher);
     this.#quota = new PublishQuota(client, limits);
     this.#inbox = new QosTwoInbox({ client, context, session, quota: this.#quota });
@@ -180,6 +182,8 @@ export class InboundPublishes implements AckSink {
   #unroutable(packet: PublishPacket, why: Unroutable): void {
     if (why === 'server-topic') {
       this.#refuseServerTopic(packet);
+    } else if (why === 'not-authorized') {
+      this.#notAuthorized(packet);
     } else if (why !== 'unknown-topic') {
       this.#client.fail(why);
     } else if (packet.qos === 0) {
@@ -201,6 +205,16 @@ export class InboundPublishes implements AckSink {
     }
     this.#context.counters.droppedIn++;
     if (packet.qos > 0) this.#pushRefusal(packet, refusal);
+  }
+
+  /** MQTT 3 cannot say no to one publish: it is acknowledged and dropped, as Mosquitto does, or the client goes. */
+  #notAuthorized(packet: PublishPacket): void {
+    const { counters, refusedPublish } = this.#context;
+    counters.droppedUnauthorized++;
+    const isTold = this.#client.mqtt5 || refusedPublish === 'acknowledge';
+    const refusal = { reasonCode: ReasonCode.notAuthorized, reason: undefined };
+    if (!isTold) this.#refusePublish(packet, refusal);
+    else if (packet.qos > 0) this.#pushRefusal(packet, refusal);
   }
 
   /** A publish that is not taken. */

@@ -1,3 +1,5 @@
+import { isPublishAllowed, type PrincipalAccess } from '@robustmq/auth';
+
 import type { PublishPacket } from '../codec/packet.ts';
 import { fault, protocolError, type ProtocolFault } from '../codec/protocol-fault.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
@@ -6,9 +8,10 @@ import type { PublishRoute, RouteTable } from './route-table.ts';
 
 /**
  * Why a publish goes nowhere: the client broke the protocol; topics that begin with `$` are the
- * server's [MQTT5 4.7.2]; the catalog does not show the topic that should take the message.
+ * server's [MQTT5 4.7.2]; the catalog does not show the topic that should take the message; the client
+ * may not publish there.
  */
-export type Unroutable = ProtocolFault | 'server-topic' | 'unknown-topic';
+export type Unroutable = ProtocolFault | 'server-topic' | 'unknown-topic' | 'not-authorized';
 
 const noTopic = Buffer.alloc(0);
 const dollar = 0x24;
@@ -20,15 +23,22 @@ const dollar = 0x24;
 export class PublishRouter {
   readonly #routes: RouteTable;
   readonly #aliasMax: number;
+  readonly #access: PrincipalAccess | undefined;
   #aliases: Map<number, Buffer> | undefined;
   #topic: Buffer = noTopic;
   #route: PublishRoute | undefined;
   #version = -1;
+  /** Of the rules by which {@link #publishBits} were decided. */
+  #accessVersion = 0;
+  /** Which publishes to the topic are allowed. */
+  #publishBits = 0;
   #unroutable: Unroutable = 'unknown-topic';
 
-  constructor(routes: RouteTable, aliasMax: number) {
+  /** `access` undefined: everything is allowed. */
+  constructor(routes: RouteTable, aliasMax: number, access: PrincipalAccess | undefined) {
     this.#routes = routes;
     this.#aliasMax = aliasMax;
+    this.#access = access;
   }
 
   /** MQTT topic name of the route that was returned last. */
@@ -51,9 +61,24 @@ export class PublishRouter {
       this.#version === this.#routes.version &&
       sameBytes(buffer, topicStart, topicEnd, this.#topic)
     ) {
-      return known;
+      return this.#access === undefined ? known : this.#allowed(packet, known, this.#access);
     }
-    return this.#lookUp(Buffer.from(buffer.subarray(topicStart, topicEnd)));
+    return this.#lookUp(packet, Buffer.from(buffer.subarray(topicStart, topicEnd)));
+  }
+
+  /** What was decided for the topic is good while the rules are the same. */
+  #allowed(
+    packet: PublishPacket,
+    route: PublishRoute,
+    access: PrincipalAccess,
+  ): PublishRoute | undefined {
+    const { version } = access;
+    if (version !== this.#accessVersion) {
+      this.#publishBits = access.publishBits(this.topic);
+      this.#accessVersion = version;
+    }
+    const isAllowed = isPublishAllowed(this.#publishBits, packet.qos, packet.retain);
+    return isAllowed ? route : this.#nowhere('not-authorized');
   }
 
   #aliasRoute(packet: PublishPacket): PublishRoute | undefined {
@@ -72,17 +97,19 @@ export class PublishRouter {
       const message = `topic alias ${topicAlias} stands for nothing`;
       return this.#nowhere(protocolError('MQTT5-3.3.2-12', message));
     }
-    return this.#lookUp(topic);
+    return this.#lookUp(packet, topic);
   }
 
-  #lookUp(topic: Buffer): PublishRoute | undefined {
+  #lookUp(packet: PublishPacket, topic: Buffer): PublishRoute | undefined {
     if (topic[0] === dollar) return this.#nowhere('server-topic');
     const route = this.#routes.route(topic.toString());
     if (route === undefined) return this.#nowhere('unknown-topic');
     this.#topic = topic;
     this.#route = route;
     this.#version = this.#routes.version;
-    return route;
+    if (this.#access === undefined) return route;
+    this.#accessVersion = -1;
+    return this.#allowed(packet, route, this.#access);
   }
 
   #nowhere(why: Unroutable): undefined {

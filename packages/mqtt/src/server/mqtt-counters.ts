@@ -6,6 +6,12 @@ export interface MqttCounters {
   bytesIn: number;
   /** QoS 0 publishes of clients that found the partition's queue full. */
   droppedIn: number;
+  /** Publishes that the rules do not allow. */
+  droppedUnauthorized: number;
+  /** Filters of SUBSCRIBEs that the rules do not allow. */
+  subscriptionsUnauthorized: number;
+  /** Connections ended because who was connected may not be any more. */
+  revoked: number;
   /** QoS 0 messages for clients whose sockets were full. */
   droppedOut: number;
   /** Messages that were larger than the client's Maximum Packet Size. */
@@ -29,6 +35,9 @@ export function newMqttCounters(): MqttCounters {
     publishesOut: [0, 0, 0],
     bytesIn: 0,
     droppedIn: 0,
+    droppedUnauthorized: 0,
+    subscriptionsUnauthorized: 0,
+    revoked: 0,
     droppedOut: 0,
     droppedTooLarge: 0,
     droppedExpired: 0,

@@ -90,6 +90,7 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       kind: 'counter',
       read: () => [
         { labels: { reason: 'queue_full' }, value: counters.droppedIn },
+        { labels: { reason: 'not_authorized' }, value: counters.droppedUnauthorized },
         { labels: { reason: 'socket_full' }, value: counters.droppedOut },
         { labels: { reason: 'too_large' }, value: counters.droppedTooLarge },
         { labels: { reason: 'expired' }, value: counters.droppedExpired },
@@ -109,6 +110,24 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     },
     one(
       'counter',
+      'subscriptions_refused_total',
+      'Filters of SUBSCRIBEs that the rules do not allow.',
+      () => counters.subscriptionsUnauthorized,
+    ),
+    one(
+      'gauge',
+      'muted_subscriptions',
+      'Subscriptions of connected sessions that the rules do not cover any more.',
+      () => muted(server),
+    ),
+    one(
+      'counter',
+      'revoked_connections_total',
+      'Connections ended by a ban, an expiry, or a change of their users.',
+      () => counters.revoked,
+    ),
+    one(
+      'counter',
       'takeovers_total',
       'Sessions that went to another connection.',
       () => counters.takeovers,
@@ -126,6 +145,12 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       () => counters.headersLeftOut,
     ),
   ];
+}
+
+function muted(server: MqttServer): number {
+  let count = 0;
+  for (const session of server.sessions()) count += session.mutedSubscriptions;
+  return count;
 }
 
 function lagging(server: MqttServer): number {

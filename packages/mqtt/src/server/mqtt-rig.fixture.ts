@@ -1,3 +1,4 @@
+import type { AccessControl } from '@robustmq/auth';
 import {
   type Clock,
   type Logger,
@@ -42,6 +43,8 @@ export interface MqttRigOptions {
   readonly clock?: Clock;
   /** Wraps the log of the servers, to hold or fail its reads. */
   readonly log?: (log: LogReader) => LogReader;
+  readonly access?: AccessControl;
+  readonly refusedPublish?: 'acknowledge' | 'close';
 }
 
 const partitions = 4;
@@ -129,6 +132,8 @@ export class MqttRig implements AsyncDisposable {
       clock,
       random: seededRandom(3),
       logger,
+      access: this.#options.access,
+      refusedPublish: this.#options.refusedPublish,
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
     this.#servers.push({ server, fanOut });

@@ -1,3 +1,4 @@
+import type { AccessControl } from '@robustmq/auth';
 import {
   type CancelTimer,
   type Clock,
@@ -41,6 +42,7 @@ import type {
   RevokeReason,
   SessionGateway,
 } from '../session/session-gateway.ts';
+import { AccessReview } from './access-review.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
 
@@ -61,6 +63,10 @@ export interface MqttServerOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly limits?: Partial<MqttLimits>;
+  /** Undefined: everybody may do everything. */
+  readonly access?: AccessControl | undefined;
+  /** What becomes of a publish of an MQTT 3 client that the rules do not allow; default: acknowledge. */
+  readonly refusedPublish?: 'acknowledge' | 'close' | undefined;
 }
 
 /** How often clients that take nothing are looked for. */
@@ -86,6 +92,7 @@ export class MqttServer implements AsyncDisposable {
   #connectionNumber = 0;
   #stopped = false;
   readonly #unwatch: () => void;
+  readonly #unwatchAccess: (() => void) | undefined;
   readonly #progress: ProgressKeeper;
   readonly #wheel: TimerWheel;
   readonly #renaming = new TurnTask(() => this.#rename());
@@ -122,6 +129,8 @@ export class MqttServer implements AsyncDisposable {
       if (change.kind === 'topic' && !isSame(change.before, change.after))
         this.#renaming.schedule();
     });
+    const review = new AccessReview(() => this.#connections);
+    this.#unwatchAccess = options.access?.onChange(() => review.begin());
     options.sessions.onRevoked((clientId, epoch, reason) => this.#revoked(clientId, epoch, reason));
     options.sessions.announce(() => this.#announced());
   }
@@ -179,6 +188,7 @@ export class MqttServer implements AsyncDisposable {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#unwatch();
+    this.#unwatchAccess?.();
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     // Closing removes a connection from the set, which a set allows while it is walked.
     for (const connection of this.#connections) {
@@ -219,6 +229,8 @@ export class MqttServer implements AsyncDisposable {
         clock: options.clock,
         writer: output.writer,
       },
+      access: options.access,
+      refusedPublish: options.refusedPublish ?? 'acknowledge',
       sessions: options.sessions,
       retained: options.retained,
       clients,

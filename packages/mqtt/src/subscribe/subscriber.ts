@@ -2,7 +2,7 @@ import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/c
 
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/packet.ts';
 import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
-import { parseSharedFilter } from '../codec/topic.ts';
+import { matchedFilter, parseSharedFilter } from '../codec/topic.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
@@ -81,7 +81,12 @@ function refusalOf(
     const reasonCode = ReasonCode.sharedSubscriptionsNotSupported;
     return { reasonCode, reason: 'shared subscriptions are not served' };
   }
-  const { subscriptionsMax } = context.limits;
+  const { counters, limits } = context;
+  if (session.access?.maySubscribe(matchedFilter(request.filter), request.qos) === false) {
+    counters.subscriptionsUnauthorized++;
+    return { reasonCode: ReasonCode.notAuthorized, reason: 'the rules do not allow it' };
+  }
+  const { subscriptionsMax } = limits;
   if (session.subscriptions.has(request.filter) || added.has(request.filter)) return undefined;
   if (session.subscriptions.size + added.size >= subscriptionsMax) {
     const reason = `a session has ${subscriptionsMax} subscriptions at most`;
