@@ -12,18 +12,25 @@ import {
   CatchUpReads,
   CoordinatorClient,
   CoordinatorHost,
+  type CoordinatorKind,
+  createShareGroupKind,
   DirectFanOut,
+  endShareMember,
   PartitionWriter,
   RecordReader,
+  ShareGroupClient,
+  type ShareStrategy,
 } from '@robustmq/kernel';
 import {
   CoordinatorRetainedGateway,
   CoordinatorSessionGateway,
+  createMqttShares,
   createRetainedKind,
   createSessionKind,
   type MqttLimits,
   MqttServer,
   mqttMetrics,
+  mqttShares,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -44,6 +51,8 @@ export interface BrokerOptions {
   readonly mqttListen: string;
   readonly mqttConnectionsMax?: number;
   readonly mqttPacketBytesMax?: number;
+  /** How MQTT's shared subscriptions choose a client. */
+  readonly mqttSharedStrategy?: ShareStrategy;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -90,6 +99,7 @@ class Broker implements BrokerServer {
   #server: RpcServer | undefined;
   #mqtt: MqttServer | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
+  #shareGroups: ShareGroupClient | undefined;
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #isServing = false;
@@ -153,8 +163,14 @@ class Broker implements BrokerServer {
     this.#sessions = sessions;
     const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
     const placement = this.#placement;
-    this.#host.register(createSessionKind({ catalog, placement }));
+    const calls = this.#coordinators;
+    const shareGroups = new ShareGroupClient({ calls, clock, logger });
+    this.#shareGroups = shareGroups;
+    const endMember = (member: Parameters<typeof endShareMember>[1]): Promise<void> =>
+      endShareMember(calls, member);
+    this.#host.register(createSessionKind({ catalog, placement, endMember }));
     this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
+    this.#host.register(this.#shareGroupKind());
     this.#host.start();
     return MqttServer.start({
       listen,
@@ -166,11 +182,26 @@ class Broker implements BrokerServer {
       catchUp: new CatchUpReads({ reader: this.#reader }),
       sessions,
       retained,
+      shareGroups,
       brokerId: `${this.nodeId}-${this.#incarnation}`,
       clock,
       random,
       logger,
       limits: mqttLimits(this.#options),
+    });
+  }
+
+  #shareGroupKind(): CoordinatorKind {
+    const { mqttSharedStrategy: strategy, random } = this.#options;
+    const { catalog } = this.#placement;
+    const shares = createMqttShares({ catalog, ...(strategy && { strategy }) });
+    return createShareGroupKind({
+      protocols: { [mqttShares]: shares },
+      catalog,
+      placement: this.#placement,
+      fanOut: this.#fanOut,
+      endOffset: (shardId) => this.#journal.endOffset(shardId),
+      random,
     });
   }
 
@@ -248,6 +279,7 @@ class Broker implements BrokerServer {
     await this.#withinDrainTime(async () => {
       await this.#mqtt?.[Symbol.asyncDispose]();
       this.#sessions?.[Symbol.dispose]();
+      this.#shareGroups?.[Symbol.dispose]();
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });

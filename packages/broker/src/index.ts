@@ -1,1 +1,2 @@
 export { type BrokerOptions, type BrokerServer, startBroker } from './broker-server.ts';
+export { shareStrategies, type ShareStrategy } from '@robustmq/kernel';

@@ -1,3 +1,4 @@
+import { shareStrategies } from '@robustmq/broker';
 import { OperatingError, portOf } from '@robustmq/core';
 import { z } from 'zod';
 
@@ -230,6 +231,13 @@ export const optionTable = {
     schema: bytes,
     default: '4MiB',
     help: 'largest MQTT packet',
+  },
+  'mqtt-shared-strategy': {
+    roles: ['start', 'broker', 'dev'],
+    value: 'STRATEGY',
+    schema: z.enum(shareStrategies, `must be one of ${shareStrategies.join(', ')}`),
+    default: 'round-robin',
+    help: 'who gets a message of a shared subscription: round-robin, random, sticky, local-first, hash-client or hash-topic',
   },
   'cluster-tls-dir': {
     roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],

@@ -75,6 +75,10 @@ export {
   type ShareReceiver,
 } from './share-group/share-membership.ts';
 export type { ShareArrival } from './share-group/share-message.ts';
-export { shareGroupId, type ShareProtocol, type ShareSource } from './share-group/share-protocol.ts';
-export { Delivery, type ShareTraits } from './share-group/share-record.ts';
+export {
+  shareGroupId,
+  type ShareProtocol,
+  type ShareSource,
+} from './share-group/share-protocol.ts';
+export { copyOfRecord, Delivery, type ShareTraits } from './share-group/share-record.ts';
 export type { ShareOutcome } from './share-group/share-window.ts';

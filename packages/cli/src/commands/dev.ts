@@ -86,10 +86,9 @@ function journals(options: Options): DevRole[] {
 
 function brokers(options: Options): DevRole[] {
   const mqtt = required(options, 'mqtt-listen');
-  const given = (['mqtt-connections-max', 'mqtt-packet-bytes-max'] as const).flatMap((name) => [
-    `--${name}`,
-    String(required(options, name)),
-  ]);
+  const given = (
+    ['mqtt-connections-max', 'mqtt-packet-bytes-max', 'mqtt-shared-strategy'] as const
+  ).flatMap((name) => [`--${name}`, String(required(options, name))]);
   return ['broker-1', 'broker-2'].map((name, index) => {
     const port = portOf(mqtt) === 0 ? 0 : portOf(mqtt) + index;
     const listen = mqtt === 'off' ? mqtt : `${mqtt.slice(0, mqtt.lastIndexOf(':'))}:${port}`;

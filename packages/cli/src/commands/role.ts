@@ -1,4 +1,4 @@
-import { startBroker } from '@robustmq/broker';
+import { type ShareStrategy, startBroker } from '@robustmq/broker';
 import {
   type Clock,
   type Logger,
@@ -107,12 +107,14 @@ export function brokerOptions(options: Options): {
   mqttListen: string;
   mqttConnectionsMax: number;
   mqttPacketBytesMax: number;
+  mqttSharedStrategy: ShareStrategy;
 } {
   return {
     ...nodeOptions(options),
     mqttListen: required(options, 'mqtt-listen'),
     mqttConnectionsMax: required(options, 'mqtt-connections-max'),
     mqttPacketBytesMax: required(options, 'mqtt-packet-bytes-max'),
+    mqttSharedStrategy: required(options, 'mqtt-shared-strategy'),
   };
 }
 

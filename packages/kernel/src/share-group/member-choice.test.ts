@@ -1,6 +1,11 @@
 import { seededRandom } from '@robustmq/core';
 import { describe, expect, it } from 'vitest';
-import { type Candidate, MemberChoice, shareStrategies, type ShareStrategy } from './member-choice.ts';
+import {
+  type Candidate,
+  MemberChoice,
+  shareStrategies,
+  type ShareStrategy,
+} from './member-choice.ts';
 
 class TestMember implements Candidate {
   readonly key: string;
@@ -29,7 +34,8 @@ function choiceOf(strategy: ShareStrategy, members: readonly TestMember[]) {
   return { choice, take };
 }
 
-const members = (room = 1000): TestMember[] => ['a', 'b', 'c'].map((key) => new TestMember(key, room));
+const members = (room = 1000): TestMember[] =>
+  ['a', 'b', 'c'].map((key) => new TestMember(key, room));
 
 describe('the choice of a member', () => {
   it('round-robin: each in turn, who has no room is passed over', () => {

@@ -5,7 +5,9 @@ import { OffsetRanges } from './offset-ranges.ts';
 const span = fc.record({ from: fc.nat(60), length: fc.nat(12) });
 
 function offsetsOf(ranges: OffsetRanges): number[] {
-  return [...ranges].flatMap(({ from, to }) => Array.from({ length: to - from }, (_, i) => from + i));
+  return [...ranges].flatMap(({ from, to }) =>
+    Array.from({ length: to - from }, (_, i) => from + i),
+  );
 }
 
 describe('OffsetRanges', () => {
@@ -28,7 +30,9 @@ describe('OffsetRanges', () => {
         while (set.has(end)) end++;
         expect(ranges.endOf(below)).toBe(end);
         ranges.dropBelow(below);
-        expect(offsetsOf(ranges)).toEqual(offsetsOf(new OffsetRanges(listed)).filter((at) => at >= below));
+        expect(offsetsOf(ranges)).toEqual(
+          offsetsOf(new OffsetRanges(listed)).filter((at) => at >= below),
+        );
       }),
     );
   });

@@ -3,7 +3,11 @@ import type { CoordinatorCalls } from '../coordinator/coordinator-calls.ts';
 import { coordinatorIndex } from '../coordinator/coordinator-index.ts';
 import { shareGroupKind } from './share-group-machine.ts';
 import { ShareLink } from './share-link.ts';
-import { type ShareMemberOptions, ShareMembership, type ShareReceiver } from './share-membership.ts';
+import {
+  type ShareMemberOptions,
+  ShareMembership,
+  type ShareReceiver,
+} from './share-membership.ts';
 import { encodeShareCommand } from './share-message.ts';
 
 export interface ShareGroupClientOptions {
@@ -53,7 +57,7 @@ export async function endShareMember(
   calls: CoordinatorCalls,
   member: { readonly groupId: string; readonly key: string; readonly epoch: number },
 ): Promise<void> {
-  const departure = { ...member, number: 0 };
+  const departure = { ...member, joinSequence: 0 };
   const payload = encodeShareCommand({ kind: 'ended', departure });
   await calls.call(shareGroupKind, member.groupId, payload);
 }

@@ -241,9 +241,10 @@ export class ShareGroupMachine implements StateMachine {
     if (group.member(key) === undefined && group.members >= this.#limits.membersMax) {
       throw new OperatingError('RESOURCE_EXHAUSTED', `${groupId} has ${group.members} members`);
     }
-    const number = group.join(join, broker);
+    const member = group.join(join, broker);
+    member.joinSequence = sequence;
     broker.lastSequence = sequence;
-    this.#answerJoin(number, reply);
+    this.#answerJoin(member.number, reply);
   }
 
   #answerJoin(number: number, reply: Reply): void {
@@ -304,12 +305,12 @@ export class ShareGroupMachine implements StateMachine {
   ): void {
     if (sequence <= broker.lastSequence) return;
     broker.lastSequence = sequence;
-    const { groupId, key, epoch, number } = departure;
+    const { groupId, key, epoch, joinSequence } = departure;
     const group = this.#groups.get(groupId);
     const member = group?.member(key);
     if (group === undefined || member === undefined || epoch < member.epoch) return;
     // It has another connection already, or has joined again.
-    const isAnother = member.broker !== broker || (number !== 0 && member.number !== number);
+    const isAnother = member.broker !== broker || member.joinSequence > joinSequence;
     if (member.isConnected && isAnother) return;
     if (kind === 'part') group.part(member);
     else group.leave(member);

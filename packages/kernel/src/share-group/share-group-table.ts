@@ -132,7 +132,10 @@ function leave(group: StoredShareGroup, key: string): void {
   }
 }
 
-function progress(group: StoredShareGroup, { shardId, start, settled, attempts }: ShareProgress): void {
+function progress(
+  group: StoredShareGroup,
+  { shardId, start, settled, attempts }: ShareProgress,
+): void {
   const window = windowOf(group, shardId);
   window.start = start;
   window.settled = settled;

@@ -10,7 +10,7 @@ import {
 import type { FanOut } from '../fan-out/fan-out.ts';
 import { MemberChoice } from './member-choice.ts';
 import type { ShareBroker } from './share-broker.ts';
-import type { ShareEvent, SharePin, ShareProgress } from './share-event.ts';
+import type { ShareEvent, SharePin, ShareProgress, ShareStart } from './share-event.ts';
 import { ShareMember } from './share-member.ts';
 import type { ShareAnswer, ShareJoin } from './share-message.ts';
 import { SharePartition } from './share-partition.ts';
@@ -129,7 +129,8 @@ export class ShareGroup {
   }
 
   #newPartition(id: ShardId, image: ShareWindowImage): SharePartition {
-    const { source, fanOut, endOffset, budget, recordsMax, logger, protocol, ready } = this.#options;
+    const { source, fanOut, endOffset, budget, recordsMax, logger, protocol, ready } =
+      this.#options;
     const { attemptsMax } = protocol;
     const own = { source, fanOut, endOffset, budget, recordsMax, attemptsMax, logger };
     return new SharePartition(id, image, { ...own, arrived: ready });
@@ -144,8 +145,8 @@ export class ShareGroup {
     this.#members.set(key, member);
   }
 
-  /** Makes or renews a member; returns its number. Throws FENCED for an old epoch. */
-  join(join: ShareJoin, broker: ShareBroker): number {
+  /** Makes or renews a member. Throws FENCED for an old epoch. */
+  join(join: ShareJoin, broker: ShareBroker): ShareMember {
     const { key, epoch } = join;
     const known = this.#members.get(key);
     if (known !== undefined && epoch < known.epoch) {
@@ -153,7 +154,7 @@ export class ShareGroup {
     }
     if (known?.broker === broker && known.epoch === epoch) {
       known.delivery = join.delivery;
-      return known.number;
+      return known;
     }
     if (known !== undefined) this.#disconnect(known);
     this.#settlePins(join);
@@ -166,7 +167,7 @@ export class ShareGroup {
     this.#members.set(key, member);
     if (isLogged) this.#options.propose({ kind: 'joined', key, epoch });
     this.#connect(member, broker, join);
-    return member.number;
+    return member;
   }
 
   /** The connection has ended; a durable member stays. */
@@ -213,9 +214,8 @@ export class ShareGroup {
     member.connected(broker, this.#options.nextNumber(), room);
     this.#choice.add(member);
     this.#acquirers.set(member.acquirer, member);
-    const untilMs = this.#untilMs();
     for (const { shardId: id, offset } of held) {
-      this.#partitions.get(id)?.window.claim(member.acquirer, offset, untilMs);
+      this.#partitions.get(id)?.window.claim(member.acquirer, offset);
     }
     if (this.#choice.size === 1) {
       for (const partition of this.#partitions.values()) partition.open(this.#isNew);
@@ -236,10 +236,10 @@ export class ShareGroup {
   }
 
   /**
-   * Pins of a session that comes back: it has those that it names, the others never reached it. Those of
-   * a former session of the same client are settled.
+   * Pins of a session that comes back: what it has stored is settled, what its connection has stays, the
+   * others never reached it. Those of a former session of the same client are settled.
    */
-  #settlePins({ key, resumed, held }: ShareJoin): void {
+  #settlePins({ key, resumed, held, stored }: ShareJoin): void {
     if (!resumed) {
       if (this.endPins(key)) this.#options.propose({ kind: 'left', key });
       return;
@@ -247,10 +247,16 @@ export class ShareGroup {
     for (const [id, { window }] of this.#partitions) {
       const pins = window.pinsOf(key);
       if (pins.length === 0) continue;
-      const has = new Set(held.filter((one) => one.shardId === id).map(({ offset }) => offset));
-      const offsets = pins.filter((offset) => !has.has(offset));
+      const isStored = isIn(stored, id);
+      const isHeld = isIn(held, id);
+      const accepted = pins.filter(isStored);
+      for (const offset of accepted) window.answer(key, offset, 'accepted');
+      const offsets = pins.filter((offset) => !isStored(offset) && !isHeld(offset));
       for (const offset of offsets) window.answer(key, offset, 'released');
       if (offsets.length > 0) this.#options.propose({ kind: 'unpinned', shardId: id, offsets });
+      // The session may forget them once this is answered.
+      const progress = accepted.length > 0 ? this.progressOf(id) : undefined;
+      if (progress !== undefined) this.#options.propose({ kind: 'progressed', ...progress });
     }
   }
 
@@ -394,6 +400,12 @@ export class ShareGroup {
     const { start, settled, attempts } = window.image();
     return { shardId: id, start, settled, attempts };
   }
+}
+
+/** Whether an offset is among those of one partition. */
+function isIn(records: readonly ShareStart[], id: number): (offset: number) => boolean {
+  const offsets = new Set(records.filter((one) => one.shardId === id).map(({ offset }) => offset));
+  return (offset) => offsets.has(offset);
 }
 
 const emptyImage: ShareWindowImage = {

@@ -96,8 +96,8 @@ export class ShareLink {
     this.#members.delete(member);
     this.#byNumber.delete(member.number);
     this.#rooms.delete(member);
-    const { groupId, key, epoch, number } = member;
-    const departure = { groupId, key, epoch, number };
+    const { groupId, key, epoch, joinSequence } = member;
+    const departure = { groupId, key, epoch, joinSequence };
     // What it has answered is told before it goes.
     await this.#tell();
     await this.#untilTold(() => ({ kind, sequence: ++this.#sequence, departure }));
@@ -119,7 +119,9 @@ export class ShareLink {
   async #join(member: ShareMembership): Promise<void> {
     // What it has room for stands in the join.
     this.#rooms.delete(member);
-    const command = { kind: 'join', sequence: ++this.#sequence, join: member.joinNow() } as const;
+    const sequence = ++this.#sequence;
+    member.joinSequence = sequence;
+    const command = { kind: 'join', sequence, join: member.joinNow() } as const;
     const { token, number } = decodeJoined(await this.#ordered(command));
     // In the turn of the answer: the next answer to `take` may have records for the number.
     if (member.isClosed) return;
@@ -137,7 +139,9 @@ export class ShareLink {
     for (const member of this.#members) member.token = '';
     let token = '';
     while (!this.#closed.signal.aborted) {
-      const waiting = [...this.#members].filter((each) => each.token === '' || each.token !== token);
+      const waiting = [...this.#members].filter(
+        (each) => each.token === '' || each.token !== token,
+      );
       if (waiting.length === 0) break;
       const joined = await Promise.all(waiting.map((member) => this.#joinAgain(member)));
       token = waiting.findLast((member) => member.token !== '')?.token ?? token;
@@ -182,7 +186,9 @@ export class ShareLink {
     const token = this.#token;
     const sequence = ++this.#tellSequence;
     // Who is not known to this ownership has nothing to say there.
-    const answers = this.#answers.splice(0, answersMax).filter(({ member }) => member.token === token);
+    const answers = this.#answers
+      .splice(0, answersMax)
+      .filter(({ member }) => member.token === token);
     const rooms = [...this.#rooms]
       .filter(([member]) => member.token === token)
       .map(([{ number }, count]) => ({ number, count }));

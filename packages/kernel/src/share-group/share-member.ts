@@ -16,6 +16,8 @@ export class ShareMember implements Candidate {
   /** Its session outlives its connection: it stays a member. */
   durable = false;
   delivery: Delivery = 0;
+  /** Sequence of the broker's `join` that its connection comes from. */
+  joinSequence = 0;
   /** The connection; undefined while it has none. */
   #broker: ShareBroker | undefined;
   #number = 0;

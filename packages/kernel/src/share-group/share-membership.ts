@@ -34,7 +34,7 @@ export interface ShareMemberOptions {
   readonly roomMax: number;
   /** Where the group begins if it is not there yet; a partition that is not listed begins at 0. */
   readonly starts: readonly ShareStart[];
-  /** Records that the session has for good: what is pinned to it and is not among them comes again. */
+  /** Exactly-once records that the session has for good; of others that are pinned to it nothing was sent. */
   readonly stored: readonly ShareStart[];
 }
 
@@ -43,6 +43,8 @@ export class ShareMembership {
   /** Its number and ownership at the coordinator; set by the link. */
   number = 0;
   token = '';
+  /** Of the last `join` that was sent. */
+  joinSequence = 0;
   readonly #options: ShareMemberOptions;
   readonly #receiver: ShareReceiver;
   readonly #link: ShareLink;
@@ -59,7 +61,6 @@ export class ShareMembership {
     this.#receiver = receiver;
     this.#delivery = options.delivery;
     this.#isResumed = options.resumed;
-    for (const { shardId, offset } of options.stored) this.#has(shardId, offset);
   }
 
   get groupId(): string {
@@ -81,9 +82,6 @@ export class ShareMembership {
   /** Takes part; rejects when it is refused or the coordinator cannot be reached in time. */
   async join(): Promise<void> {
     await this.#link.join(this);
-    for (const { shardId, offset } of this.#options.stored) {
-      this.#link.answer({ member: this, shardId, offset, outcome: 'accepted' });
-    }
   }
 
   /** Takes at most so much from now on; resolves when the coordinator knows. */
@@ -130,14 +128,14 @@ export class ShareMembership {
   // ---- for the link
 
   joinNow(): ShareJoin {
-    const { groupId, key, epoch, durable, roomMax, starts } = this.#options;
+    const { groupId, key, epoch, durable, roomMax, starts, stored } = this.#options;
     const held: ShareStart[] = [];
     for (const [shardId, offsets] of this.#inHand) {
       for (const offset of offsets) held.push({ shardId, offset });
     }
     const room = Math.max(0, roomMax - this.#outstanding);
-    const resumed = this.#isResumed;
-    return { groupId, key, epoch, durable, resumed, delivery: this.#delivery, room, starts, held };
+    const own = { groupId, key, epoch, durable, resumed: this.#isResumed };
+    return { ...own, delivery: this.#delivery, room, starts, held, stored };
   }
 
   joined(token: string, number: number): void {

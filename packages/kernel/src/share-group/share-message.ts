@@ -14,7 +14,7 @@ export interface ShareJoin {
   readonly epoch: number;
   /** Its session outlives the connection. */
   readonly durable: boolean;
-  /** It was a member before: its pins are those in `held`. Otherwise a former session has ended. */
+  /** Its session was there before, with its pins. Otherwise a former session of this key has ended. */
   readonly resumed: boolean;
   /** The most that it takes. */
   readonly delivery: Delivery;
@@ -22,8 +22,10 @@ export interface ShareJoin {
   readonly room: number;
   /** Where a group that is not there yet begins; a partition that is not listed begins at 0. */
   readonly starts: readonly ShareStart[];
-  /** Records that it has already. */
+  /** Records that its connection has and has not answered for. */
   readonly held: readonly ShareStart[];
+  /** Records that its session has for good. Other pins of it never reached it. */
+  readonly stored: readonly ShareStart[];
 }
 
 /** Ends a connection, or the membership. */
@@ -31,8 +33,8 @@ export interface ShareDeparture {
   readonly groupId: string;
   readonly key: string;
   readonly epoch: number;
-  /** The member's number; 0: whatever it is. */
-  readonly number: number;
+  /** Sequence of the `join` that it ends; a later one is another connection. */
+  readonly joinSequence: number;
 }
 
 /** What became of a record. */
@@ -164,6 +166,7 @@ function writeJoin(join: ShareJoin): void {
   writer.flag(join.durable).flag(join.resumed).byte(join.delivery).number(join.room);
   writeStarts(writer, join.starts);
   writeStarts(writer, join.held);
+  writeStarts(writer, join.stored);
 }
 
 function readJoin(reader: ByteReader): ShareJoin {
@@ -177,11 +180,12 @@ function readJoin(reader: ByteReader): ShareJoin {
     room: reader.number(),
     starts: readStarts(reader),
     held: readStarts(reader),
+    stored: readStarts(reader),
   };
 }
 
-function writeDeparture({ groupId, key, epoch, number }: ShareDeparture): void {
-  writer.text(groupId).text(key).number(epoch).number(number);
+function writeDeparture({ groupId, key, epoch, joinSequence }: ShareDeparture): void {
+  writer.text(groupId).text(key).number(epoch).number(joinSequence);
 }
 
 function readDeparture(reader: ByteReader): ShareDeparture {
@@ -189,7 +193,7 @@ function readDeparture(reader: ByteReader): ShareDeparture {
     groupId: reader.text(),
     key: reader.text(),
     epoch: reader.number(),
-    number: reader.number(),
+    joinSequence: reader.number(),
   };
 }
 
@@ -254,7 +258,8 @@ export function encodeHandedOut(records: readonly HandedOut[]): Buffer {
   let run: HandedOut[] = [];
   for (const each of records) {
     const last = run.at(-1)?.record;
-    const goesOn = last === undefined || (last.slab === each.record.slab && last.start < each.record.start);
+    const goesOn =
+      last === undefined || (last.slab === each.record.slab && last.start < each.record.start);
     if (!goesOn) {
       writePiece(run);
       run = [];

@@ -1,4 +1,10 @@
-import { type Logger, type Offset, offset, type OperatingError, type ShardId } from '@robustmq/core';
+import {
+  type Logger,
+  type Offset,
+  offset,
+  type OperatingError,
+  type ShardId,
+} from '@robustmq/core';
 import type { RecordCursor } from '@robustmq/record-batch';
 import type { Attachment, FanOut, FanOutReader } from '../fan-out/fan-out.ts';
 import type { DecodedBatch } from '../log/decoded-batch.ts';

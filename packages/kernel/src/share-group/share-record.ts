@@ -1,4 +1,4 @@
-import { type ShardId, toOperatingError } from '@robustmq/core';
+import { assert, type ShardId, toOperatingError } from '@robustmq/core';
 import {
   BATCH_HEADER_BYTES,
   HeaderBlock,
@@ -113,6 +113,12 @@ function giveSlab(batch: DecodedBatch, filter: SlabFilter, budget: ShareBudget):
   }
   offsets.length = 0;
   ends.length = 0;
+}
+
+/** The record on which the cursor stands as a batch of its own. It fits in one: it came in one. */
+export function copyOfRecord(cursor: RecordCursor): Buffer {
+  assert(copy(cursor), 'a record that came in a batch fits in a batch');
+  return writer.finish();
 }
 
 /** Appends the record on which the cursor stands to the writer. False: it is larger than a batch may be. */

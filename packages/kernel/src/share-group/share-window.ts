@@ -82,7 +82,9 @@ export class ShareWindow<Payload> {
   #pinsAhead: Map<number, string>;
   #attemptsAhead: Map<number, number>;
   /** Holders that had records before the restart. */
-  readonly #claims = new Map<number, { readonly holder: string; readonly untilMs: number }>();
+  readonly #claims = new Map<number, string>();
+  /** Records that were claimed and have no deadline yet. */
+  #undated: Entry<Payload>[] = [];
   #readPosition: number;
   #hasChanged = false;
 
@@ -143,7 +145,7 @@ export class ShareWindow<Payload> {
     this.#hasChanged = true;
     if (pinnedBy !== undefined) this.#give(entry, 'pinned', pinnedBy);
     else if (claim === undefined) this.#queueFresh(entry);
-    else this.#giveUntil(entry, claim.holder, claim.untilMs);
+    else this.#giveClaimed(entry, claim);
     return entry;
   }
 
@@ -170,6 +172,7 @@ export class ShareWindow<Payload> {
     this.#deadlines = [];
     this.#deadlinesAt = 0;
     this.#claims.clear();
+    this.#undated = [];
     this.#readPosition = start;
     this.#settledAhead = new OffsetRanges(settled);
     this.#pinsAhead = new Map(pins);
@@ -280,6 +283,11 @@ export class ShareWindow<Payload> {
     }
     this.#deadlines.splice(0, this.#deadlinesAt);
     this.#deadlinesAt = 0;
+    for (const entry of this.#undated) {
+      const isDated = Number.isFinite(entry.deadlineMs);
+      if (entry.state === 'acquired' && !isDated) this.#setDeadline(entry, againMs);
+    }
+    this.#undated = [];
   }
 
   /** Everything that a holder has acquired is available again. Its pins stay. */
@@ -287,8 +295,8 @@ export class ShareWindow<Payload> {
     for (const entry of this.#byHolder.get(holder) ?? []) {
       if (entry.state === 'acquired') this.#release(entry);
     }
-    for (const [offset, claim] of this.#claims) {
-      if (claim.holder === holder) this.#claims.delete(offset);
+    for (const [offset, claimedBy] of this.#claims) {
+      if (claimedBy === holder) this.#claims.delete(offset);
     }
   }
 
@@ -299,14 +307,12 @@ export class ShareWindow<Payload> {
     return [...pins.map(({ offset }) => offset), ...ahead.map(([offset]) => offset)];
   }
 
-  /** After a restart: the holder has the record already. */
-  claim(holder: string, offset: number, untilMs: number): void {
+  /** After a restart: the holder has the record already. Its time begins at the next {@link expire}. */
+  claim(holder: string, offset: number): void {
     const entry = this.#entries.get(offset);
-    if (entry?.state === 'available') {
-      this.#giveUntil(entry, holder, untilMs);
-    } else if (entry === undefined && this.wants(offset) && !this.#pinsAhead.has(offset)) {
-      this.#claims.set(offset, { holder, untilMs });
-    }
+    if (entry?.state === 'available') this.#giveClaimed(entry, holder);
+    const isAhead = entry === undefined && this.wants(offset) && !this.#pinsAhead.has(offset);
+    if (isAhead) this.#claims.set(offset, holder);
   }
 
   // ---- the image
@@ -337,7 +343,7 @@ export class ShareWindow<Payload> {
 
   #answerAhead(holder: string, offset: number, outcome: ShareOutcome): boolean {
     const isPinned = this.#pinsAhead.get(offset) === holder;
-    if (!isPinned && this.#claims.get(offset)?.holder !== holder) return false;
+    if (!isPinned && this.#claims.get(offset) !== holder) return false;
     this.#pinsAhead.delete(offset);
     this.#claims.delete(offset);
     this.#hasChanged = true;
@@ -365,10 +371,20 @@ export class ShareWindow<Payload> {
   }
 
   #giveUntil(entry: Entry<Payload>, holder: string, untilMs: number): void {
+    this.#acquire(entry, holder);
+    this.#setDeadline(entry, untilMs);
+  }
+
+  #giveClaimed(entry: Entry<Payload>, holder: string): void {
+    this.#acquire(entry, holder);
+    entry.deadlineMs = Number.POSITIVE_INFINITY;
+    this.#undated.push(entry);
+  }
+
+  #acquire(entry: Entry<Payload>, holder: string): void {
     entry.attempts++;
     if (this.#options.attemptsMax !== undefined) this.#hasChanged = true;
     this.#give(entry, 'acquired', holder);
-    this.#setDeadline(entry, untilMs);
   }
 
   #setDeadline(entry: Entry<Payload>, atMs: number): void {

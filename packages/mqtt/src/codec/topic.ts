@@ -165,6 +165,11 @@ export function parseSharedFilter(filter: string): SharedFilter | undefined {
   return { group: filter.slice(sharePrefix.length, groupEnd), filter: filter.slice(groupEnd + 1) };
 }
 
+/** What is matched against topic names: the filter itself, or what stands behind the share group. */
+export function ownFilterOf(filter: string): string {
+  return parseSharedFilter(filter)?.filter ?? filter;
+}
+
 /** Whether a valid filter has a wildcard; without one it matches only the name that it spells. */
 export function hasWildcard(filter: string): boolean {
   return filter.includes('+') || filter.endsWith('#');

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 
 import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
+import type { ShareGroupClient } from '@robustmq/kernel';
 
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
 import type { DeliveryContext } from '../delivery/delivery-context.ts';
@@ -28,6 +29,7 @@ export interface BrokerContext {
   readonly delivery: DeliveryContext;
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  readonly shareGroups: Pick<ShareGroupClient, 'member'>;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

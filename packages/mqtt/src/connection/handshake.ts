@@ -63,7 +63,6 @@ export function acceptance(
     receiveMaximum: limits.receiveMaximum,
     packetBytesMax: limits.packetBytesMax,
     topicAliasMaximum: limits.topicAliasMaximum,
-    sharedSubscriptionAvailable: false,
     serverKeepAliveSeconds: serverKeepAlive(packet, limits),
     // [MQTT5-3.2.2-16]
     assignedClientId: packet.clientId === '' ? clientId : undefined,

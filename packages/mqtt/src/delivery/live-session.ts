@@ -4,6 +4,7 @@ import type { DecodedBatch } from '@robustmq/kernel';
 import type { Qos } from '../codec/packet.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
+import type { SharedSubscriptions } from '../share/shared-subscriptions.ts';
 import type {
   RetainedMessage,
   SessionGrant,
@@ -34,6 +35,8 @@ export class LiveSession {
   readonly durable: boolean;
   readonly subscriptions = new Map<string, LiveSubscription>();
   readonly outbound: OutboundPublishes;
+  /** Its shared subscriptions; set before anything is sent. */
+  shared: SharedSubscriptions | undefined;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   #lags: LaggingShards | undefined;
@@ -89,6 +92,7 @@ export class LiveSession {
       for (let i = 0; i < count; i++) this.#context.readers.release(shardId);
     }
     this.#lags?.close();
+    this.shared?.end();
     this.#context.progress.forget(this);
     this.outbound.wakeWaiters();
   }
@@ -299,20 +303,22 @@ export class LiveSession {
       this.outbound.sendOnce(granted, retain);
       return true;
     }
-    if (!this.#takesReliable) return false;
+    if (!this.takesReliable) return false;
     this.outbound.send(qos, granted, retain, shardId, at);
     return true;
   }
 
-  get #takesReliable(): boolean {
+  /** Whether a message at QoS 1 or 2 may be sent now; if not, it hears of room later. */
+  get takesReliable(): boolean {
     return !this.#isSendingAgain && this.outbound.hasRoom;
   }
 
   /** There is room in the window or in the socket: those who wait and lagging partitions go on. */
   roomMade(): void {
-    if (!this.lagging && !this.outbound.isAwaited) return;
+    if (!this.lagging && !this.outbound.isAwaited && this.shared?.waits !== true) return;
     if (!this.outbound.isRoomy) return;
     this.outbound.wakeWaiters();
+    this.shared?.roomMade();
     this.#pump();
   }
 
@@ -320,7 +326,7 @@ export class LiveSession {
 
   /** Sends a retained message for a new subscription; waits until there is room for it. */
   async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
-    while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
+    while (!this.#isEnded && !this.takesReliable) await this.outbound.waitForRoom();
     const { filter } = subscription.stored;
     if (this.#isEnded || this.subscriptions.get(filter) !== subscription) return;
     const { readers } = this.#context;

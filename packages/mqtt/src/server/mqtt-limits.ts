@@ -12,6 +12,8 @@ export interface MqttLimits {
   readonly receiveMaximum: number;
   /** QoS 1 and 2 messages under way to one client, whatever its Receive Maximum allows. */
   readonly windowMax: number;
+  /** Messages of one shared subscription under way to one client. */
+  readonly sharedWindowMax: number;
   /** Longest keep alive of an MQTT 5 client; others are told to use it. 0: no limit. */
   readonly keepAliveSecondsMax: number;
   /** Topic aliases that a client may set. */
@@ -38,6 +40,7 @@ export const mqttLimitsDefault: MqttLimits = {
   packetBytesMax: limits.mqttPacketBytesMax,
   receiveMaximum: 1000,
   windowMax: 1000,
+  sharedWindowMax: 100,
   keepAliveSecondsMax: 0,
   topicAliasMaximum: 32,
   subscriptionsMax: 10_000,

@@ -13,6 +13,7 @@ import {
   PartitionWriter,
   partitionOf,
   RecordReader,
+  type ShareStrategy,
   sharedTopic,
   TopicNames,
 } from '@robustmq/kernel';
@@ -25,6 +26,7 @@ import {
   startJournalFixture,
 } from '@robustmq/testkit';
 
+import { ShareBrokers } from '../share/share-brokers.fixture.ts';
 import type { StoredMessage } from '../session/session-gateway.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
@@ -37,6 +39,9 @@ export interface MqttRigOptions {
   readonly clock?: Clock;
   /** Wraps the log of the servers, to hold or fail its reads. */
   readonly log?: (log: LogReader) => LogReader;
+  readonly strategy?: ShareStrategy;
+  /** Time in which a member of a share group has to acknowledge. */
+  readonly acquisitionMs?: number;
 }
 
 const partitions = 4;
@@ -49,6 +54,7 @@ export class MqttRig implements AsyncDisposable {
   readonly journal: JournalFixture;
   readonly sessions: MemorySessions;
   readonly retained: FoldingRetained;
+  readonly shares: ShareBrokers;
   readonly shardIds: readonly ShardId[];
   /** Called before a server asks where a partition ends; it may throw, or return a promise to hold it. */
   beforeEnd: () => Promise<void> | void = () => {};
@@ -71,6 +77,12 @@ export class MqttRig implements AsyncDisposable {
       TopicNames.of(journal.placement.catalog.topics()),
     );
     this.sessions = new MemorySessions((message) => this.#publishStored(message));
+    const { strategy, acquisitionMs, clock = systemClock() } = options;
+    this.shares = new ShareBrokers(journal, {
+      clock,
+      ...(strategy && { strategy }),
+      ...(acquisitionMs !== undefined && { acquisitionMs }),
+    });
   }
 
   static async start(options: MqttRigOptions = {}): Promise<MqttRig> {
@@ -96,6 +108,7 @@ export class MqttRig implements AsyncDisposable {
     const logger = silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
+    const { client: shareGroups } = await this.shares.broker(brokerId, fanOut);
     const server = await MqttServer.start({
       listen: '127.0.0.1:0',
       catalog,
@@ -106,6 +119,7 @@ export class MqttRig implements AsyncDisposable {
       catchUp: new CatchUpReads({ reader: this.#log }),
       sessions: this.sessions.gateway(brokerId),
       retained: this.retained,
+      shareGroups,
       brokerId,
       clock,
       random: seededRandom(3),
@@ -141,8 +155,9 @@ export class MqttRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) await client.destroy();
-    for (const { server, fanOut } of this.#servers) {
-      await server[Symbol.asyncDispose]();
+    for (const { server } of this.#servers) await server[Symbol.asyncDispose]();
+    await this.shares[Symbol.asyncDispose]();
+    for (const { fanOut } of this.#servers) {
       await fanOut[Symbol.asyncDispose]();
     }
     await this.journal[Symbol.asyncDispose]();
