@@ -1,16 +1,21 @@
 import type { JournalClient } from '@robustmq/journal-client';
-import type { CoordinatorHost } from '@robustmq/kernel';
+import type { CoordinatorHost, ShareGroupCounts } from '@robustmq/kernel';
 import type { MetricFamily } from '@robustmq/mqtt';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 /** Puts what the broker counts into the registry; it is read when the metrics are scraped. */
 export function registerMetrics(
   registry: Registry,
-  from: { mqtt: readonly MetricFamily[]; journal: JournalClient; host: CoordinatorHost },
+  from: {
+    mqtt: readonly MetricFamily[];
+    journal: JournalClient;
+    host: CoordinatorHost;
+    shares: ShareGroupCounts;
+  },
 ): void {
-  for (const family of [...from.mqtt, ...journalFamilies(from.journal), coordinators(from.host)]) {
-    register(registry, family);
-  }
+  const { mqtt, journal, host, shares } = from;
+  const families = [...mqtt, ...journalFamilies(journal), coordinators(host), shareRecords(shares)];
+  for (const family of families) register(registry, family);
 }
 
 function register(registry: Registry, family: MetricFamily): void {
@@ -96,5 +101,19 @@ function coordinators(host: CoordinatorHost): MetricFamily {
         return { labels: { kind, phase }, value };
       });
     },
+  };
+}
+
+function shareRecords(counts: ShareGroupCounts): MetricFamily {
+  return {
+    name: 'robustmq_share_group_records_total',
+    help: 'Records of the share groups that this broker runs, by what became of them.',
+    kind: 'counter',
+    read: () => [
+      { labels: { outcome: 'handed_out' }, value: counts.handedOut },
+      { labels: { outcome: 'timed_out' }, value: counts.timedOut },
+      { labels: { outcome: 'expired' }, value: counts.expired },
+      { labels: { outcome: 'trimmed' }, value: counts.trimmed },
+    ],
   };
 }

@@ -16,6 +16,7 @@ import {
   createShareGroupKind,
   DirectFanOut,
   endShareMember,
+  newShareGroupCounts,
   PartitionWriter,
   RecordReader,
   ShareGroupClient,
@@ -100,6 +101,7 @@ class Broker implements BrokerServer {
   #mqtt: MqttServer | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
   #shareGroups: ShareGroupClient | undefined;
+  readonly #shareCounts = newShareGroupCounts();
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #isServing = false;
@@ -150,6 +152,7 @@ class Broker implements BrokerServer {
       mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
       journal: this.#journal,
       host: this.#host,
+      shares: this.#shareCounts,
     });
     this.#register();
     await this.#registered();
@@ -202,6 +205,7 @@ class Broker implements BrokerServer {
       fanOut: this.#fanOut,
       endOffset: (shardId) => this.#journal.endOffset(shardId),
       random,
+      counts: this.#shareCounts,
     });
   }
 

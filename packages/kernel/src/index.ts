@@ -68,7 +68,8 @@ export {
   shareGroupKind,
   type ShareGroupKindOptions,
   type ShareGroupLimits,
-} from './share-group/share-group-machine.ts';
+} from './share-group/share-group-kind.ts';
+export { newShareGroupCounts, type ShareGroupCounts } from './share-group/share-group.ts';
 export {
   type ShareMemberOptions,
   ShareMembership,

@@ -2,7 +2,7 @@ import type { Caller, Reply } from '../coordinator/state-machine.ts';
 import type { ShareMember } from './share-member.ts';
 import { encodeHandedOut, type HandedOut } from './share-message.ts';
 import { Delivery } from './share-record.ts';
-import type { ShareEntry } from './share-window.ts';
+import type { ShareEntry } from './share-entry.ts';
 import type { ShareRecord } from './share-record.ts';
 
 /** Bytes that wait for a broker's next `take`; above it its members have no room. */

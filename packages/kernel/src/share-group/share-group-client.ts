@@ -1,7 +1,7 @@
 import { type Clock, type Logger, OperatingError } from '@robustmq/core';
 import type { CoordinatorCalls } from '../coordinator/coordinator-calls.ts';
 import { coordinatorIndex } from '../coordinator/coordinator-index.ts';
-import { shareGroupKind } from './share-group-machine.ts';
+import { shareGroupKind } from './share-group-kind.ts';
 import { ShareLink } from './share-link.ts';
 import {
   type ShareMemberOptions,

@@ -1,24 +1,15 @@
-import {
-  type Offset,
-  OperatingError,
-  type Random,
-  type ShardId,
-  TurnTask,
-  unreachable,
-} from '@robustmq/core';
-import type { Catalog, PlacementClient } from '@robustmq/placement-client';
+import { OperatingError, TurnTask, unreachable } from '@robustmq/core';
 import type {
   Caller,
   CoordinatorContext,
-  CoordinatorKind,
   MachineTimer,
   Reply,
   StateMachine,
 } from '../coordinator/state-machine.ts';
-import type { FanOut } from '../fan-out/fan-out.ts';
 import { ShareBroker } from './share-broker.ts';
 import { decodeShareEvent, encodeShareEvent, type ShareEvent } from './share-event.ts';
 import { ShareGroup } from './share-group.ts';
+import type { ShareGroupKindOptions, ShareGroupLimits } from './share-group-kind.ts';
 import { ShareGroupTable } from './share-group-table.ts';
 import { ShareHolds } from './share-holds.ts';
 import { acquirerPrefix, type ShareMember } from './share-member.ts';
@@ -32,49 +23,8 @@ import {
 import { partsOfGroupId, type ShareProtocol } from './share-protocol.ts';
 import type { ShareBudget } from './share-record.ts';
 
-/** Its log is the internal topic `$share-group`. */
-export const shareGroupKind = 'share-group';
-/** Shards when the cluster is made. */
-const shareGroupShards = 16;
-
-/** Bounds of a coordinator of share groups. */
-export interface ShareGroupLimits {
-  readonly groupsMax: number;
-  /** Members of one group. */
-  readonly membersMax: number;
-  /** Records of one partition of a group that were read and are not settled, about. */
-  readonly recordsMax: number;
-  /** Bytes of the records that all groups of a coordinator keep. */
-  readonly bytesMax: number;
-}
-
-const limitsDefault: ShareGroupLimits = {
-  groupsMax: 10_000,
-  membersMax: 10_000,
-  recordsMax: 10_000,
-  bytesMax: 64 * 1024 * 1024,
-};
-
-export interface ShareGroupKindOptions {
-  /** By what group ids begin with. */
-  readonly protocols: Readonly<Record<string, ShareProtocol>>;
-  readonly catalog: Pick<Catalog, 'topics' | 'onChange'>;
-  readonly fanOut: Pick<FanOut, 'attach'>;
-  /** End of a partition as its leader says now. */
-  readonly endOffset: (shardId: ShardId) => Promise<Offset>;
-  /** Keeps retention from taking what groups have not settled. */
-  readonly placement: Pick<PlacementClient, 'holdShards'>;
-  readonly random: Random;
-  readonly limits?: Partial<ShareGroupLimits>;
-}
-
-/** The coordinator of share groups, to be registered at the host of every broker. */
-export function createShareGroupKind(options: ShareGroupKindOptions): CoordinatorKind {
-  return {
-    kind: shareGroupKind,
-    shards: shareGroupShards,
-    create: (context) => new ShareGroupMachine(context, options),
-  };
+export interface ShareGroupMachineOptions extends ShareGroupKindOptions {
+  readonly limits: ShareGroupLimits;
 }
 
 const tickMs = 250;
@@ -88,14 +38,15 @@ const takeMs = 20_000;
 /** A new owner hands out nothing for so long: brokers tell it first what their members have. */
 const settlingMs = 500;
 /** Who has not been announced to a new owner by then is gone. */
-const announceGraceMs = 10_000;
+const announceGraceMs = 30_000;
+/** How often that is looked for. */
+const sweepMs = 10_000;
 const nothing = Buffer.alloc(0);
 
 /** The share groups of one shard (DESIGN.md, "Share groups"). */
 export class ShareGroupMachine implements StateMachine {
   readonly #context: CoordinatorContext;
-  readonly #options: ShareGroupKindOptions;
-  readonly #limits: ShareGroupLimits;
+  readonly #options: ShareGroupMachineOptions;
   readonly #table = new ShareGroupTable();
   readonly #groups = new Map<string, ShareGroup>();
   /** By node and incarnation. */
@@ -112,15 +63,15 @@ export class ShareGroupMachine implements StateMachine {
   #settledAtMs = 0;
   #progressAtMs = 0;
   #holdAtMs = 0;
+  #sweepAtMs = 0;
   #isStopped = false;
   #tickTimer: MachineTimer | undefined;
   #unwatch: () => void = () => {};
 
-  constructor(context: CoordinatorContext, options: ShareGroupKindOptions) {
+  constructor(context: CoordinatorContext, options: ShareGroupMachineOptions) {
     this.#context = context;
     this.#options = options;
-    this.#limits = { ...limitsDefault, ...options.limits };
-    this.#budget = { bytes: 0, bytesMax: this.#limits.bytesMax };
+    this.#budget = { bytes: 0, bytesMax: options.limits.bytesMax };
     const heldBefore = (): number[] =>
       [...options.catalog.topics()]
         .filter(({ name }) => !name.startsWith('$'))
@@ -145,6 +96,7 @@ export class ShareGroupMachine implements StateMachine {
     this.#startedAtMs = clock.monotonicMs();
     this.#progressAtMs = this.#startedAtMs;
     this.#holdAtMs = this.#startedAtMs;
+    this.#sweepAtMs = this.#startedAtMs + announceGraceMs;
     // The same ownership may begin anew: then everything in memory is another.
     this.#token = `${epoch}/${clock.wallMs()}`;
     if (this.#table.size > 0) this.#settledAtMs = this.#startedAtMs + settlingMs;
@@ -238,7 +190,7 @@ export class ShareGroupMachine implements StateMachine {
       throw new OperatingError('INVALID_ARGUMENT', 'a member of a share group needs a key');
     }
     const group = this.#groups.get(groupId) ?? this.#create(join);
-    if (group.member(key) === undefined && group.members >= this.#limits.membersMax) {
+    if (group.member(key) === undefined && group.members >= this.#options.limits.membersMax) {
       throw new OperatingError('RESOURCE_EXHAUSTED', `${groupId} has ${group.members} members`);
     }
     const member = group.join(join, broker);
@@ -253,7 +205,7 @@ export class ShareGroupMachine implements StateMachine {
 
   #create({ groupId, starts }: ShareJoin): ShareGroup {
     const { size } = this.#groups;
-    if (size >= this.#limits.groupsMax) {
+    if (size >= this.#options.limits.groupsMax) {
       throw new OperatingError('RESOURCE_EXHAUSTED', `the coordinator has ${size} share groups`);
     }
     const protocol = this.#protocolOf(groupId);
@@ -275,7 +227,7 @@ export class ShareGroupMachine implements StateMachine {
     protocol: ShareProtocol,
     stored: ConstructorParameters<typeof ShareGroup>[1],
   ): ShareGroup {
-    const { fanOut, endOffset, random } = this.#options;
+    const { fanOut, endOffset, random, counts, limits } = this.#options;
     const { clock, logger } = this.#context;
     const group: ShareGroup = new ShareGroup(
       {
@@ -285,7 +237,8 @@ export class ShareGroupMachine implements StateMachine {
         fanOut,
         endOffset,
         budget: this.#budget,
-        recordsMax: this.#limits.recordsMax,
+        recordsMax: limits.recordsMax,
+        counts,
         clock,
         random,
         logger,
@@ -418,6 +371,10 @@ export class ShareGroupMachine implements StateMachine {
       this.#progressAtMs = nowMs;
       this.#logProgress();
     }
+    if (nowMs >= this.#sweepAtMs) {
+      this.#sweepAtMs = nowMs + sweepMs;
+      this.#sweep();
+    }
     if (nowMs - this.#holdAtMs < holdMs) return;
     this.#holdAtMs = nowMs;
     this.#holds.tell([...this.#groups.values()].flatMap((group) => [...group.starts()]));
@@ -429,7 +386,10 @@ export class ShareGroupMachine implements StateMachine {
       const { nodeId, incarnation } = caller;
       if (!this.#context.nodeAlive(nodeId, incarnation)) this.nodeGone(nodeId, incarnation);
     }
-    if (this.#nowMs() - this.#startedAtMs < announceGraceMs) return;
+  }
+
+  /** Ends what only members had that were not announced again. */
+  #sweep(): void {
     for (const group of this.#groups.values()) {
       for (const key of group.strangers()) {
         if (group.endPins(key)) this.#propose({ kind: 'left', groupId: group.groupId, key });

@@ -5,7 +5,6 @@ import {
   OperatingError,
   type Random,
   type ShardId,
-  shardId,
 } from '@robustmq/core';
 import type { FanOut } from '../fan-out/fan-out.ts';
 import { MemberChoice } from './member-choice.ts';
@@ -13,10 +12,11 @@ import type { ShareBroker } from './share-broker.ts';
 import type { ShareEvent, SharePin, ShareProgress, ShareStart } from './share-event.ts';
 import { ShareMember } from './share-member.ts';
 import type { ShareAnswer, ShareJoin } from './share-message.ts';
-import { SharePartition } from './share-partition.ts';
+import { SharePartitions } from './share-partitions.ts';
 import type { ShareProtocol, ShareSource } from './share-protocol.ts';
 import { Delivery, type ShareBudget, type ShareRecord } from './share-record.ts';
-import type { ShareEntry, ShareWindowImage } from './share-window.ts';
+import type { ShareEntry } from './share-entry.ts';
+import type { ShareWindow, ShareWindowImage } from './share-window.ts';
 
 /** What happens to a group, as its log has it. */
 export type GroupEvent = ShareEvent extends infer Event
@@ -33,6 +33,7 @@ export interface ShareGroupOptions {
   readonly endOffset: (shardId: ShardId) => Promise<Offset>;
   readonly budget: ShareBudget;
   readonly recordsMax: number;
+  readonly counts: ShareGroupCounts;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -44,26 +45,31 @@ export interface ShareGroupOptions {
   readonly nextNumber: () => number;
 }
 
-/** What is counted, for all groups of a coordinator. */
+/** What is counted, for all groups that a broker runs. */
 export interface ShareGroupCounts {
+  /** Records that were given to a member. */
   handedOut: number;
+  /** Records that expired before. */
   expired: number;
+  /** Records that a member did not answer for in time. */
   timedOut: number;
-  lost: number;
+  /** Records that retention took before they were read. */
+  trimmed: number;
+}
+
+export function newShareGroupCounts(): ShareGroupCounts {
+  return { handedOut: 0, expired: 0, timedOut: 0, trimmed: 0 };
 }
 
 /** A share group that is served: its windows, its members, and who gets what. */
 export class ShareGroup {
   readonly groupId: string;
-  readonly counts: ShareGroupCounts = { handedOut: 0, expired: 0, timedOut: 0, lost: 0 };
   readonly #options: ShareGroupOptions;
   readonly #members = new Map<string, ShareMember>();
   readonly #choice: MemberChoice<ShareMember>;
   /** Connected members, by what they acquire as. */
   readonly #acquirers = new Map<string, ShareMember>();
-  readonly #partitions = new Map<number, SharePartition>();
-  /** Windows of partitions that the catalog does not show. */
-  readonly #unshown: Map<number, ShareWindowImage>;
+  readonly #partitions: SharePartitions;
   #pins = new Map<number, SharePin[]>();
   /** Nobody has had anything of it: it begins where its first member said. */
   #isNew: boolean;
@@ -75,9 +81,24 @@ export class ShareGroup {
     this.groupId = options.groupId;
     this.#options = options;
     this.#choice = new MemberChoice(options.protocol.strategy, options.random);
-    this.#unshown = new Map(stored.windows);
     this.#isNew = stored.isNew;
-    this.follow();
+    const { source, fanOut, endOffset, budget, recordsMax, logger, protocol, counts, ready } =
+      options;
+    const { attemptsMax } = protocol;
+    this.#partitions = new SharePartitions(
+      {
+        source,
+        fanOut,
+        endOffset,
+        budget,
+        recordsMax,
+        attemptsMax,
+        logger,
+        arrived: ready,
+        trimmed: (count) => (counts.trimmed += count),
+      },
+      stored.windows,
+    );
   }
 
   get isEmpty(): boolean {
@@ -97,43 +118,17 @@ export class ShareGroup {
   }
 
   /** Lowest offset that it still needs, of each partition. */
-  *starts(): Generator<{ readonly shardId: number; readonly offset: number }> {
-    for (const [id, { window }] of this.#partitions) yield { shardId: id, offset: window.start };
-    for (const [id, { start }] of this.#unshown) yield { shardId: id, offset: start };
+  starts(): Iterable<{ readonly shardId: number; readonly offset: number }> {
+    return this.#partitions.starts();
   }
-
-  // ---- partitions
 
   /** Takes up the partitions that the catalog shows now, and lets go those that it does not. */
   follow(): void {
-    const shown = new Set<number>(this.#options.source.partitions());
-    for (const [id, partition] of this.#partitions) {
-      if (shown.has(id)) continue;
-      partition.close();
-      this.#unshown.set(id, partition.window.image());
-      this.#partitions.delete(id);
-    }
-    for (const id of shown) {
-      if (this.#partitions.has(id)) continue;
-      // A partition that was made later is the group's from its first record on.
-      const image = this.#unshown.get(id) ?? emptyImage;
-      this.#unshown.delete(id);
-      const partition = this.#newPartition(shardId(id), image);
-      this.#partitions.set(id, partition);
-      if (this.#choice.size > 0) partition.open(this.#isNew || image === emptyImage);
-    }
+    this.#partitions.follow();
   }
 
   stop(): void {
-    for (const partition of this.#partitions.values()) partition.close();
-  }
-
-  #newPartition(id: ShardId, image: ShareWindowImage): SharePartition {
-    const { source, fanOut, endOffset, budget, recordsMax, logger, protocol, ready } =
-      this.#options;
-    const { attemptsMax } = protocol;
-    const own = { source, fanOut, endOffset, budget, recordsMax, attemptsMax, logger };
-    return new SharePartition(id, image, { ...own, arrived: ready });
+    this.#partitions.close();
   }
 
   // ---- members
@@ -192,22 +187,15 @@ export class ShareGroup {
   /** Settles what is pinned to a session that is no more. [MQTT5-4.8.2-5] Returns whether there was any. */
   endPins(key: string): boolean {
     let hadPins = false;
-    for (const { window } of this.#partitions.values()) {
+    for (const { window } of this.#partitions) {
       for (const at of window.pinsOf(key)) hadPins = window.answer(key, at, 'rejected') || hadPins;
     }
     return hadPins;
   }
 
   /** Sessions that have pins and are no members: those of members that were in memory only. */
-  *strangers(): Generator<string> {
-    const seen = new Set<string>();
-    for (const { window } of this.#partitions.values()) {
-      for (const key of window.image().pins.values()) {
-        if (this.#members.has(key) || seen.has(key)) continue;
-        seen.add(key);
-        yield key;
-      }
-    }
+  strangers(): string[] {
+    return [...this.#partitions.pinHolders()].filter((key) => !this.#members.has(key));
   }
 
   #connect(member: ShareMember, broker: ShareBroker, { held, room }: ShareJoin): void {
@@ -217,9 +205,7 @@ export class ShareGroup {
     for (const { shardId: id, offset } of held) {
       this.#partitions.get(id)?.window.claim(member.acquirer, offset);
     }
-    if (this.#choice.size === 1) {
-      for (const partition of this.#partitions.values()) partition.open(this.#isNew);
-    }
+    if (this.#choice.size === 1) this.#partitions.open(this.#isNew);
     this.#isNew = false;
     this.#options.ready();
   }
@@ -230,9 +216,8 @@ export class ShareGroup {
     const { acquirer } = member;
     this.#acquirers.delete(acquirer);
     member.disconnected();
-    for (const { window } of this.#partitions.values()) window.releaseAll(acquirer);
-    if (this.#choice.size > 0) return;
-    for (const partition of this.#partitions.values()) partition.close();
+    for (const { window } of this.#partitions) window.releaseAll(acquirer);
+    if (this.#choice.size === 0) this.#partitions.close();
   }
 
   /**
@@ -244,7 +229,7 @@ export class ShareGroup {
       if (this.endPins(key)) this.#options.propose({ kind: 'left', key });
       return;
     }
-    for (const [id, { window }] of this.#partitions) {
+    for (const { shardId: id, window } of this.#partitions) {
       const pins = window.pinsOf(key);
       if (pins.length === 0) continue;
       const isStored = isIn(stored, id);
@@ -255,7 +240,7 @@ export class ShareGroup {
       for (const offset of offsets) window.answer(key, offset, 'released');
       if (offsets.length > 0) this.#options.propose({ kind: 'unpinned', shardId: id, offsets });
       // The session may forget them once this is answered.
-      const progress = accepted.length > 0 ? this.progressOf(id) : undefined;
+      const progress = accepted.length > 0 ? this.#partitions.progressOf(id) : undefined;
       if (progress !== undefined) this.#options.propose({ kind: 'progressed', ...progress });
     }
   }
@@ -304,31 +289,21 @@ export class ShareGroup {
   /** Gives what is available to members that have room. */
   handOut(): void {
     if (this.#choice.size === 0) return;
-    for (const [id, { window }] of this.#partitions) {
-      if (window.hasAvailable) window.handOut((entry) => this.#place(id, entry));
+    for (const { shardId: id, window } of this.#partitions) {
+      if (window.hasAvailable) window.handOut((entry) => this.#place(id, window, entry));
     }
     for (const [id, pins] of this.#pins) {
       this.#options.propose({ kind: 'pinned', shardId: id, pins });
     }
     this.#pins = new Map();
-    this.#rotate();
-  }
-
-  /** The next time another partition is the first: none has to wait for the others for long. */
-  #rotate(): void {
-    const [first] = this.#partitions;
-    if (first === undefined) return;
-    this.#partitions.delete(first[0]);
-    this.#partitions.set(...first);
+    this.#partitions.rotate();
   }
 
   /** False: nobody has room. */
-  #place(id: number, entry: ShareEntry<ShareRecord>): boolean {
-    const { window } = this.#partitions.get(id) ?? {};
-    if (window === undefined) return false;
+  #place(id: number, window: ShareWindow<ShareRecord>, entry: ShareEntry<ShareRecord>): boolean {
     const { payload } = entry;
     if (payload.expiresAtMs <= this.#options.clock.wallMs()) {
-      this.counts.expired++;
+      this.#options.counts.expired++;
       window.settle(entry);
       return true;
     }
@@ -343,7 +318,7 @@ export class ShareGroup {
       window.pin(entry, member.key);
       this.#notePin(id, { offset: entry.offset, key: member.key });
     }
-    this.counts.handedOut++;
+    this.#options.counts.handedOut++;
     member.given(delivery === Delivery.atMostOnce ? 0 : payload.end - payload.start);
     member.broker.give({ member, entry, delivery });
     return true;
@@ -370,35 +345,30 @@ export class ShareGroup {
   /** Ends what has lasted too long, and takes up what has stopped. */
   tick(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    for (const partition of this.#partitions.values()) {
-      partition.window.expire(nowMs, this.#untilMs(), () => {
-        // With nobody else there it is no use: the one who has it may still answer.
-        if (this.#choice.size < 2) return false;
-        this.counts.timedOut++;
-        return true;
-      });
-      if (this.#choice.size === 0) continue;
-      partition.resume();
-      partition.open(false);
+    for (const { window } of this.#partitions) {
+      window.expire(nowMs, this.#untilMs(), (entry) => this.#timeUp(entry));
     }
+    this.#partitions.takeUp();
     this.#options.ready();
   }
 
+  /** A member has not answered in time. False: with nobody else there it is no use, and it may still answer. */
+  #timeUp({ holder, payload }: ShareEntry<ShareRecord>): boolean {
+    if (this.#choice.size < 2) return false;
+    this.#options.counts.timedOut++;
+    // Its room stays taken until it answers.
+    this.#acquirers.get(holder)?.answered(payload.end - payload.start);
+    return true;
+  }
+
   /** Windows that have changed since they were told last. */
-  *progress(): Generator<ShareProgress> {
-    for (const [id, { window }] of this.#partitions) {
-      if (!window.takeChanged()) continue;
-      const { start, settled, attempts } = window.image();
-      yield { shardId: id, start, settled, attempts };
-    }
+  progress(): Iterable<ShareProgress> {
+    return this.#partitions.progress();
   }
 
   /** The progress of one partition, to be logged now. */
   progressOf(id: number): ShareProgress | undefined {
-    const window = this.#partitions.get(id)?.window;
-    if (window?.takeChanged() !== true) return undefined;
-    const { start, settled, attempts } = window.image();
-    return { shardId: id, start, settled, attempts };
+    return this.#partitions.progressOf(id);
   }
 }
 
@@ -407,10 +377,3 @@ function isIn(records: readonly ShareStart[], id: number): (offset: number) => b
   const offsets = new Set(records.filter((one) => one.shardId === id).map(({ offset }) => offset));
   return (offset) => offsets.has(offset);
 }
-
-const emptyImage: ShareWindowImage = {
-  start: 0,
-  settled: [],
-  attempts: new Map(),
-  pins: new Map(),
-};

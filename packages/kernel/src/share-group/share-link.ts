@@ -1,6 +1,13 @@
-import { type Clock, delay, type Logger, toOperatingError, TurnTask } from '@robustmq/core';
+import {
+  type Clock,
+  delay,
+  type Logger,
+  type OperatingError,
+  toOperatingError,
+  TurnTask,
+} from '@robustmq/core';
 import type { CoordinatorCalls } from '../coordinator/coordinator-calls.ts';
-import { shareGroupKind } from './share-group-machine.ts';
+import { shareGroupKind } from './share-group-kind.ts';
 import type { ShareMembership } from './share-membership.ts';
 import {
   decodeJoined,
@@ -218,7 +225,11 @@ export class ShareLink {
           void this.#announce();
           return;
         }
-        if (!error.retriable) throw thrown;
+        if (!error.retriable) {
+          // Whatever it was about comes again when its time is up.
+          this.#warn('an answer was not taken', error);
+          return;
+        }
         await this.#pause();
         if (this.#closed.signal.aborted) return;
       }
@@ -262,7 +273,7 @@ export class ShareLink {
         if (token === this.#token) void this.#announce();
         return true;
       }
-      if (!error.retriable) throw thrown;
+      if (!error.retriable) this.#warn('no records can be had', error);
       await this.#pause();
       return false;
     }
@@ -293,12 +304,17 @@ export class ShareLink {
       } catch (thrown) {
         const error = toOperatingError(thrown);
         if (!error.retriable) {
-          this.#options.logger.warn({ code: error.code }, `share group: ${error.message}`);
+          this.#warn('the end of a membership was not taken', error);
           return;
         }
         await this.#pause();
       }
     }
+  }
+
+  #warn(what: string, { code, message }: OperatingError): void {
+    const { index, logger } = this.#options;
+    logger.warn({ index, code }, `share groups: ${what}: ${message}`);
   }
 
   #pause(): Promise<void> {

@@ -53,6 +53,8 @@ export class ShareMembership {
   #delivery: Delivery;
   #isResumed: boolean;
   #outstanding = 0;
+  /** Where a group that is lost begins anew: nowhere before what was seen of it. */
+  readonly #starts: Map<number, number>;
   #isClosed = false;
 
   constructor(link: ShareLink, options: ShareMemberOptions, receiver: ShareReceiver) {
@@ -61,6 +63,7 @@ export class ShareMembership {
     this.#receiver = receiver;
     this.#delivery = options.delivery;
     this.#isResumed = options.resumed;
+    this.#starts = new Map(options.starts.map(({ shardId, offset }) => [shardId, offset]));
   }
 
   get groupId(): string {
@@ -128,7 +131,8 @@ export class ShareMembership {
   // ---- for the link
 
   joinNow(): ShareJoin {
-    const { groupId, key, epoch, durable, roomMax, starts, stored } = this.#options;
+    const { groupId, key, epoch, durable, roomMax, stored } = this.#options;
+    const starts = [...this.#starts].map(([shardId, offset]) => ({ shardId, offset }));
     const held: ShareStart[] = [];
     for (const [shardId, offsets] of this.#inHand) {
       for (const offset of offsets) held.push({ shardId, offset });
@@ -147,6 +151,8 @@ export class ShareMembership {
 
   arrived(arrival: ShareArrival): void {
     this.#outstanding++;
+    const { shardId: id, offset } = arrival;
+    if (offset >= (this.#starts.get(id) ?? 0)) this.#starts.set(id, offset + 1);
     if (arrival.delivery !== Delivery.atMostOnce) this.#has(arrival.shardId, arrival.offset);
     this.#receiver.arrived(arrival);
   }

@@ -29,6 +29,8 @@ export interface SharePartitionOptions {
   readonly logger: Logger;
   /** Records have come. */
   readonly arrived: () => void;
+  /** So many offsets were trimmed before the group had read them. */
+  readonly trimmed: (count: number) => void;
 }
 
 type State = 'closed' | 'asking' | 'reading' | 'stopped';
@@ -45,7 +47,6 @@ export class SharePartition implements FanOutReader {
   /** Counts the times it was opened, so that what was asked before is known. */
   #opened = 0;
   #stoppedAt: number | undefined;
-  #lostRecords = 0;
 
   constructor(shardId: ShardId, image: ShareWindowImage, options: SharePartitionOptions) {
     this.shardId = shardId;
@@ -54,11 +55,6 @@ export class SharePartition implements FanOutReader {
       dropped: ({ slab }) => slab.release(),
       ...(options.attemptsMax !== undefined && { attemptsMax: options.attemptsMax }),
     });
-  }
-
-  /** Records that were trimmed before the group had read them. */
-  get lostRecords(): number {
-    return this.#lostRecords;
   }
 
   /** Begins to read. `isNew`: nobody can have had anything of it before. */
@@ -136,7 +132,7 @@ export class SharePartition implements FanOutReader {
       this.#options.logger.warn({ shardId, code: error.code }, error.message);
       return;
     }
-    this.#lostRecords += earliest - readPosition;
+    this.#options.trimmed(earliest - readPosition);
     const fields = { shardId, readPosition, earliest };
     this.#options.logger.warn(fields, 'records were trimmed before a share group had read them');
     this.window.readTo(earliest);

@@ -1,11 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type ShareEntry,
-  type ShareOutcome,
-  ShareWindow,
-  type ShareWindowImage,
-} from './share-window.ts';
+import type { ShareEntry } from './share-entry.ts';
+import { type ShareOutcome, ShareWindow, type ShareWindowImage } from './share-window.ts';
 
 const empty: ShareWindowImage = { start: 0, settled: [], attempts: new Map(), pins: new Map() };
 const holders = ['a', 'b'];

@@ -1,21 +1,11 @@
 import { assert, unreachable } from '@robustmq/core';
+import { AvailableQueue } from './available-queue.ts';
+import { DeadlineQueue } from './deadline-queue.ts';
 import { type OffsetRange, OffsetRanges } from './offset-ranges.ts';
-
-export type ShareState = 'available' | 'acquired' | 'pinned' | 'settled';
+import { Entry, type ShareEntry } from './share-entry.ts';
 
 /** What a member says about a record that it has. */
 export type ShareOutcome = 'accepted' | 'rejected' | 'released';
-
-/** A record of the window that was read and is not settled, or was just settled. */
-export interface ShareEntry<Payload> {
-  readonly offset: number;
-  readonly payload: Payload;
-  readonly state: ShareState;
-  /** How often it was handed out. */
-  readonly attempts: number;
-  /** Who has it, or had it last; empty: nobody yet. */
-  readonly holder: string;
-}
 
 /** What of a window outlives its coordinator. */
 export interface ShareWindowImage {
@@ -36,29 +26,6 @@ export interface ShareWindowOptions<Payload> {
   readonly dropped?: (payload: Payload) => void;
 }
 
-class Entry<Payload> implements ShareEntry<Payload> {
-  readonly offset: number;
-  readonly payload: Payload;
-  state: ShareState = 'available';
-  attempts: number;
-  holder = '';
-  /** While it is acquired. */
-  deadlineMs = 0;
-  /** Stands in one of the queues of available records, be it available or not. */
-  isQueued = false;
-
-  constructor(offset: number, payload: Payload, attempts: number) {
-    this.offset = offset;
-    this.payload = payload;
-    this.attempts = attempts;
-  }
-}
-
-interface Deadline<Payload> {
-  readonly entry: Entry<Payload>;
-  readonly atMs: number;
-}
-
 /**
  * The records of one partition that a share group has read and not settled: who has which (DESIGN.md,
  * "States of a record"). Pure: no clock, no bytes, no protocol.
@@ -70,21 +37,15 @@ export class ShareWindow<Payload> {
   readonly #options: ShareWindowOptions<Payload>;
   readonly #entries = new Map<number, Entry<Payload>>();
   readonly #byHolder = new Map<string, Set<Entry<Payload>>>();
-  /** Records that came back, before {@link #fresh}. */
-  #returned: Entry<Payload>[] = [];
-  #fresh: Entry<Payload>[] = [];
-  #freshAt = 0;
-  /** Of acquired records, in order: the time they are given is the same for all. */
-  #deadlines: Deadline<Payload>[] = [];
-  #deadlinesAt = 0;
+  readonly #available = new AvailableQueue<Payload>();
+  /** Of acquired records: the time that they are given is the same for all. */
+  readonly #deadlines = new DeadlineQueue<Payload>();
   // At or above the read position, as a restart has left it:
   #settledAhead: OffsetRanges;
   #pinsAhead: Map<number, string>;
   #attemptsAhead: Map<number, number>;
   /** Holders that had records before the restart. */
   readonly #claims = new Map<number, string>();
-  /** Records that were claimed and have no deadline yet. */
-  #undated: Entry<Payload>[] = [];
   #readPosition: number;
   #hasChanged = false;
 
@@ -114,7 +75,7 @@ export class ShareWindow<Payload> {
 
   /** Whether something may be handed out. */
   get hasAvailable(): boolean {
-    return this.#returned.length > 0 || this.#freshAt < this.#fresh.length;
+    return !this.#available.isEmpty;
   }
 
   /** Whether the image is another one since the last call. */
@@ -144,7 +105,7 @@ export class ShareWindow<Payload> {
     this.#readPosition = offset + 1;
     this.#hasChanged = true;
     if (pinnedBy !== undefined) this.#give(entry, 'pinned', pinnedBy);
-    else if (claim === undefined) this.#queueFresh(entry);
+    else if (claim === undefined) this.#available.addFresh(entry);
     else this.#giveClaimed(entry, claim);
     return entry;
   }
@@ -166,13 +127,9 @@ export class ShareWindow<Payload> {
     for (const { payload } of this.#entries.values()) this.#options.dropped?.(payload);
     this.#entries.clear();
     this.#byHolder.clear();
-    this.#returned = [];
-    this.#fresh = [];
-    this.#freshAt = 0;
-    this.#deadlines = [];
-    this.#deadlinesAt = 0;
+    this.#available.clear();
+    this.#deadlines.clear();
     this.#claims.clear();
-    this.#undated = [];
     this.#readPosition = start;
     this.#settledAhead = new OffsetRanges(settled);
     this.#pinsAhead = new Map(pins);
@@ -186,38 +143,7 @@ export class ShareWindow<Payload> {
    * the record away by {@link acquire}, {@link pin} or {@link settle}, or leaves it as it is.
    */
   handOut(place: (entry: ShareEntry<Payload>) => boolean): void {
-    let goesOn = true;
-    const returned = this.#returned;
-    this.#returned = [];
-    for (const entry of returned) goesOn = this.#offer(entry, goesOn, place);
-    while (goesOn && this.#freshAt < this.#fresh.length) {
-      const entry = this.#fresh[this.#freshAt];
-      if (entry === undefined) break;
-      // One that is left as it is stays at the head: what is fresh keeps its order.
-      if (entry.state === 'available') goesOn = place(entry);
-      if (entry.state === 'available') break;
-      entry.isQueued = false;
-      this.#freshAt++;
-    }
-    if (this.#freshAt === this.#fresh.length) {
-      this.#fresh = [];
-      this.#freshAt = 0;
-    } else if (this.#freshAt >= 1024 && this.#freshAt * 2 >= this.#fresh.length) {
-      this.#fresh.splice(0, this.#freshAt);
-      this.#freshAt = 0;
-    }
-  }
-
-  #offer(
-    entry: Entry<Payload>,
-    goesOn: boolean,
-    place: (entry: ShareEntry<Payload>) => boolean,
-  ): boolean {
-    let stillGoesOn = goesOn;
-    if (goesOn && entry.state === 'available') stillGoesOn = place(entry);
-    if (entry.state === 'available') this.#returned.push(entry);
-    else entry.isQueued = false;
-    return stillGoesOn;
+    this.#available.offer(place);
   }
 
   /** Gives an available record to a holder. Deadlines do not fall from one call to the next. */
@@ -272,22 +198,11 @@ export class ShareWindow<Payload> {
     againMs: number,
     mayRelease: (entry: ShareEntry<Payload>) => boolean,
   ): void {
-    while (this.#deadlinesAt < this.#deadlines.length) {
-      const due = this.#deadlines[this.#deadlinesAt];
-      if (due === undefined || due.atMs > nowMs) break;
-      this.#deadlinesAt++;
-      const { entry, atMs } = due;
-      if (entry.state !== 'acquired' || entry.deadlineMs !== atMs) continue;
-      if (mayRelease(entry)) this.#release(entry);
-      else this.#setDeadline(entry, againMs);
-    }
-    this.#deadlines.splice(0, this.#deadlinesAt);
-    this.#deadlinesAt = 0;
-    for (const entry of this.#undated) {
-      const isDated = Number.isFinite(entry.deadlineMs);
-      if (entry.state === 'acquired' && !isDated) this.#setDeadline(entry, againMs);
-    }
-    this.#undated = [];
+    this.#deadlines.due(nowMs, { againMs, acquired: this.size }, (entry) => {
+      if (!mayRelease(entry)) return false;
+      this.#release(entry);
+      return true;
+    });
   }
 
   /** Everything that a holder has acquired is available again. Its pins stay. */
@@ -357,11 +272,6 @@ export class ShareWindow<Payload> {
     return own;
   }
 
-  #queueFresh(entry: Entry<Payload>): void {
-    entry.isQueued = true;
-    this.#fresh.push(entry);
-  }
-
   #give(entry: Entry<Payload>, state: 'acquired' | 'pinned', holder: string): void {
     entry.state = state;
     entry.holder = holder;
@@ -372,24 +282,18 @@ export class ShareWindow<Payload> {
 
   #giveUntil(entry: Entry<Payload>, holder: string, untilMs: number): void {
     this.#acquire(entry, holder);
-    this.#setDeadline(entry, untilMs);
+    this.#deadlines.set(entry, untilMs);
   }
 
   #giveClaimed(entry: Entry<Payload>, holder: string): void {
     this.#acquire(entry, holder);
-    entry.deadlineMs = Number.POSITIVE_INFINITY;
-    this.#undated.push(entry);
+    this.#deadlines.setLater(entry);
   }
 
   #acquire(entry: Entry<Payload>, holder: string): void {
     entry.attempts++;
     if (this.#options.attemptsMax !== undefined) this.#hasChanged = true;
     this.#give(entry, 'acquired', holder);
-  }
-
-  #setDeadline(entry: Entry<Payload>, atMs: number): void {
-    entry.deadlineMs = atMs;
-    this.#deadlines.push({ entry, atMs });
   }
 
   #takeBack(entry: Entry<Payload>): void {
@@ -408,9 +312,7 @@ export class ShareWindow<Payload> {
     this.#takeBack(entry);
     entry.state = 'available';
     if (this.#options.attemptsMax !== undefined) this.#hasChanged = true;
-    if (entry.isQueued) return;
-    entry.isQueued = true;
-    this.#returned.push(entry);
+    this.#available.giveBack(entry);
   }
 
   #settle(entry: Entry<Payload>): void {

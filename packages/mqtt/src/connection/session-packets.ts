@@ -126,6 +126,8 @@ export class SessionPackets {
 
   /** The connection has ended: what is under way is finished without an answer. */
   end(): void {
+    const { shared } = this.session;
+    if (shared !== undefined && shared.size > 0) this.#context.ending(shared.end());
     this.session.end();
     this.#publishes?.end();
   }

@@ -92,7 +92,6 @@ export class LiveSession {
       for (let i = 0; i < count; i++) this.#context.readers.release(shardId);
     }
     this.#lags?.close();
-    this.shared?.end();
     this.#context.progress.forget(this);
     this.outbound.wakeWaiters();
   }

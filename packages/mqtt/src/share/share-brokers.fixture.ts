@@ -6,6 +6,7 @@ import {
   createShareGroupKind,
   type DirectFanOut,
   endShareMember,
+  newShareGroupCounts,
   ShareGroupClient,
   shareGroupKind,
   type ShareStrategy,
@@ -56,6 +57,7 @@ export class ShareBroker {
         fanOut,
         endOffset: (shardId: ShardId) => client.endOffset(shardId),
         placement,
+        counts: newShareGroupCounts(),
         random: seededRandom(7),
       }),
     );

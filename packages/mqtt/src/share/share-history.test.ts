@@ -4,6 +4,7 @@ import {
   Delivery,
   encodeReservedHeader,
   endShareMember,
+  newShareGroupCounts,
   type ShareArrival,
   ShareGroupClient,
   shareGroupKind,
@@ -195,6 +196,7 @@ class History {
           catalog,
           fanOut,
           placement: cluster,
+          counts: newShareGroupCounts(),
           random: cluster.random,
           endOffset: (id): Promise<Offset> =>
             Promise.resolve(offset(cluster.logs.log(id).endOffset)),

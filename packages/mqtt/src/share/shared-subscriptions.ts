@@ -102,11 +102,12 @@ export class SharedSubscriptions {
     }
   }
 
-  /** The connection has ended. */
-  end(): void {
+  /** The connection has ended. Resolves when the groups know. */
+  async end(): Promise<void> {
     const kind = this.#owner.durable ? 'part' : 'leave';
-    for (const subscription of this.#subscriptions.values()) void subscription.end(kind);
+    const subscriptions = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
+    await Promise.all(subscriptions.map((subscription) => subscription.end(kind)));
   }
 
   /** A new member, which does not take part yet. */
@@ -159,9 +160,10 @@ export class SharedSubscriptions {
     window: readonly WindowEntry[],
   ): Promise<void> {
     const { client, context } = this.#ports;
-    const { membership } = this.#add(stored, ends, window);
+    let membership: ShareMembership | undefined;
     while (!this.#owner.ended) {
       try {
+        membership ??= this.#add(stored, ends, window).membership;
         await membership.join();
         break;
       } catch (thrown) {
