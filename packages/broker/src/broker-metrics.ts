@@ -1,5 +1,5 @@
 import type { JournalClient } from '@robustmq/journal-client';
-import type { CoordinatorHost } from '@robustmq/kernel';
+import type { CoordinatorHost, ShareGroupCounts } from '@robustmq/kernel';
 import type { MetricFamily } from '@robustmq/mqtt';
 import { Counter, Gauge, type Registry } from 'prom-client';
 
@@ -11,13 +11,16 @@ export function registerMetrics(
     access: readonly MetricFamily[];
     journal: JournalClient;
     host: CoordinatorHost;
+    shares: ShareGroupCounts;
   },
 ): void {
+  const { mqtt, access, journal, host, shares } = from;
   for (const family of [
-    ...from.mqtt,
-    ...from.access,
-    ...journalFamilies(from.journal),
-    coordinators(from.host),
+    ...mqtt,
+    ...access,
+    ...journalFamilies(journal),
+    coordinators(host),
+    shareRecords(shares),
   ]) {
     register(registry, family);
   }
@@ -106,5 +109,19 @@ function coordinators(host: CoordinatorHost): MetricFamily {
         return { labels: { kind, phase }, value };
       });
     },
+  };
+}
+
+function shareRecords(counts: ShareGroupCounts): MetricFamily {
+  return {
+    name: 'robustmq_share_group_records_total',
+    help: 'Records of the share groups that this broker runs, by what became of them.',
+    kind: 'counter',
+    read: () => [
+      { labels: { outcome: 'handed_out' }, value: counts.handedOut },
+      { labels: { outcome: 'timed_out' }, value: counts.timedOut },
+      { labels: { outcome: 'expired' }, value: counts.expired },
+      { labels: { outcome: 'trimmed' }, value: counts.trimmed },
+    ],
   };
 }

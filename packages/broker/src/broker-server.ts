@@ -14,13 +14,20 @@ import {
   CatchUpReads,
   CoordinatorClient,
   CoordinatorHost,
+  type CoordinatorKind,
+  createShareGroupKind,
   DirectFanOut,
+  endShareMember,
+  newShareGroupCounts,
   PartitionWriter,
   RecordReader,
+  ShareGroupClient,
+  type ShareStrategy,
 } from '@robustmq/kernel';
 import {
   CoordinatorRetainedGateway,
   CoordinatorSessionGateway,
+  createMqttShares,
   createRetainedKind,
   createSessionKind,
   type ListenerKind,
@@ -28,6 +35,7 @@ import {
   type MqttListenerOptions,
   MqttServer,
   mqttMetrics,
+  mqttShares,
   registerBrokerAdmin,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
@@ -53,6 +61,8 @@ export interface BrokerOptions {
   readonly mqtt3RefusedPublish?: 'acknowledge' | 'close';
   /** Users, rules and bans; without it everybody may do everything. */
   readonly accessFile?: string;
+  /** How MQTT's shared subscriptions choose a client. */
+  readonly mqttSharedStrategy?: ShareStrategy;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -106,6 +116,8 @@ class Broker implements BrokerServer {
   #mqtt: MqttServer | undefined;
   #access: FileAccessControl | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
+  #shareGroups: ShareGroupClient | undefined;
+  readonly #shareCounts = newShareGroupCounts();
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #isServing = false;
@@ -162,6 +174,7 @@ class Broker implements BrokerServer {
       access: this.#access === undefined ? [] : accessFamilies(this.#access),
       journal: this.#journal,
       host: this.#host,
+      shares: this.#shareCounts,
     });
     this.#register();
     await this.#registered();
@@ -183,8 +196,14 @@ class Broker implements BrokerServer {
     this.#sessions = sessions;
     const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
     const placement = this.#placement;
-    this.#host.register(createSessionKind({ catalog, placement }));
+    const calls = this.#coordinators;
+    const shareGroups = new ShareGroupClient({ calls, clock, logger });
+    this.#shareGroups = shareGroups;
+    const endMember = (member: Parameters<typeof endShareMember>[1]): Promise<void> =>
+      endShareMember(calls, member);
+    this.#host.register(createSessionKind({ catalog, placement, endMember }));
     this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
+    this.#host.register(this.#shareGroupKind());
     this.#host.start();
     return MqttServer.start({
       listeners: mqttListeners,
@@ -196,6 +215,7 @@ class Broker implements BrokerServer {
       catchUp: new CatchUpReads({ reader: this.#reader }),
       sessions,
       retained,
+      shareGroups,
       brokerId: `${this.nodeId}-${this.#incarnation}`,
       clock,
       random,
@@ -203,6 +223,21 @@ class Broker implements BrokerServer {
       ...(mqttLimits && { limits: mqttLimits }),
       access: this.#access?.control,
       refusedPublish: this.#options.mqtt3RefusedPublish,
+    });
+  }
+
+  #shareGroupKind(): CoordinatorKind {
+    const { mqttSharedStrategy: strategy, random } = this.#options;
+    const { catalog } = this.#placement;
+    const shares = createMqttShares({ catalog, ...(strategy && { strategy }) });
+    return createShareGroupKind({
+      protocols: { [mqttShares]: shares },
+      catalog,
+      placement: this.#placement,
+      fanOut: this.#fanOut,
+      endOffset: (shardId) => this.#journal.endOffset(shardId),
+      random,
+      counts: this.#shareCounts,
     });
   }
 
@@ -282,6 +317,7 @@ class Broker implements BrokerServer {
     await this.#withinDrainTime(async () => {
       await this.#mqtt?.[Symbol.asyncDispose]();
       this.#sessions?.[Symbol.dispose]();
+      this.#shareGroups?.[Symbol.dispose]();
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });

@@ -4,3 +4,4 @@ export {
   type BrokerServer,
   startBroker,
 } from './broker-server.ts';
+export { shareStrategies, type ShareStrategy } from '@robustmq/kernel';

@@ -1,3 +1,4 @@
+import { shareStrategies } from '@robustmq/broker';
 import { OperatingError } from '@robustmq/core';
 import { z } from 'zod';
 
@@ -207,6 +208,13 @@ export const optionTable = {
     schema: z.enum(['acknowledge', 'close'], 'must be acknowledge or close'),
     default: 'acknowledge',
     help: 'a publish of an MQTT 3 client that the rules do not allow: acknowledge (and drop it), or close the connection',
+  },
+  'mqtt-shared-strategy': {
+    roles: ['start', 'broker', 'dev'],
+    value: 'STRATEGY',
+    schema: z.enum(shareStrategies, `must be one of ${shareStrategies.join(', ')}`),
+    default: 'round-robin',
+    help: 'who gets a message of a shared subscription: round-robin, random, sticky, local-first, hash-client or hash-topic',
   },
   'cluster-tls-dir': {
     roles: ['start', 'broker', 'journal', 'placement', 'rebuild', 'admin'],

@@ -57,3 +57,29 @@ export {
   type Source,
   TopicNames,
 } from './names/topic-names.ts';
+export { shareStrategies, type ShareStrategy } from './share-group/member-choice.ts';
+export {
+  endShareMember,
+  ShareGroupClient,
+  type ShareGroupClientOptions,
+} from './share-group/share-group-client.ts';
+export {
+  createShareGroupKind,
+  shareGroupKind,
+  type ShareGroupKindOptions,
+  type ShareGroupLimits,
+} from './share-group/share-group-kind.ts';
+export { newShareGroupCounts, type ShareGroupCounts } from './share-group/share-group.ts';
+export {
+  type ShareMemberOptions,
+  ShareMembership,
+  type ShareReceiver,
+} from './share-group/share-membership.ts';
+export type { ShareArrival } from './share-group/share-message.ts';
+export {
+  shareGroupId,
+  type ShareProtocol,
+  type ShareSource,
+} from './share-group/share-protocol.ts';
+export { copyOfRecord, Delivery, type ShareTraits } from './share-group/share-record.ts';
+export type { ShareOutcome } from './share-group/share-window.ts';

@@ -26,5 +26,10 @@ export {
   CoordinatorSessionGateway,
   type CoordinatorSessionGatewayOptions,
 } from './session/coordinator-session-gateway.ts';
+export {
+  createMqttShares,
+  mqttShares,
+  type MqttShareOptions,
+} from './share/mqtt-share-protocol.ts';
 export type { SessionLimits } from './session/session-input.ts';
 export { createSessionKind, type SessionKindOptions } from './session/session-machine.ts';

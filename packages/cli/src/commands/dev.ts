@@ -88,7 +88,8 @@ function journals(options: Options): DevRole[] {
 
 function brokers(options: Options): DevRole[] {
   const listeners = required(options, 'mqtt-listen');
-  const given = mqttLimitOptions.flatMap((name) => [`--${name}`, String(required(options, name))]);
+  const names = [...mqttLimitOptions, 'mqtt-shared-strategy'] as const;
+  const given = names.flatMap((name) => [`--${name}`, String(required(options, name))]);
   return ['broker-1', 'broker-2'].map((name, index) => {
     const texts = listeners.map((listener) => listenerTextFurther(listener, index));
     const listen = texts.length === 0 ? 'off' : texts.join(',');

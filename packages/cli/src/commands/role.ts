@@ -1,4 +1,4 @@
-import { type BrokerServer, startBroker } from '@robustmq/broker';
+import { type BrokerServer, type ShareStrategy, startBroker } from '@robustmq/broker';
 import {
   type Clock,
   type Logger,
@@ -119,6 +119,7 @@ export function brokerOptions(
   mqttLimits: Partial<MqttLimits>;
   mqtt3RefusedPublish: 'acknowledge' | 'close';
   accessFile?: string;
+  mqttSharedStrategy: ShareStrategy;
 } {
   const accessFile = options['access-file'];
   return {
@@ -127,6 +128,7 @@ export function brokerOptions(
     mqttLimits: mqttLimits(options),
     mqtt3RefusedPublish: required(options, 'mqtt3-refused-publish'),
     ...(accessFile !== undefined && { accessFile }),
+    mqttSharedStrategy: required(options, 'mqtt-shared-strategy'),
   };
 }
 

@@ -91,6 +91,13 @@ export const mqttOptionTable = {
     default: '1000',
     help: 'messages at QoS 1 and 2 under way to a client, whatever it allows',
   },
+  'mqtt-shared-window-max': {
+    roles,
+    value: 'N',
+    schema: wholeNumber(1, 0xffff),
+    default: '100',
+    help: 'messages of one shared subscription under way to a client',
+  },
   'mqtt-topic-alias-max': {
     roles,
     value: 'N',
@@ -168,6 +175,7 @@ const optionOf = {
   windowMax: 'mqtt-window-max',
   keepAliveSecondsMax: 'mqtt-keep-alive-seconds-max',
   sessionExpirySecondsMax: 'mqtt-session-expiry-seconds-max',
+  sharedWindowMax: 'mqtt-shared-window-max',
   topicAliasMaximum: 'mqtt-topic-alias-max',
   outboundTopicAliasesMax: 'mqtt-outbound-topic-aliases-max',
   subscriptionsMax: 'mqtt-subscriptions-max',

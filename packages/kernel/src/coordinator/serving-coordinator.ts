@@ -119,6 +119,7 @@ export class ServingCoordinator implements ServingContext, CoordinatorLogOwner, 
 
   /** Resolves when everything is committed and a snapshot that was due is made, or it was stopped. */
   async flush(): Promise<void> {
+    this.#call(() => this.#state.machine.draining?.());
     this.confirmNow();
     await this.#allCommitted();
     await this.#snapshots.idle();

@@ -49,6 +49,8 @@ export interface StateMachine {
   outboxDelivered?(tag: Buffer, outcome: OutboxOutcome): void;
   /** A fold like {@link apply}: the delivery is in the log; the entry will not be heard of again. */
   outboxConfirmed?(tag: Buffer, outcome: OutboxOutcome): void;
+  /** The broker shuts down: what is written late is proposed now. Commands are refused already. */
+  draining?(): void;
   /** The last snapshot is finished: everything before the state it shows may be trimmed. */
   snapshotFinished?(): void;
 }

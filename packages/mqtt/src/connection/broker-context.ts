@@ -1,5 +1,6 @@
 import type { AccessControl } from '@robustmq/auth';
 import type { Clock, Logger, Offset, Random, ShardId, TimerWheel } from '@robustmq/core';
+import type { ShareGroupClient } from '@robustmq/kernel';
 
 import type { PacketDecoder } from '../codec/packet-decoder.ts';
 import type { DeliveryContext } from '../delivery/delivery-context.ts';
@@ -32,6 +33,7 @@ export interface BrokerContext {
   readonly refusedPublish: 'acknowledge' | 'close';
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  readonly shareGroups: Pick<ShareGroupClient, 'member'>;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

@@ -32,7 +32,6 @@ describe('CONNECT', () => {
       receiveMaximum: 1000,
       maximumPacketSize: 4 * 1024 * 1024,
       topicAliasMaximum: 32,
-      sharedSubscriptionAvailable: false,
     });
     await client.destroy();
   });

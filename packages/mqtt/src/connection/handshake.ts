@@ -82,7 +82,6 @@ export function acceptance(
     receiveMaximum: limits.receiveMaximum,
     packetBytesMax: limits.packetBytesMax,
     topicAliasMaximum: limits.topicAliasMaximum,
-    sharedSubscriptionAvailable: false,
     serverKeepAliveSeconds: serverKeepAlive(packet, limits),
     // Absent means: as asked for. [MQTT5 3.2.2.3.2]
     sessionExpirySeconds: expirySeconds < packet.sessionExpirySeconds ? expirySeconds : undefined,

@@ -13,13 +13,19 @@ import type {
 } from '../codec/packet.ts';
 import { fault } from '../codec/protocol-fault.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
+import { matchedFilter, parseSharedFilter } from '../codec/topic.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
 import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
-import type { SessionGrant, SessionGranted } from '../session/session-gateway.ts';
+import type {
+  SessionGrant,
+  SessionGranted,
+  SessionSubscription,
+} from '../session/session-gateway.ts';
+import { SharedSubscriptions } from '../share/shared-subscriptions.ts';
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
-import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
+import { endsOf, positionsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
 import { logMuted } from './muted.ts';
 
@@ -64,6 +70,12 @@ export class SessionPackets {
       window: granted.window,
       access,
     });
+    const { delivery, shareGroups: groups } = context;
+    this.session.shared = new SharedSubscriptions(this.session, {
+      client,
+      context: delivery,
+      groups,
+    });
     if (granted.inboundPacketIds.length > 0) this.#newPublishes(granted.inboundPacketIds);
   }
 
@@ -74,7 +86,7 @@ export class SessionPackets {
         (this.#publishes ?? this.#newPublishes([])).publish(packet);
         return;
       case 'puback':
-        session.outbound.acknowledged(packet.packetId);
+        session.outbound.acknowledged(packet.packetId, isFailed(packet));
         return;
       case 'pubrec':
         this.#pubrec(packet);
@@ -108,14 +120,18 @@ export class SessionPackets {
   /** Takes up what an earlier connection has left. */
   async resume(granted: SessionGranted): Promise<void> {
     const { session } = this;
-    const subscriptions = granted.subscriptions.map(
-      (stored) => new LiveSubscription(stored, this.#context.shardsOf(stored.filter)),
-    );
-    const ends = await endsOf(
-      this.#context,
-      subscriptions.flatMap((subscription) => subscription.shardIds),
-    );
+    const isShared = ({ filter }: SessionSubscription): boolean =>
+      parseSharedFilter(filter) !== undefined;
+    const shared = granted.subscriptions.filter(isShared);
+    const subscriptions = granted.subscriptions
+      .filter((stored) => !isShared(stored))
+      .map((stored) => new LiveSubscription(stored, this.#context.shardsOf(stored.filter)));
+    const ends = await endsOf(this.#context, [
+      ...subscriptions.flatMap((subscription) => subscription.shardIds),
+      ...shared.flatMap(({ filter }) => this.#context.shardsOf(matchedFilter(filter))),
+    ]);
     if (session.ended) return;
+    session.shared?.resume(shared, granted.window, positionsOf(ends));
     session.resume(granted, subscriptions, ends);
     logMuted(session, this.#context.logger);
     for (const subscription of subscriptions) {
@@ -125,6 +141,8 @@ export class SessionPackets {
 
   /** The connection has ended: what is under way is finished without an answer. */
   end(): void {
+    const { shared } = this.session;
+    if (shared !== undefined && shared.size > 0) this.#context.ending(shared.end());
     this.session.end();
     this.#publishes?.end();
   }
@@ -138,8 +156,8 @@ export class SessionPackets {
 
   #pubrec(packet: AckPacket): void {
     const { outbound } = this.session;
-    const isFailed = packet.reasonCode >= ReasonCode.unspecifiedError;
-    if (outbound.received(packet.packetId, isFailed) || isFailed) return;
+    const failed = isFailed(packet);
+    if (outbound.received(packet.packetId, failed) || failed) return;
     this.#client.sendAck('pubrel', packet.packetId, ReasonCode.packetIdentifierNotFound);
   }
 
@@ -182,4 +200,8 @@ export class SessionPackets {
     writer.clear();
     this.#client.fail(fault(ReasonCode.packetTooLarge, 'MQTT5-3.1.2-24', message));
   }
+}
+
+function isFailed({ reasonCode }: AckPacket): boolean {
+  return reasonCode >= ReasonCode.unspecifiedError;
 }

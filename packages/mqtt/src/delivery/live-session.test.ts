@@ -91,7 +91,7 @@ describe('a session beside the live path', () => {
     one.subscribe(subscription(filter, end), new Map([[log.shardId, end]]))[0]?.offset;
 
   const acknowledgeAll = (): void => {
-    for (const packetId of client.ids.splice(0)) session.outbound.acknowledged(packetId);
+    for (const packetId of client.ids.splice(0)) session.outbound.acknowledged(packetId, false);
   };
 
   beforeEach(() => {

@@ -6,6 +6,7 @@ import type { Qos } from '../codec/packet.ts';
 import { matchedFilter } from '../codec/topic.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
+import type { SharedSubscriptions } from '../share/shared-subscriptions.ts';
 import type {
   RetainedMessage,
   SessionGrant,
@@ -38,6 +39,8 @@ export class LiveSession {
   readonly outbound: OutboundPublishes;
   /** Undefined: its client may do everything. */
   readonly access: PrincipalAccess | undefined;
+  /** Its shared subscriptions; set before anything is sent. */
+  shared: SharedSubscriptions | undefined;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   #lags: LaggingShards | undefined;
@@ -153,7 +156,13 @@ export class LiveSession {
   /** The rules, or who its client is, have changed. */
   accessChanged(): void {
     for (const subscription of this.subscriptions.values()) this.#lookAtRules(subscription);
+    this.shared?.accessChanged();
     this.#context.readers.trie.touch();
+  }
+
+  /** Whether a shared subscription is allowed: members cannot be told apart by name when one is chosen. */
+  mayShare(filter: string, qos: Qos): boolean {
+    return (this.access?.coverage(matchedFilter(filter), qos) ?? 'whole') === 'whole';
   }
 
   /** Subscriptions that were allowed once and would be refused now. */
@@ -359,20 +368,22 @@ export class LiveSession {
       this.outbound.sendOnce(granted, retain);
       return true;
     }
-    if (!this.#takesReliable) return false;
+    if (!this.takesReliable) return false;
     this.outbound.send(qos, granted, retain, shardId, at);
     return true;
   }
 
-  get #takesReliable(): boolean {
+  /** Whether a message at QoS 1 or 2 may be sent now; if not, it hears of room later. */
+  get takesReliable(): boolean {
     return !this.#isSendingAgain && this.outbound.hasRoom;
   }
 
   /** There is room in the window or in the socket: those who wait and lagging partitions go on. */
   roomMade(): void {
-    if (!this.lagging && !this.outbound.isAwaited) return;
+    if (!this.lagging && !this.outbound.isAwaited && this.shared?.waits !== true) return;
     if (!this.outbound.isRoomy) return;
     this.outbound.wakeWaiters();
+    this.shared?.roomMade();
     this.#pump();
   }
 
@@ -380,7 +391,7 @@ export class LiveSession {
 
   /** Sends a retained message for a new subscription; waits until there is room for it. */
   async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
-    while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
+    while (!this.#isEnded && !this.takesReliable) await this.outbound.waitForRoom();
     const current = this.subscriptions.get(subscription.stored.filter);
     // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
     if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;

@@ -1,4 +1,4 @@
-import { offset, type ShardId } from '@robustmq/core';
+import { type Offset, offset, type ShardId } from '@robustmq/core';
 
 import type { Qos } from '../codec/packet.ts';
 import type { WindowEntry } from '../session/session-gateway.ts';
@@ -7,6 +7,18 @@ import type { Granted } from './live-subscription.ts';
 import { OutboundAliases } from './outbound-aliases.ts';
 import type { ProgressSource } from './progress-keeper.ts';
 import { SendWindow } from './window.ts';
+
+/** Whoever has to hear what becomes of a message at QoS 1 or 2 besides the session. */
+export interface SendOrigin {
+  /** At QoS 2: it is the session's for good now, and the packet leaves. */
+  stored(shardId: ShardId, offset: Offset): void;
+  /** At QoS 1: PUBACK has come. `failed`: the client does not want it. */
+  acknowledged(shardId: ShardId, offset: Offset, failed: boolean): void;
+  /** Whether the window may forget a QoS 2 message: until then it stays, and {@link OutboundPublishes.forgetHeard} follows. */
+  isHeard(shardId: ShardId, offset: Offset): boolean;
+  /** It has left the window. */
+  left(): void;
+}
 
 /** The session whose messages they are. */
 export interface OutboundOwner extends ProgressSource {
@@ -32,6 +44,13 @@ export class OutboundPublishes {
   /** How many of them the progress holds that is being stored. */
   #covered = 0;
   #waiting: (() => void)[] | undefined;
+  /** By packet id. */
+  #origins: Map<number, SendOrigin> | undefined;
+  /** Packet ids of shared messages in {@link #held}, in the same order, and how many the progress holds. */
+  #unstored: number[] = [];
+  #unstoredCovered = 0;
+  /** Packet ids that PUBCOMP has come for and that may not be forgotten yet. */
+  #unheard: Set<number> | undefined;
 
   constructor(client: DeliveryClient, context: DeliveryContext, owner: OutboundOwner) {
     this.#client = client;
@@ -107,25 +126,38 @@ export class OutboundPublishes {
   }
 
   /**
-   * Sends at QoS 1 or 2. Only when there is room. A message that is larger than the client takes is
-   * dropped as if it had been sent. [MQTT5-3.1.2-25]
+   * Sends at QoS 1 or 2. Only when there is room. Returns the packet id. A message that is larger than the
+   * client takes is dropped as if it had been sent [MQTT5-3.1.2-25]: 0 then.
    */
-  send(qos: 1 | 2, granted: Granted, retain: boolean, shardId: ShardId, at: number): void {
+  send(qos: 1 | 2, granted: Granted, retain: boolean, shardId: ShardId, at: number): number {
     // At QoS 2 the entry is stored before the packet leaves: exactly once across brokers. Others may overtake
     // it, so that its alias would come too late for them.
     const isHeld = qos === 2 && this.#owner.durable;
     const packetIdAt = this.#encode(qos, granted, retain, isHeld ? undefined : this.#aliases);
-    if (packetIdAt < 0) return;
+    if (packetIdAt < 0) return 0;
     const { readers, writer, progress } = this.#context;
     this.#window ??= this.#newWindow([]);
-    writer.patchU16(packetIdAt, this.#window.add(shardId, offset(at), qos));
+    const packetId = this.#window.add(shardId, offset(at), qos);
+    writer.patchU16(packetIdAt, packetId);
     readers.counters.publishesOut[qos]++;
     if (isHeld) {
       this.#hold(writer.take());
-      return;
+      return packetId;
     }
     writer.takeInto(this.#client.output);
     if (this.#owner.durable) progress.later(this.#owner);
+    return packetId;
+  }
+
+  /** Tells `origin` what becomes of a message that was {@link send | sent} in this turn. */
+  follow(packetId: number, origin: SendOrigin): void {
+    const entry = this.#window?.get(packetId);
+    if (entry === undefined) return;
+    this.#origins ??= new Map();
+    this.#origins.set(packetId, origin);
+    if (entry.qos === 1) return;
+    if (this.#owner.durable) this.#unstored.push(packetId);
+    else origin.stored(entry.shardId, entry.offset);
   }
 
   /** Encodes into the turn's writer; returns where the packet id stands, -1: too large for the client. */
@@ -200,6 +232,15 @@ export class OutboundPublishes {
     if (entries.length > 0) this.#window = this.#newWindow(entries);
   }
 
+  /** Messages that an earlier connection has left at QoS 2 are not forgotten before `origin` has heard of them. */
+  guard(origin: SendOrigin): void {
+    for (const { packetId, qos } of this.#window?.entries() ?? []) {
+      if (qos !== 2) continue;
+      this.#origins ??= new Map();
+      this.#origins.set(packetId, origin);
+    }
+  }
+
   /** Sends a message of the earlier connection again, with its packet id. [MQTT5-4.4.0-1] */
   sendAgain(entry: WindowEntry, packet: Buffer | undefined): void {
     const { packetId, qos } = entry;
@@ -209,7 +250,7 @@ export class OutboundPublishes {
     if (entry.state === 'released') {
       this.#client.sendPubrel(packetId);
     } else if (packet === undefined) {
-      window.remove(packetId);
+      this.#forget(packetId);
       this.#settled();
     } else {
       this.#context.readers.counters.publishesOut[qos]++;
@@ -224,10 +265,12 @@ export class OutboundPublishes {
 
   // ---- what the client answers
 
-  /** PUBACK, whatever its reason. An unknown packet id is left alone. [MQTT5-4.4.0-2] */
-  acknowledged(packetId: number): void {
-    if (this.#window?.get(packetId)?.qos !== 1) return;
-    this.#window.remove(packetId);
+  /** PUBACK; `failed`: the client does not want it. An unknown packet id is left alone. [MQTT5-4.4.0-2] */
+  acknowledged(packetId: number, failed: boolean): void {
+    const entry = this.#window?.get(packetId);
+    if (entry?.qos !== 1) return;
+    this.#origins?.get(packetId)?.acknowledged(entry.shardId, entry.offset, failed);
+    this.#forget(packetId);
     this.#settled();
   }
 
@@ -236,8 +279,7 @@ export class OutboundPublishes {
     const entry = this.#window?.get(packetId);
     if (entry?.qos !== 2) return false;
     if (failed) {
-      this.#window?.remove(packetId);
-      this.#settled();
+      this.#finish(packetId);
       return true;
     }
     this.#window?.release(packetId);
@@ -248,9 +290,36 @@ export class OutboundPublishes {
 
   /** PUBCOMP. */
   completed(packetId: number): void {
-    if (this.#window?.get(packetId)?.state !== 'released') return;
-    this.#window.remove(packetId);
+    if (this.#window?.get(packetId)?.state === 'released') this.#finish(packetId);
+  }
+
+  /** Ends the messages that waited for their origins. */
+  forgetHeard(): void {
+    if (this.#unheard === undefined) return;
+    const waiting = this.#unheard;
+    this.#unheard = undefined;
+    for (const packetId of waiting) this.#finish(packetId);
+  }
+
+  /** Ends a QoS 2 message, as soon as its origin knows of it. */
+  #finish(packetId: number): void {
+    const entry = this.#window?.get(packetId);
+    if (entry === undefined) return;
+    const origin = this.#origins?.get(packetId);
+    if (this.#owner.durable && origin?.isHeard(entry.shardId, entry.offset) === false) {
+      this.#unheard ??= new Set();
+      this.#unheard.add(packetId);
+      return;
+    }
+    this.#forget(packetId);
     this.#settled();
+  }
+
+  #forget(packetId: number): void {
+    this.#window?.remove(packetId);
+    const origin = this.#origins?.get(packetId);
+    this.#origins?.delete(packetId);
+    origin?.left();
   }
 
   #settled(): void {
@@ -260,14 +329,26 @@ export class OutboundPublishes {
 
   // ---- progress
 
-  /** The window as it is to be stored now. */
+  /**
+   * The window as it is to be stored now. A message at QoS 1 that has an origin is not the session's: it
+   * goes to somebody else when the connection ends.
+   */
   stored(): WindowEntry[] {
     this.#covered = this.#held?.length ?? 0;
-    return this.#window?.entries() ?? [];
+    this.#unstoredCovered = this.#unstored.length;
+    const entries = this.#window?.entries() ?? [];
+    const origins = this.#origins;
+    if (origins === undefined) return entries;
+    return entries.filter(({ qos, packetId }) => qos === 2 || !origins.has(packetId));
   }
 
   /** What {@link stored} has returned last is stored: the packets that depend on it leave. */
   storedDone(): void {
+    for (const packetId of this.#unstored.splice(0, this.#unstoredCovered)) {
+      const entry = this.#window?.get(packetId);
+      if (entry !== undefined) this.#origins?.get(packetId)?.stored(entry.shardId, entry.offset);
+    }
+    this.#unstoredCovered = 0;
     const held = this.#held;
     if (held === undefined || this.#covered === 0) return;
     const leaving = held.splice(0, this.#covered);

@@ -16,6 +16,8 @@ export interface MqttLimits {
   readonly receiveMaximum: number;
   /** QoS 1 and 2 messages under way to one client, whatever its Receive Maximum allows. */
   readonly windowMax: number;
+  /** Messages of one shared subscription under way to one client. */
+  readonly sharedWindowMax: number;
   /** Longest keep alive of an MQTT 5 client; others are told to use it. 0: no limit. */
   readonly keepAliveSecondsMax: number;
   /** Longest that a session is kept after its connection; MQTT 5 clients are told. 0xffffffff: for ever. */
@@ -48,6 +50,7 @@ export const mqttLimitsDefault: MqttLimits = {
   packetBytesMax: limits.mqttPacketBytesMax,
   receiveMaximum: 1000,
   windowMax: 1000,
+  sharedWindowMax: 100,
   keepAliveSecondsMax: 0,
   sessionExpirySecondsMax: 0xffffffff,
   topicAliasMaximum: 32,

@@ -15,6 +15,7 @@ import {
   PartitionWriter,
   partitionOf,
   RecordReader,
+  type ShareStrategy,
   sharedTopic,
   TopicNames,
 } from '@robustmq/kernel';
@@ -29,6 +30,7 @@ import {
 
 import type { MqttListenerOptions } from '../listener/listener-options.ts';
 import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
+import { ShareBrokers } from '../share/share-brokers.fixture.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
@@ -45,6 +47,9 @@ export interface MqttRigOptions {
   readonly log?: (log: LogReader) => LogReader;
   readonly access?: AccessControl;
   readonly refusedPublish?: 'acknowledge' | 'close';
+  readonly strategy?: ShareStrategy;
+  /** Time in which a member of a share group has to acknowledge. */
+  readonly acquisitionMs?: number;
 }
 
 const partitions = 4;
@@ -64,6 +69,7 @@ export class MqttRig implements AsyncDisposable {
   readonly journal: JournalFixture;
   readonly sessions: MemorySessions;
   readonly retained: FoldingRetained;
+  readonly shares: ShareBrokers;
   readonly shardIds: readonly ShardId[];
   /** Called before a server asks where a partition ends; it may throw, or return a promise to hold it. */
   beforeEnd: () => Promise<void> | void = () => {};
@@ -86,6 +92,12 @@ export class MqttRig implements AsyncDisposable {
       TopicNames.of(journal.placement.catalog.topics()),
     );
     this.sessions = new MemorySessions((message) => this.#publishStored(message));
+    const { strategy, acquisitionMs, clock = systemClock() } = options;
+    this.shares = new ShareBrokers(journal, {
+      clock,
+      ...(strategy && { strategy }),
+      ...(acquisitionMs !== undefined && { acquisitionMs }),
+    });
   }
 
   static async start(options: MqttRigOptions = {}): Promise<MqttRig> {
@@ -118,6 +130,7 @@ export class MqttRig implements AsyncDisposable {
     const logger = this.#options.logger ?? silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
+    const { client: shareGroups } = await this.shares.broker(brokerId, fanOut);
     const server = await MqttServer.start({
       listeners: this.#options.listeners ?? [plainListener],
       catalog,
@@ -128,6 +141,7 @@ export class MqttRig implements AsyncDisposable {
       catchUp: new CatchUpReads({ reader: this.#log }),
       sessions: this.sessions.gateway(brokerId),
       retained: this.retained,
+      shareGroups,
       brokerId,
       clock,
       random: seededRandom(3),
@@ -170,8 +184,9 @@ export class MqttRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) await client.destroy();
-    for (const { server, fanOut } of this.#servers) {
-      await server[Symbol.asyncDispose]();
+    for (const { server } of this.#servers) await server[Symbol.asyncDispose]();
+    await this.shares[Symbol.asyncDispose]();
+    for (const { fanOut } of this.#servers) {
       await fanOut[Symbol.asyncDispose]();
     }
     await this.journal[Symbol.asyncDispose]();

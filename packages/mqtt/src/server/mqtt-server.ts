@@ -16,6 +16,7 @@ import {
   type FanOut,
   type LogReader,
   type LogWriter,
+  type ShareGroupClient,
   TopicNames,
 } from '@robustmq/kernel';
 import type { Catalog } from '@robustmq/placement-client';
@@ -57,6 +58,7 @@ export interface MqttServerOptions {
   readonly catchUp: CatchUp;
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  readonly shareGroups: Pick<ShareGroupClient, 'member'>;
   /** Broker and incarnation: makes connection ids unique in the cluster. */
   readonly brokerId: string;
   readonly clock: Clock;
@@ -180,7 +182,9 @@ export class MqttServer implements AsyncDisposable {
   }
 
   get subscriptions(): number {
-    return this.#readers.trie.size;
+    let shared = 0;
+    for (const session of this.sessions()) shared += session.shared?.size ?? 0;
+    return this.#readers.trie.size + shared;
   }
 
   /** Stops accepting, tells the clients to go (0x8B), and waits until their sessions are stored. */
@@ -233,6 +237,7 @@ export class MqttServer implements AsyncDisposable {
       refusedPublish: options.refusedPublish ?? 'acknowledge',
       sessions: options.sessions,
       retained: options.retained,
+      shareGroups: options.shareGroups,
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),
@@ -341,6 +346,8 @@ export class MqttServer implements AsyncDisposable {
       for (const subscription of session.subscriptions.values()) {
         session.setShards(subscription, this.#shardsOf(subscription.stored.filter));
       }
+      // Messages may have come of topics that this catalog did not show.
+      session.shared?.roomMade();
     }
   }
 }

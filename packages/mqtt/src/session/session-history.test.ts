@@ -139,7 +139,8 @@ class History {
   constructor() {
     this.cluster = new TestCluster({
       kind: sessionKind,
-      create: ({ catalog, cluster }) => createSessionKind({ catalog, placement: cluster }),
+      create: ({ catalog, cluster }) =>
+        createSessionKind({ catalog, placement: cluster, endMember: () => Promise.resolve() }),
     });
   }
 

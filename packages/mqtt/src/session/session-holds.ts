@@ -1,7 +1,7 @@
 import { toOperatingError } from '@robustmq/core';
 import type { CoordinatorContext, MachineTimer } from '@robustmq/kernel';
 import type { PlacementClient } from '@robustmq/placement-client';
-import { hasWildcard } from '../codec/topic.ts';
+import { hasWildcard, parseSharedFilter } from '../codec/topic.ts';
 import type { Session } from './session-state.ts';
 import type { TopicCatalog } from './topic-router.ts';
 
@@ -101,7 +101,8 @@ export function neededOffsets(
   const starts = new Map<number, number>();
   let mayReadOthers = false;
   for (const { filter, qos, startOffsets } of session.subscriptions.values()) {
-    if (qos === 0) continue;
+    // What a share group needs it holds by itself.
+    if (qos === 0 || parseSharedFilter(filter) !== undefined) continue;
     mayReadOthers ||= hasWildcard(filter);
     for (const { shardId, offset } of startOffsets) {
       starts.set(shardId, Math.min(offset, starts.get(shardId) ?? offset));

@@ -21,6 +21,7 @@ import {
 } from '@robustmq/rpc';
 import { decodeMessage, encodeMessage } from './encoded-message.ts';
 import { LostHolders } from './lost-holders.ts';
+import { type EndMember, LeaveTeller } from './owed-leaves.ts';
 import { ReleaseWaiters } from './release-waiters.ts';
 import { SessionDeadlines } from './session-deadlines.ts';
 import { SessionHolds } from './session-holds.ts';
@@ -54,6 +55,8 @@ export interface SessionKindOptions {
   readonly catalog: TopicCatalog;
   /** Keeps retention from taking what sessions have not read. */
   readonly placement: Pick<PlacementClient, 'holdShards'>;
+  /** Tells a share group that a session has ended which was a member. */
+  readonly endMember: EndMember;
   readonly limits?: Partial<SessionLimits>;
 }
 
@@ -72,6 +75,7 @@ interface SessionMachineOptions {
   readonly router: TopicRouter;
   readonly catalog: TopicCatalog;
   readonly placement: Pick<PlacementClient, 'holdShards'>;
+  readonly endMember: EndMember;
   readonly limits: SessionLimits;
 }
 
@@ -93,10 +97,11 @@ export class SessionMachine implements StateMachine {
   readonly #deadlines: SessionDeadlines;
   readonly #lost: LostHolders;
   readonly #holds: SessionHolds;
+  readonly #leaves: LeaveTeller;
   #nextEpoch = 0;
 
   constructor(context: CoordinatorContext, options: SessionMachineOptions) {
-    const { router, limits, catalog, placement } = options;
+    const { router, limits, catalog, placement, endMember } = options;
     this.#context = context;
     this.#router = router;
     this.#limits = limits;
@@ -111,6 +116,7 @@ export class SessionMachine implements StateMachine {
     });
     const sessions = (): Iterator<readonly [string, Readonly<Session>]> => this.#table.sessions();
     this.#holds = new SessionHolds({ context, catalog, placement, sessions });
+    this.#leaves = new LeaveTeller(context, this.#table.owedLeaves, endMember);
   }
 
   apply(record: Buffer, offset: Offset): void {
@@ -133,10 +139,12 @@ export class SessionMachine implements StateMachine {
     }
     for (const broker of this.#table.grants.brokers()) this.#lost.suspect(broker);
     this.#holds.start();
+    this.#leaves.tell();
   }
 
   stopped(): void {
     this.#transients.clear();
+    this.#leaves.stop();
   }
 
   nodeGone(nodeId: string, incarnation: number): void {
@@ -279,6 +287,7 @@ export class SessionMachine implements StateMachine {
       this.#context.propose(encodeMessage(MqttSessionEvent, { clientId, event }));
     }
     if (decision.events.length > 0) this.#followDeadline(clientId);
+    if (this.#table.owedLeaves.size > 0) this.#context.afterCommit(() => this.#leaves.tell());
     const granted = this.#grantOf(clientId);
     if (granted !== undefined && granted.epoch >= this.#nextEpoch) {
       this.#nextEpoch = granted.epoch + 1;

@@ -29,10 +29,11 @@ export interface SessionImageSink {
   restoreEpochs(until: number): void;
   restoreSession(session: Session): void;
   restoreInbound(stored: StoredInbound): void;
+  restoreOwedLeave(image: Buffer): void;
 }
 
 /** Kinds of chunks. */
-const chunkKinds = { epochs: 0, sessions: 1, inbound: 2 } as const;
+const chunkKinds = { epochs: 0, sessions: 1, inbound: 2, owedLeave: 3 } as const;
 
 /** A session's piece of a snapshot. */
 export function encodeSession(session: Session): Buffer {
@@ -94,16 +95,18 @@ export function newStoredInbound(clientId: string, inbound: MqttStoreInbound): S
   };
 }
 
-/** A snapshot's chunks, of the two tables' chunks. */
+/** A snapshot's chunks, of the two tables' chunks and of what share groups have to hear. */
 export function* sessionSnapshot(
   reservedEpochs: number,
   sessions: Iterator<Buffer>,
   inbound: Iterator<Buffer>,
+  owedLeaves: readonly Buffer[],
 ): Generator<Buffer, undefined> {
   const epochs = encodeMessage(MqttEpochsReserved, { until: reservedEpochs });
   yield* snapshotChunks(chunkKinds.epochs, epochs);
   yield* snapshotChunksOf(chunkKinds.sessions, sessions);
   yield* snapshotChunksOf(chunkKinds.inbound, inbound);
+  for (const image of owedLeaves) yield* snapshotChunks(chunkKinds.owedLeave, image);
   return undefined;
 }
 
@@ -132,6 +135,9 @@ export class SnapshotReader {
         return;
       case chunkKinds.inbound:
         for (const piece of entitiesOf(bytes)) this.#sink.restoreInbound(decodeInbound(piece));
+        return;
+      case chunkKinds.owedLeave:
+        this.#sink.restoreOwedLeave(bytes);
         return;
       default:
         throw new OperatingError(

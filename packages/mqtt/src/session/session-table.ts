@@ -17,6 +17,7 @@ import {
 } from '@robustmq/rpc';
 import { decodeMessage, encodeMessage } from './encoded-message.ts';
 import { GrantIndex } from './grant-index.ts';
+import { OwedLeaves } from './owed-leaves.ts';
 import { newSession, type Session, subscriptionBytes } from './session-state.ts';
 import {
   encodeInbound,
@@ -43,6 +44,8 @@ export class SessionTable implements SessionImageSink {
   readonly grants = new GrantIndex();
   /** Epochs below it may have been granted. */
   reservedEpochs = 0;
+  /** Share groups that have to hear of the end of sessions. */
+  readonly owedLeaves = new OwedLeaves();
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
@@ -113,6 +116,7 @@ export class SessionTable implements SessionImageSink {
       this.reservedEpochs,
       this.#sessions.snapshot(),
       this.#inbound.snapshot(),
+      this.owedLeaves.images(),
     );
   }
 
@@ -137,6 +141,10 @@ export class SessionTable implements SessionImageSink {
     assert(session !== undefined, 'a stored publish is of a session in the snapshot');
     session.inbound.set(stored.packetId, stored);
     session.inboundBytes += stored.bytes;
+  }
+
+  restoreOwedLeave(image: Buffer): void {
+    this.owedLeaves.restore(image);
   }
 
   #edit(clientId: string): Session {
@@ -166,6 +174,7 @@ export class SessionTable implements SessionImageSink {
     const session = this.#sessions.get(clientId);
     if (session === undefined) return;
     this.grants.remove(session.granted, clientId);
+    this.owedLeaves.add(clientId, session.granted.epoch, session.subscriptions.keys());
     for (const packetId of session.inbound.keys()) {
       this.#inbound.delete(inboundKey(clientId, packetId));
     }

@@ -40,28 +40,34 @@ export async function subscribe(
   session: LiveSession,
   packet: SubscribePacket,
 ): Promise<Subscribed> {
+  const { subscriptions, subscriptionId = 0 } = packet;
   const added = new Set<string>();
-  const refusals = packet.subscriptions.map((one) => refusalOf(context, session, one, added));
-  const accepted = packet.subscriptions.filter((_, index) => refusals[index] === undefined);
-  try {
-    const replays = await add(context, session, accepted, packet.subscriptionId ?? 0);
-    const reasonCodes = packet.subscriptions.map(
-      (request, index) => refusals[index]?.reasonCode ?? (request.qos as ReasonCode),
-    );
-    const refused = refusals.find((refusal) => refusal !== undefined);
-    return { reasonCodes, reason: refused?.reason, replays };
-  } catch (thrown) {
+  const refusals = new Map<SubscriptionRequest, Refusal>();
+  const accepted = subscriptions.filter((request) => {
+    const refusal = refusalOf(context, session, request, added);
+    if (refusal !== undefined) refusals.set(request, refusal);
+    return refusal === undefined;
+  });
+  const replays: Replay[] = [];
+  const fail = (requests: readonly SubscriptionRequest[], thrown: unknown): void => {
     const error = toOperatingError(thrown);
     if (error.code === 'FENCED') throw error;
     const { clientId } = session.grant;
     context.logger.warn({ clientId, code: error.code }, `SUBSCRIBE: ${error.message}`);
-    const failed = ackReasonByError[error.code];
-    return {
-      reasonCodes: refusals.map((refusal) => refusal?.reasonCode ?? failed),
-      reason: `the subscription could not be made: ${error.code}`,
-      replays: [],
-    };
+    const reason = `the subscription could not be made: ${error.code}`;
+    const reasonCode = ackReasonByError[error.code];
+    for (const request of requests) refusals.set(request, { reasonCode, reason });
+  };
+  try {
+    replays.push(...(await add(context, session, { requests: accepted, subscriptionId, fail })));
+  } catch (thrown) {
+    fail(accepted, thrown);
   }
+  const reasonCodes = subscriptions.map(
+    (request) => refusals.get(request)?.reasonCode ?? (request.qos as ReasonCode),
+  );
+  const [refused] = refusals.values();
+  return { reasonCodes, reason: refused?.reason, replays };
 }
 
 /** Why a subscription is refused, for the client. */
@@ -77,49 +83,121 @@ function refusalOf(
   request: SubscriptionRequest,
   added: Set<string>,
 ): Refusal | undefined {
-  if (parseSharedFilter(request.filter) !== undefined) {
-    const reasonCode = ReasonCode.sharedSubscriptionsNotSupported;
-    return { reasonCode, reason: 'shared subscriptions are not served' };
-  }
   const { counters, limits } = context;
-  if (session.access?.maySubscribe(matchedFilter(request.filter), request.qos) === false) {
+  const { filter, qos } = request;
+  if (session.access?.maySubscribe(matchedFilter(filter), qos) === false) {
     counters.subscriptionsUnauthorized++;
     return { reasonCode: ReasonCode.notAuthorized, reason: 'the rules do not allow it' };
   }
+  if (parseSharedFilter(filter) !== undefined && !session.mayShare(filter, qos)) {
+    counters.subscriptionsUnauthorized++;
+    const reason = 'what is shared has to be allowed as a whole';
+    return { reasonCode: ReasonCode.notAuthorized, reason };
+  }
   const { subscriptionsMax } = limits;
-  if (session.subscriptions.has(request.filter) || added.has(request.filter)) return undefined;
-  if (session.subscriptions.size + added.size >= subscriptionsMax) {
+  const { subscriptions, shared } = session;
+  if (subscriptions.has(filter) || shared?.has(filter) === true || added.has(filter)) {
+    return undefined;
+  }
+  if (subscriptions.size + (shared?.size ?? 0) + added.size >= subscriptionsMax) {
     const reason = `a session has ${subscriptionsMax} subscriptions at most`;
     return { reasonCode: ReasonCode.quotaExceeded, reason };
   }
-  added.add(request.filter);
+  added.add(filter);
   return undefined;
+}
+
+/** What one SUBSCRIBE asks for. */
+interface Wanted {
+  readonly requests: readonly SubscriptionRequest[];
+  readonly subscriptionId: number;
+  /** Some of it cannot be had. */
+  readonly fail: (requests: readonly SubscriptionRequest[], thrown: unknown) => void;
 }
 
 async function add(
   context: BrokerContext,
   session: LiveSession,
-  requests: readonly SubscriptionRequest[],
-  subscriptionId: number,
+  { requests, subscriptionId, fail }: Wanted,
 ): Promise<Replay[]> {
   if (requests.length === 0) return [];
-  const shards = requests.map((request) => context.shardsOf(request.filter));
+  const shards = requests.map(({ filter }) => context.shardsOf(matchedFilter(filter)));
   const ends = await endsOf(context, shards.flat());
-  const stored = requests.map((request, index) =>
-    storedSubscription(session, request, subscriptionId, positionsAt(shards[index] ?? [], ends)),
-  );
-  if (session.durable) await context.sessions.subscribe(session.grant, stored);
-  if (session.ended) return [];
-  return stored.flatMap((subscription, index) => {
-    const { filter, retainHandling } = subscription;
-    const isNew = !session.subscriptions.has(filter);
-    const live = new LiveSubscription(subscription, shards[index] ?? []);
-    const starts = session.subscribe(live, ends);
-    // Partitions that were made while the ends were read.
-    session.setShards(live, context.shardsOf(filter));
-    const wantsRetained = retainHandling === 0 || (retainHandling === 1 && isNew);
-    return wantsRetained ? [{ subscription: live, starts }] : [];
+  const stored = requests.map((request, index) => {
+    const starts = isShared(request) ? [] : positionsAt(shards[index] ?? [], ends);
+    return storedSubscription(session, request, subscriptionId, starts);
   });
+  // A shared one stands in the session before the session is a member of the group.
+  if (session.durable) await context.sessions.subscribe(session.grant, stored);
+  const replays: Replay[] = [];
+  for (const [index, request] of requests.entries()) {
+    const subscription = stored[index];
+    const shardIds = shards[index] ?? [];
+    if (session.ended || subscription === undefined) return [];
+    if (isShared(request)) {
+      const starts = positionsAt(shardIds, ends);
+      await share(context, session, { subscription, starts, fail: (e) => fail([request], e) });
+    } else {
+      replays.push(...addOwn(context, session, { subscription, shardIds, ends }));
+    }
+  }
+  return replays;
+}
+
+function addOwn(
+  context: BrokerContext,
+  session: LiveSession,
+  {
+    subscription,
+    shardIds,
+    ends,
+  }: {
+    readonly subscription: SessionSubscription;
+    readonly shardIds: readonly ShardId[];
+    readonly ends: ReadonlyMap<ShardId, Offset>;
+  },
+): Replay[] {
+  const { filter, retainHandling } = subscription;
+  const isNew = !session.subscriptions.has(filter);
+  const live = new LiveSubscription(subscription, shardIds);
+  const starts = session.subscribe(live, ends);
+  // Partitions that were made while the ends were read.
+  session.setShards(live, context.shardsOf(filter));
+  const wantsRetained = retainHandling === 0 || (retainHandling === 1 && isNew);
+  return wantsRetained ? [{ subscription: live, starts }] : [];
+}
+
+/** Takes part in a share group. Retained messages are not sent for it. [MQTT5-4.8.2] */
+async function share(
+  context: BrokerContext,
+  session: LiveSession,
+  {
+    subscription,
+    starts,
+    fail,
+  }: {
+    readonly subscription: SessionSubscription;
+    readonly starts: readonly ShardPosition[];
+    readonly fail: (thrown: unknown) => void;
+  },
+): Promise<void> {
+  const { filter } = subscription;
+  const isNew = session.shared?.has(filter) !== true;
+  try {
+    await session.shared?.subscribe(subscription, starts);
+  } catch (thrown) {
+    fail(thrown);
+    if (isNew && session.durable) await context.sessions.unsubscribe(session.grant, [filter]);
+  }
+}
+
+function isShared({ filter }: SubscriptionRequest): boolean {
+  return parseSharedFilter(filter) !== undefined;
+}
+
+/** Offsets as they travel. */
+export function positionsOf(ends: ReadonlyMap<ShardId, Offset>): ShardPosition[] {
+  return Array.from(ends, ([shardId, at]) => ({ shardId, offset: at }));
 }
 
 function positionsAt(
@@ -154,9 +232,19 @@ export async function unsubscribe(
   session: LiveSession,
   packet: UnsubscribePacket,
 ): Promise<ReasonCode[]> {
-  const known = packet.filters.filter((filter) => session.subscriptions.has(filter));
+  const { subscriptions, shared } = session;
+  const known = packet.filters.filter(
+    (filter) => subscriptions.has(filter) || shared?.has(filter) === true,
+  );
+  // A group is left before the session forgets it: nobody is a member without a subscription.
+  const left = new Set<string>();
+  for (const filter of known) {
+    if ((await shared?.unsubscribe(filter)) === true) left.add(filter);
+  }
   if (session.durable && known.length > 0) await context.sessions.unsubscribe(session.grant, known);
   return packet.filters.map((filter) =>
-    session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
+    left.delete(filter) || session.unsubscribe(filter)
+      ? ReasonCode.success
+      : ReasonCode.noSubscriptionExisted,
   );
 }
