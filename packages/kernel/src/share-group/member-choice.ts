@@ -26,7 +26,7 @@ export interface Candidate {
 }
 
 /** Whether a strategy goes by {@link MemberChoice.choose}'s hash. */
-export function goesByHash(strategy: ShareStrategy): boolean {
+function goesByHash(strategy: ShareStrategy): boolean {
   return strategy === 'hash-client' || strategy === 'hash-topic';
 }
 

@@ -215,8 +215,8 @@ describe('the answer to CONNECT', () => {
     { maximumPacketSize: 1, answer: 'nothing' },
     { maximumPacketSize: 4, answer: 'nothing' },
     { maximumPacketSize: 5, answer: 'refused' },
-    { maximumPacketSize: 17, answer: 'refused' },
-    { maximumPacketSize: 18, answer: 'accepted' },
+    { maximumPacketSize: 15, answer: 'refused' },
+    { maximumPacketSize: 16, answer: 'accepted' },
   ])('[MQTT5-3.1.2-24] is not larger than $maximumPacketSize bytes: $answer', async (row) => {
     const { maximumPacketSize, answer } = row;
     const client = await rig.open(5);

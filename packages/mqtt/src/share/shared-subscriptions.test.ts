@@ -88,7 +88,7 @@ describe('shared subscriptions', () => {
       ]);
     });
 
-    it('[MQTT5-3.8.4-8] the lower QoS holds, whatever the others in the group take', async () => {
+    it('[MQTT5-3.8.4-8, -4.8.2-3] the lower QoS holds, whatever the others in the group take', async () => {
       const low = await member('low', '$share/g/a/#', { qos: 0 });
       const high = await member('high', '$share/g/a/#', { qos: 2 });
       await publish(10);
