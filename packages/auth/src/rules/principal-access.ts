@@ -14,6 +14,8 @@ import { TopicPattern } from './topic-pattern.ts';
 /** The topic that MQTT names without an owner share. */
 const sharedTopic = 'mqtt';
 const rememberedTopicsMax = 256;
+/** Longer names are decided each time: what is remembered stays bounded in bytes. */
+const rememberedTopicLengthMax = 512;
 
 /** The rules that are in force. */
 export interface RuleSource {
@@ -76,6 +78,7 @@ export class PrincipalAccess {
     const known = this.#publishBits.get(topic);
     if (known !== undefined) return known;
     const bits = publishBitsOf(grants, topic);
+    if (topic.length > rememberedTopicLengthMax) return bits;
     if (this.#publishBits.size >= rememberedTopicsMax) this.#publishBits.clear();
     this.#publishBits.set(topic, bits);
     return bits;

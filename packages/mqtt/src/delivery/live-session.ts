@@ -3,7 +3,6 @@ import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/c
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import type { Qos } from '../codec/packet.ts';
-import { matchedFilter } from '../codec/topic.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type {
@@ -113,7 +112,7 @@ export class LiveSession {
   subscribe(subscription: LiveSubscription, ends: ReadonlyMap<ShardId, Offset>): ShardPosition[] {
     const { filter } = subscription.stored;
     const replaced = this.subscriptions.get(filter);
-    this.#lookAtRules(subscription);
+    subscription.lookAtRules(this.access);
     this.subscriptions.set(filter, subscription);
     if (replaced !== undefined) subscription.startLiveLike(replaced);
     const starts = subscription.shardIds.map((shardId) => {
@@ -140,31 +139,18 @@ export class LiveSession {
 
   // ---- what may be shown
 
-  /** Whether the rules let the name be delivered for a subscription that is {@link LiveSubscription.isByName}. */
-  mayReceive(name: string, { stored }: LiveSubscription): boolean {
-    return this.access?.mayReceive(name, matchedFilter(stored.filter), stored.qos) ?? true;
-  }
-
   /** The rules, or who its client is, have changed. */
   accessChanged(): void {
-    for (const subscription of this.subscriptions.values()) this.#lookAtRules(subscription);
+    for (const subscription of this.subscriptions.values()) subscription.lookAtRules(this.access);
     this.#context.readers.trie.touch();
   }
 
   /** Subscriptions that were allowed once and would be refused now. */
   get mutedSubscriptions(): number {
     if (this.access === undefined) return 0;
-    let muted = 0;
-    for (const { isMuted } of this.subscriptions.values()) if (isMuted) muted++;
-    return muted;
-  }
-
-  #lookAtRules(subscription: LiveSubscription): void {
-    const { filter, qos } = subscription.stored;
-    const coverage = this.access?.coverage(matchedFilter(filter), qos) ?? 'whole';
-    subscription.isByName = coverage === 'by-name';
-    subscription.isMuted =
-      subscription.isByName && this.access?.maySubscribe(matchedFilter(filter), qos) === false;
+    let count = 0;
+    for (const { muted } of this.subscriptions.values()) if (muted) count++;
+    return count;
   }
 
   /** Whether a message that was sent before may be sent again. */
@@ -231,7 +217,7 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     for (const subscription of subscriptions) {
-      this.#lookAtRules(subscription);
+      subscription.lookAtRules(this.access);
       this.subscriptions.set(subscription.stored.filter, subscription);
       for (const shardId of subscription.shardIds)
         this.#join(shardId, ends.get(shardId) ?? offset(0));
@@ -370,7 +356,7 @@ export class LiveSession {
     while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
     const { filter } = subscription.stored;
     if (this.#isEnded || this.subscriptions.get(filter) !== subscription) return;
-    if (subscription.isByName && !this.mayReceive(retained.topic, subscription)) return;
+    if (!subscription.mayShow(retained.topic)) return;
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);
