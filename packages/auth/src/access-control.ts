@@ -21,6 +21,8 @@ import type { BanStore, RuleStore, UserStore } from './store/stores.ts';
 import { credentialsIdOf } from './store/user.ts';
 import type { LoginResult, Refusal, Unavailable, Verdict } from './verdict.ts';
 
+const loggedLengthMax = 64;
+
 /** Who can vouch for a client. */
 export interface Members {
   /** In the order in which they are asked. */
@@ -246,9 +248,16 @@ export class AccessControl {
     this.counters[result.kind]++;
     if (result.kind === 'admitted') return result;
     const { reason, kind } = result;
-    const fields = { clientId, userName, address: peer.address, reason };
-    // Who is banned and does not stop shall not fill the log.
-    if (kind === 'banned') this.#options.logger.debug(fields, 'a login is banned');
+    // A user name may be a token, which is no secret without its end.
+    const fields = {
+      clientId: clientId.slice(0, loggedLengthMax),
+      userName: userName?.slice(0, loggedLengthMax),
+      address: peer.address,
+      reason,
+    };
+    // Who is banned, or gives nothing, and does not stop shall not fill the log.
+    const isCommon = kind === 'banned' || (kind === 'denied' && !result.credentials);
+    if (isCommon) this.#options.logger.debug(fields, `a login is ${kind}`);
     else this.#options.logger.info(fields, `a login is ${kind}`);
     return result;
   }

@@ -89,31 +89,54 @@ describe('access control by a file', () => {
     expect(file.isStale).toBe(false);
   });
 
+  /** Lets time pass until the file has new hashes in it. */
+  async function rewritten(at: string): Promise<string> {
+    for (;;) {
+      const text = await readFile(at, 'utf8');
+      if (text.includes('$scrypt$')) return text;
+      await clock.advance(1_000);
+    }
+  }
+
   it('gets better hashes at the first login, and keeps its comments', async () => {
     await using file = await open(alice);
     const result = await file.control.login(login('wonderland'));
     if (result.kind !== 'admitted') throw new Error(result.reason);
-    let text = '';
-    while (!text.includes('$scrypt$')) text = await readFile(path, 'utf8');
+    const text = await rewritten(path);
     expect(text).toContain('# our only user');
     expect(text).toContain('# the first one');
     expect(text).toContain('scram-sha-256: SCRAM-SHA-256$15000:');
+    // Nobody who is connected has to be looked at for it.
+    let told = 0;
+    file.control.onChange(() => told++);
     await file.look();
+    expect(told).toBe(0);
     expect(file.isStale).toBe(false);
     // It is the same password.
     expect((await file.control.review(result.principal)).kind).toBe('keep');
     expect((await file.control.login(login('wonderland'))).kind).toBe('admitted');
+    expect((await file.control.login(login('x'))).kind).toBe('denied');
+  });
+
+  it('another password that is set before the better hash is written stays', async () => {
+    await using file = await open(alice);
+    await file.control.login(login('wonderland'));
+    const other =
+      '$scrypt$ln=4,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+    const edited = alice.replace(hash, other);
+    await writeFile(path, edited);
+    await clock.advance(30_000);
+    await file.look();
+    expect(await readFile(path, 'utf8')).toBe(edited);
+    expect((await file.control.login(login('wonderland'))).kind).toBe('denied');
   });
 
   it('stays JSON if it is called so', async () => {
     const json = join(folder, 'access.json');
-    await using file = await open(
-      JSON.stringify({ users: [{ name: 'alice', password: hash }] }),
-      json,
-    );
+    const users = [{ name: 'alice', password: hash }];
+    await using file = await open(JSON.stringify({ users }), json);
     await file.control.login(login('wonderland'));
-    let text = '';
-    while (!text.includes('$scrypt$')) text = await readFile(json, 'utf8');
+    const text = await rewritten(json);
     expect(JSON.parse(text)).toMatchObject({ users: [{ name: 'alice' }] });
   });
 

@@ -74,14 +74,14 @@ export class FileAccessControl implements AsyncDisposable {
   static async open(options: FileAccessControlOptions): Promise<FileAccessControl> {
     const { path, files, clock, random, logger } = options;
     const stamp = await files.stamp(path);
-    const content = await contentOf(options);
+    const content = contentOf(await textOf(options), path);
     const memory = new MemoryAccess(dataOf(content));
-    const users = new FileUsers({ path, files, logger, memory });
+    const users = new FileUsers({ path, files, clock, logger, memory });
     const verifier = new PasswordVerifier({ clock, random });
     const scramSecret = random.bytes(32);
     const built = await buildMembers(content, { ...options, users, verifier, scramSecret });
-    const keys = await Promise.all(built.paths.map((one) => files.stamp(one)));
-    const stamps = [stamp, ...keys].join(' ');
+    // Files of keys are read again at the first look: they may have changed before it knew of them.
+    const stamps = built.paths.length === 0 ? stamp : '';
     const first = { memory, users, verifier, scramSecret, content, built, stamps };
     return new FileAccessControl(options, first);
   }
@@ -96,6 +96,7 @@ export class FileAccessControl implements AsyncDisposable {
     this.#isDisposed = true;
     this.#cancel();
     await this.#looking;
+    this.#users[Symbol.dispose]();
     this.#built[Symbol.dispose]();
   }
 
@@ -119,7 +120,9 @@ export class FileAccessControl implements AsyncDisposable {
   async #reload(): Promise<void> {
     const { path, logger } = this.#options;
     try {
-      const content = await contentOf(this.#options);
+      const text = await textOf(this.#options);
+      if (text === this.#users.written && this.#built.paths.length === 0) return;
+      const content = contentOf(text, path);
       await this.#rebuild(content);
       this.#memory.replace(dataOf(content));
       this.#content = content;
@@ -139,7 +142,7 @@ export class FileAccessControl implements AsyncDisposable {
 
   /** Members forget what they know when they are made anew, so they stay when nothing about them has changed. */
   async #rebuild(content: AccessFileContent): Promise<void> {
-    const { clock, files } = this.#options;
+    const { clock } = this.#options;
     if (guardText(content) !== guardText(this.#content)) {
       this.control.replaceGuards(guardsOf(content, clock));
     }
@@ -149,8 +152,7 @@ export class FileAccessControl implements AsyncDisposable {
     const own = { users: this.#users, verifier: this.#verifier, scramSecret: this.#scramSecret };
     this.#built = await buildMembers(content, { ...this.#options, ...own });
     before[Symbol.dispose]();
-    const paths = [this.#options.path, ...this.#built.paths];
-    if (!isSame) this.#stamps = (await Promise.all(paths.map((one) => files.stamp(one)))).join(' ');
+    if (!isSame && this.#built.paths.length > 0) this.#stamps = '';
     this.control.replaceMembers(this.#built.members);
   }
 }
@@ -165,12 +167,21 @@ interface FirstRead {
   readonly stamps: string;
 }
 
-async function contentOf({ path, files }: FileAccessControlOptions): Promise<AccessFileContent> {
+async function textOf({ path, files }: FileAccessControlOptions): Promise<string> {
   try {
-    return parseAccessFile(String(await files.read(path))).content;
+    return String(await files.read(path));
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     throw new OperatingError('INVALID_ARGUMENT', `access file ${path}: ${reason}`);
+  }
+}
+
+function contentOf(text: string, path: string): AccessFileContent {
+  try {
+    return parseAccessFile(text).content;
+  } catch (thrown) {
+    if (!(thrown instanceof OperatingError)) throw thrown;
+    throw new OperatingError(thrown.code, `access file ${path}: ${thrown.message}`);
   }
 }
 

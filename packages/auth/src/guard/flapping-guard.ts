@@ -1,6 +1,7 @@
 import type { Clock } from '@robustmq/core';
 
 import { ExpiringMap } from '../expiring-map.ts';
+import { boundedKey } from './bounded-key.ts';
 import { FailureCounts } from './failure-counts.ts';
 
 export interface FlappingGuardOptions {
@@ -41,16 +42,17 @@ export class FlappingGuard {
 
   /** Why a client is not let in; undefined: it is. */
   lockOf(clientId: string): string | undefined {
-    if (this.#locks.get(clientId) === undefined) return undefined;
+    if (this.#locks.get(boundedKey(clientId)) === undefined) return undefined;
     const { endsMax, windowMs } = this.#options;
-    return `client id ${JSON.stringify(clientId)} has ended ${endsMax} connections within ${windowMs / 1000} s`;
+    return `client id ${JSON.stringify(clientId.slice(0, 64))} has ended ${endsMax} connections within ${windowMs / 1000} s`;
   }
 
   /** A connection has ended. */
   ended(clientId: string): void {
-    if (this.#ends.add(clientId, this.#clock.monotonicMs()) < this.#options.endsMax) return;
-    this.#ends.forget(clientId);
+    const key = boundedKey(clientId);
+    if (this.#ends.add(key, this.#clock.monotonicMs()) < this.#options.endsMax) return;
+    this.#ends.forget(key);
     this.locked++;
-    this.#locks.set(clientId, true, this.#options.lockMs);
+    this.#locks.set(key, true, this.#options.lockMs);
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { AddressSet, addressProblem } from './address-set.ts';
 import type { Ban } from './ban.ts';
+import { boundedKey } from './bounded-key.ts';
 import { BanTable } from './ban-table.ts';
 import { FlappingGuard } from './flapping-guard.ts';
 import { LoginGuard } from './login-guard.ts';
@@ -77,6 +78,18 @@ describe('the login guard', () => {
     const guard = new LoginGuard(new VirtualClock(), { ...options, keysMax: 10 });
     for (let at = 0; at < 100; at++) guard.failed(`address-${at}`, `user-${at}`);
     expect(guard.evicted).toBe(270);
+  });
+});
+
+describe('names as long as MQTT allows', () => {
+  it('are told apart, and do not fill the tables', () => {
+    const long = 'x'.repeat(65_535);
+    expect(boundedKey(`${long}a`)).not.toBe(boundedKey(`${long}b`));
+    expect(boundedKey(long).length).toBeLessThan(100);
+    const guard = new LoginGuard(new VirtualClock(), options);
+    fail(guard, 3, 'a', long);
+    expect(guard.lockOf('a', long)).toContain('xxx');
+    expect(guard.lockOf('a', `${long}y`)).toBeUndefined();
   });
 });
 

@@ -1,6 +1,7 @@
 import type { Clock } from '@robustmq/core';
 
 import { ExpiringMap } from '../expiring-map.ts';
+import { boundedKey } from './bounded-key.ts';
 import { FailureCounts } from './failure-counts.ts';
 
 export interface LoginGuardOptions {
@@ -57,7 +58,7 @@ export class LoginGuard {
 
   /** Why a login is not looked at; undefined: it is. */
   lockOf(address: string, userName: string | undefined): string | undefined {
-    const user = JSON.stringify(userName);
+    const user = JSON.stringify(userName?.slice(0, 64));
     if (userName !== undefined) {
       const pair = pairKey(address, userName);
       if (this.#isLocked(pair)) return `too many failed logins of ${user} from ${address}`;
@@ -99,9 +100,9 @@ function addressKey(address: string): string {
 }
 
 function userKey(userName: string): string {
-  return `u ${userName}`;
+  return `u ${boundedKey(userName)}`;
 }
 
 function pairKey(address: string, userName: string): string {
-  return `p ${address} ${userName}`;
+  return `p ${address} ${boundedKey(userName)}`;
 }

@@ -85,11 +85,11 @@ describe('users of the store', () => {
     const member = memberOf(users);
     expect((await member.check(login('alice', 'wrong'))).kind).toBe('deny');
     await member.settled();
-    expect(users.data.users[0]?.credentials.password).toBe(oldHash);
+    expect(users.users[0]?.credentials.password).toBe(oldHash);
 
     await Promise.all([1, 2, 3].map(() => member.check(login('alice', 'wonderland'))));
     await member.settled();
-    const now = users.data.users[0]?.credentials;
+    const now = users.users[0]?.credentials;
     expect(now?.password).toMatch(/^\$scrypt\$/);
     expect(now?.scramSha256).toMatch(/^SCRAM-SHA-256\$15000:/);
     expect(now?.scramSha512).toMatch(/^SCRAM-SHA-512\$15000:/);
@@ -103,7 +103,7 @@ describe('users of the store', () => {
     const member = memberOf(users);
     await member.check(login('alice', 'wonderland'));
     await member.settled();
-    const upgraded = users.data.users[0]?.credentials ?? old;
+    const upgraded = users.users[0]?.credentials ?? old;
     const edited = { ...upgraded, password: await verifier.make(Buffer.from('new')) };
     expect(credentialsIdOf(edited)).not.toBe(credentialsIdOf(old));
   });
@@ -115,6 +115,6 @@ describe('users of the store', () => {
     const other = await newCredentials(Buffer.from('other'), verifier, random, 4096);
     users.replace({ users: [user('alice', other)] });
     await member.settled();
-    expect(users.data.users[0]?.credentials).toEqual(other);
+    expect(users.users[0]?.credentials).toEqual(other);
   });
 });

@@ -1,9 +1,11 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { identityOf, type Identity, type Principal } from '../principal.ts';
 import { type AccessRule, type Operation, ownRule, type ResourcePattern } from './access-rule.ts';
 import { PrincipalAccess } from './principal-access.ts';
 import { RuleSet } from './rule-set.ts';
+import { TopicPattern } from './topic-pattern.ts';
 
 const both = ['publish', 'subscribe'] as const;
 
@@ -255,5 +257,91 @@ describe('resources of other protocols', () => {
     expect(access(denied).authorize('read', topic('mqtt'))).toBe(false);
     expect(access(denied).authorize('write', topic('mqtt'))).toBe(false);
     expect(access(denied).authorize('read', topic('orders'))).toBe(true);
+  });
+});
+
+describe('in general', () => {
+  const level = fc.constantFrom('a', 'b', '+');
+  const filter = fc
+    .tuple(fc.array(level, { minLength: 1, maxLength: 3 }), fc.boolean())
+    .map(([levels, isOpen]) => [...levels, ...(isOpen ? ['#'] : [])].join('/'));
+  const name = fc
+    .array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 4 })
+    .map((levels) => levels.join('/'));
+  const who = fc.constantFrom<AccessRule['who']>(
+    {},
+    { users: ['alice'] },
+    { users: ['bob', 'alice'], addresses: ['10.0.0.0/8'] },
+    { users: ['bob'] },
+    { groups: ['ops'] },
+    { clientIds: ['c1'] },
+    { clientIds: ['c2'] },
+  );
+  const rules = fc.array(
+    fc.record({
+      effect: fc.constantFrom('allow', 'deny'),
+      filter,
+      who,
+      qos: fc.subarray<0 | 1 | 2>([0, 1, 2]),
+    }),
+    { maxLength: 8 },
+  );
+  const subject = principal({}, { groups: ['ops'] });
+  const isAlice = ({ users, clientIds }: AccessRule['who']): boolean =>
+    (users?.includes('alice') ?? true) && (clientIds?.includes('c1') ?? true);
+
+  type Given = {
+    effect: 'allow' | 'deny';
+    filter: string;
+    who: AccessRule['who'];
+    qos: (0 | 1 | 2)[];
+  };
+  const ruleOf = ({ effect, filter, who, qos }: Given): AccessRule => ({
+    ...ownRule(effect, both, filter, { qos }),
+    who,
+  });
+
+  it('a publish is what a plain walk over all rules says', () => {
+    fc.assert(
+      fc.property(rules, name, fc.constantFrom(0, 1, 2), (given, topic, qos) => {
+        const fitting = given.filter(
+          (one) =>
+            isAlice(one.who) &&
+            one.qos.includes(qos) &&
+            new TopicPattern(one.filter, false).matches(topic),
+        );
+        const isAllowed =
+          fitting.some(({ effect }) => effect === 'allow') &&
+          !fitting.some(({ effect }) => effect === 'deny');
+        expect(access(given.map(ruleOf), subject).mayPublish(topic, qos, false)).toBe(isAllowed);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('whatever a filter that is covered whole matches may be delivered, and what is denied never', () => {
+    fc.assert(
+      fc.property(rules, filter, name, fc.constantFrom(0, 1, 2), (given, asked, topic, qos) => {
+        fc.pre(new TopicPattern(asked, false).matches(topic));
+        const may = access(given.map(ruleOf), subject);
+        const isShown =
+          may.coverage(asked, qos) === 'whole' ? true : may.mayReceive(topic, asked, qos);
+        const isDenied = given.some(
+          (one) =>
+            one.effect === 'deny' &&
+            isAlice(one.who) &&
+            one.qos.includes(qos) &&
+            new TopicPattern(one.filter, false).matches(topic),
+        );
+        if (isDenied) expect(isShown).toBe(false);
+        if (may.coverage(asked, qos) === 'whole') {
+          expect(may.maySubscribe(asked, qos)).toBe(true);
+          expect(may.mayReceive(topic, asked, qos)).toBe(true);
+        }
+        // What is shown one may also subscribe to by its name.
+        if (isShown) expect(may.maySubscribe(topic, qos)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -14,6 +14,8 @@ import { TopicPattern } from './topic-pattern.ts';
 /** The topic that MQTT names without an owner share. */
 const sharedTopic = 'mqtt';
 const rememberedTopicsMax = 256;
+/** Longer names are decided each time: what is remembered stays bounded in bytes. */
+const rememberedTopicLengthMax = 512;
 
 /** The rules that are in force. */
 export interface RuleSource {
@@ -45,7 +47,7 @@ export class PrincipalAccess {
   #principal: Principal;
   #rules: RuleSet | undefined;
   #grants: Grants | undefined;
-  #publishBits = new Map<string, number>();
+  #publishBits: Map<string, number> | undefined;
   #version = 0;
 
   constructor(source: RuleSource, principal: Principal) {
@@ -73,9 +75,11 @@ export class PrincipalAccess {
   publishBits(topic: string): number {
     const grants = this.#current();
     if (grants === undefined) return everyPublish;
-    const known = this.#publishBits.get(topic);
+    const known = this.#publishBits?.get(topic);
     if (known !== undefined) return known;
     const bits = publishBitsOf(grants, topic);
+    if (topic.length > rememberedTopicLengthMax) return bits;
+    this.#publishBits ??= new Map();
     if (this.#publishBits.size >= rememberedTopicsMax) this.#publishBits.clear();
     this.#publishBits.set(topic, bits);
     return bits;
@@ -139,7 +143,7 @@ export class PrincipalAccess {
     if (this.#rules !== rules) {
       this.#rules = rules;
       this.#version++;
-      this.#publishBits.clear();
+      this.#publishBits = undefined;
       this.#grants = this.#gather(rules);
     }
     return this.#grants;

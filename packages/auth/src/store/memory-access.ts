@@ -45,8 +45,8 @@ export class MemoryAccess implements UserStore, RuleStore, BanStore {
     return this.#data.bans;
   }
 
-  get data(): AccessData {
-    return this.#data;
+  get users(): readonly User[] {
+    return [...this.#users.values()];
   }
 
   readonly onChange = (listener: () => void): (() => void) => this.#listeners.add(listener);
@@ -61,14 +61,12 @@ export class MemoryAccess implements UserStore, RuleStore, BanStore {
     this.#listeners.tell();
   }
 
+  /** Nobody is told: better hashes of the same secret concern nobody who is connected. */
   replaceCredentials(before: User, credentials: UserCredentials): Promise<boolean> {
     const now = this.#users.get(before.name);
     const isSame =
       now !== undefined && credentialsIdOf(now.credentials) === credentialsIdOf(before.credentials);
-    if (isSame) {
-      const changed = { ...now, credentials };
-      this.replace({ users: this.#data.users.map((user) => (user === now ? changed : user)) });
-    }
+    if (isSame) this.#users.set(now.name, { ...now, credentials });
     return Promise.resolve(isSame);
   }
 

@@ -1,4 +1,4 @@
-import { open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
 
 import type { TextFiles } from './text-files.ts';
 
@@ -17,19 +17,21 @@ async function stamp(path: string): Promise<string> {
 }
 
 async function replace(path: string, text: string): Promise<void> {
-  const { mode } = await stat(path);
-  const beside = `${path}.new`;
-  const file = await open(beside, 'wx', mode & 0o777);
+  // A link stays a link.
+  const target = await realpath(path);
+  const { mode } = await stat(target);
+  const beside = `${target}.${process.pid}.new`;
   try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  try {
-    await rename(beside, path);
+    const file = await open(beside, 'w', mode & 0o777);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(beside, target);
   } catch (thrown) {
-    await unlink(beside);
+    await unlink(beside).catch(() => {});
     throw thrown;
   }
 }

@@ -66,7 +66,10 @@ function notOffered(): ProtocolFault {
 
 /** Who the client of a connection is, from its CONNECT to its end. */
 export class Authentication {
-  readonly #packet: ConnectPacket;
+  /** Has a password and a will in it: kept no longer than until the client is let in. */
+  #packet: ConnectPacket | undefined;
+  readonly #version: ProtocolVersion;
+  readonly #method: string | undefined;
   readonly #client: AuthenticatedClient;
   readonly #context: BrokerContext;
   #exchange: EnhancedExchange | undefined;
@@ -78,6 +81,8 @@ export class Authentication {
     this.#client = client;
     this.#context = context;
     this.#packet = packet;
+    this.#version = packet.protocolVersion;
+    this.#method = packet.authenticationMethod;
   }
 
   /** What the client may do; undefined: it is not let in yet, or may do everything. */
@@ -89,9 +94,9 @@ export class Authentication {
 
   /** Takes the credentials of the CONNECT. */
   async begin(): Promise<void> {
-    const { authenticationMethod, authenticationData, userName, password } = this.#packet;
+    const { authenticationData, userName, password } = this.#packet ?? {};
     const { access } = this.#context;
-    if (authenticationMethod !== undefined) {
+    if (this.#method !== undefined) {
       this.#exchange = this.#newExchange();
       if (this.#exchange === undefined) this.#client.refuse(ReasonCode.badAuthenticationMethod);
       else await this.#advance(this.#exchange, authenticationData);
@@ -125,7 +130,7 @@ export class Authentication {
     if (this.#isEnded) return;
     if (step.kind === 'continue') {
       this.#sendAuth(ReasonCode.continueAuthentication, exchange.method, step.data);
-      this.#client.awaitAuth(this.#packet.protocolVersion);
+      this.#client.awaitAuth(this.#version);
       return;
     }
     this.#exchange = undefined;
@@ -133,13 +138,14 @@ export class Authentication {
   }
 
   async #judge(result: LoginResult, data: Buffer | undefined): Promise<void> {
-    if (this.#isEnded) return;
+    const packet = this.#packet;
+    if (this.#isEnded || packet === undefined) return;
     if (result.kind !== 'admitted') {
       this.#client.refuse(connackReasonOf(result));
       return;
     }
     const access = this.#context.access?.accessOf(result.principal);
-    const { will } = this.#packet;
+    const { will } = packet;
     if (will !== undefined && access?.mayPublish(will.topic, will.qos, will.retain) === false) {
       const fields = { clientId: this.#client.clientId, topic: will.topic };
       this.#context.logger.info(fields, 'a CONNECT is refused: its will may not be published');
@@ -148,7 +154,8 @@ export class Authentication {
     }
     this.#access = access;
     this.#watchExpiry(result.principal);
-    await this.#client.admit(this.#packet, data);
+    this.#packet = undefined;
+    await this.#client.admit(packet, data);
   }
 
   #sendAuth(reasonCode: ReasonCode, authenticationMethod: string, data: Buffer): void {
@@ -160,8 +167,7 @@ export class Authentication {
 
   #newExchange(): EnhancedExchange | undefined {
     const { clientId, peer } = this.#client;
-    const method = this.#packet.authenticationMethod ?? '';
-    return this.#context.access?.exchange(method, { clientId, peer });
+    return this.#context.access?.exchange(this.#method ?? '', { clientId, peer });
   }
 
   // ---- once it is connected
@@ -181,10 +187,9 @@ export class Authentication {
   }
 
   #faultOf(packet: AuthPacket): ProtocolFault | undefined {
-    const { authenticationMethod: method } = this.#packet;
-    if (method === undefined) return authWithoutMethod();
+    if (this.#method === undefined) return authWithoutMethod();
     // Libraries know 0x8C in CONNACK only, although a DISCONNECT might carry it. [MQTT5 section 2.4, MQTT5 section 3.14.2.1]
-    if (packet.authenticationMethod !== method) return otherMethod(ReasonCode.protocolError);
+    if (packet.authenticationMethod !== this.#method) return otherMethod(ReasonCode.protocolError);
     const begins = packet.reasonCode === ReasonCode.reAuthenticate;
     if (begins !== (this.#exchange !== undefined)) return undefined;
     const what = begins ? 'Re-authenticate within an exchange' : 'AUTH outside an exchange';

@@ -121,7 +121,7 @@ export class LiveSession {
   subscribe(subscription: LiveSubscription, ends: ReadonlyMap<ShardId, Offset>): ShardPosition[] {
     const { filter } = subscription.stored;
     const replaced = this.subscriptions.get(filter);
-    this.#lookAtRules(subscription);
+    subscription.lookAtRules(this.access);
     this.subscriptions.set(filter, subscription);
     if (replaced !== undefined) subscription.startLiveLike(replaced);
     const starts = subscription.shardIds.map((shardId) => {
@@ -148,14 +148,9 @@ export class LiveSession {
 
   // ---- what may be shown
 
-  /** Whether the rules let the name be delivered for a subscription that is {@link LiveSubscription.isByName}. */
-  mayReceive(name: string, { stored }: LiveSubscription): boolean {
-    return this.access?.mayReceive(name, matchedFilter(stored.filter), stored.qos) ?? true;
-  }
-
   /** The rules, or who its client is, have changed. */
   accessChanged(): void {
-    for (const subscription of this.subscriptions.values()) this.#lookAtRules(subscription);
+    for (const subscription of this.subscriptions.values()) subscription.lookAtRules(this.access);
     this.shared?.accessChanged();
     this.#context.readers.trie.touch();
   }
@@ -168,17 +163,9 @@ export class LiveSession {
   /** Subscriptions that were allowed once and would be refused now. */
   get mutedSubscriptions(): number {
     if (this.access === undefined) return 0;
-    let muted = 0;
-    for (const { isMuted } of this.subscriptions.values()) if (isMuted) muted++;
-    return muted;
-  }
-
-  #lookAtRules(subscription: LiveSubscription): void {
-    const { filter, qos } = subscription.stored;
-    const coverage = this.access?.coverage(matchedFilter(filter), qos) ?? 'whole';
-    subscription.isByName = coverage === 'by-name';
-    subscription.isMuted =
-      subscription.isByName && this.access?.maySubscribe(matchedFilter(filter), qos) === false;
+    let count = 0;
+    for (const { muted } of this.subscriptions.values()) if (muted) count++;
+    return count;
   }
 
   /** Whether a message that was sent before may be sent again. */
@@ -245,7 +232,7 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     for (const subscription of subscriptions) {
-      this.#lookAtRules(subscription);
+      subscription.lookAtRules(this.access);
       this.subscriptions.set(subscription.stored.filter, subscription);
       for (const shardId of subscription.shardIds)
         this.#join(shardId, ends.get(shardId) ?? offset(0));
@@ -395,7 +382,7 @@ export class LiveSession {
     const current = this.subscriptions.get(subscription.stored.filter);
     // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
     if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
-    if (current.isByName && !this.mayReceive(retained.topic, current)) return;
+    if (!current.mayShow(retained.topic)) return;
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);

@@ -1,6 +1,8 @@
+import type { PrincipalAccess } from '@robustmq/auth';
 import type { Offset, ShardId } from '@robustmq/core';
 
 import type { Qos } from '../codec/packet.ts';
+import { matchedFilter } from '../codec/topic.ts';
 import type { SessionSubscription } from '../session/session-gateway.ts';
 
 /** How a message goes out, as the matching subscriptions say. */
@@ -19,10 +21,8 @@ const noIds: readonly number[] = [];
 export class LiveSubscription implements Granted {
   readonly stored: SessionSubscription;
   readonly ids: readonly number[];
-  /** Some names that it matches may not be shown to its client: each is asked about. */
-  isByName = false;
-  /** No rule covers it whole any more: it would be refused now. */
-  isMuted = false;
+  /** Undefined: whatever it matches may be shown to its client; else each name is asked about. */
+  #access: PrincipalAccess | undefined;
   /** Partitions that can hold its records. */
   shardIds: readonly ShardId[];
   /** Where it begins on the live path of partitions whose reader has not got there yet. */
@@ -42,6 +42,25 @@ export class LiveSubscription implements Granted {
 
   get retainAsPublished(): boolean {
     return this.stored.retainAsPublished;
+  }
+
+  /** Looks at it by the rules as they are now. */
+  lookAtRules(access: PrincipalAccess | undefined): void {
+    const { filter, qos } = this.stored;
+    const isWhole = access?.coverage(matchedFilter(filter), qos) !== 'by-name';
+    this.#access = isWhole ? undefined : access;
+  }
+
+  /** Whether the rules let its client see a name that it matches. */
+  mayShow(name: string): boolean {
+    const { filter, qos } = this.stored;
+    return this.#access?.mayReceive(name, matchedFilter(filter), qos) ?? true;
+  }
+
+  /** It was allowed once and would be refused now. */
+  get muted(): boolean {
+    const { filter, qos } = this.stored;
+    return this.#access?.maySubscribe(matchedFilter(filter), qos) === false;
   }
 
   /** Live records below `start` are not for it. */

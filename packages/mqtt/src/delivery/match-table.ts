@@ -89,7 +89,7 @@ export class MatchTable {
     if (found.length === 0) return none;
     const bySession = new Map<LiveSession, LiveSubscription[]>();
     for (const { key, value } of found) {
-      if (value.isByName && !key.mayReceive(name, value)) continue;
+      if (!value.mayShow(name)) continue;
       const others = bySession.get(key);
       if (others === undefined) bySession.set(key, [value]);
       else others.push(value);
