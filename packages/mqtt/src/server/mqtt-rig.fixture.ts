@@ -1,6 +1,5 @@
 import {
   type Clock,
-  type Logger,
   type Offset,
   seededRandom,
   type ShardId,
@@ -37,7 +36,6 @@ export interface MqttRigOptions {
   readonly limits?: Partial<MqttLimits>;
   /** One over TCP when absent. */
   readonly listeners?: readonly MqttListenerOptions[];
-  readonly logger?: Logger;
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
   /** Wraps the log of the servers, to hold or fail its reads. */
@@ -112,7 +110,7 @@ export class MqttRig implements AsyncDisposable {
     const { client, placement } = this.journal;
     const { catalog } = placement;
     const clock = this.#options.clock ?? systemClock();
-    const logger = this.#options.logger ?? silentLogger();
+    const logger = silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
     const server = await MqttServer.start({
