@@ -78,7 +78,7 @@ describe('robustmq client', () => {
   it.each([
     [['client', 'show', 'nobody'], /^robustmq: nobody is not connected; .*client list/],
     [['client', 'kick', 'nobody'], /^robustmq: nobody is not connected; .*client list/],
-    [['client', 'list', '--limit', '0'], /^robustmq: --limit 0: must be a whole number above 0/],
+    [['client', 'list', '--limit', '0'], /^robustmq: --limit "0": must be a whole number above 0/],
     [['client', 'list', '--address', 'x'], /^robustmq: x is neither an IP address nor a network/],
   ])('%j: one clear line', async (args, line) => {
     const { code, stdout, stderr } = await admin(...args);

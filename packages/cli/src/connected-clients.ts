@@ -41,11 +41,11 @@ export function clientFilter(flags: Flags): ClientFilter {
 /** What `--limit` says. Throws INVALID_ARGUMENT. */
 export function rowLimit(flags: Flags): number {
   const given = flags['limit'] ?? rowsDefault;
-  const limit = Number(given);
+  const limit = typeof given === 'string' || typeof given === 'number' ? Number(given) : 0;
   if (Number.isSafeInteger(limit) && limit > 0) return limit;
   throw new OperatingError(
     'INVALID_ARGUMENT',
-    `--limit ${String(given)}: must be a whole number above 0`,
+    `--limit ${JSON.stringify(given)}: must be a whole number above 0`,
   );
 }
 

@@ -7,6 +7,13 @@ const lookEachMs = 5_000;
 const dayMs = 86_400_000;
 const warnBeforeMs = 30 * dayMs;
 
+/** Those that look again at SIGHUP, behind one handler however many they are. */
+const lookers = new Set<() => void>();
+
+function lookAtHangup(): void {
+  for (const look of lookers) look();
+}
+
 /** Certificate files that are in use. */
 export interface RenewedFiles {
   readonly paths: readonly string[];
@@ -35,7 +42,8 @@ export class FileRenewal implements Disposable {
   constructor(files: RenewedFiles, options: { clock: Clock; logger: Logger }) {
     this.#files = files;
     this.#options = options;
-    process.on('SIGHUP', this.#onHangup);
+    if (lookers.size === 0) process.on('SIGHUP', lookAtHangup);
+    lookers.add(this.#onHangup);
     void this.#look();
   }
 
@@ -103,7 +111,8 @@ export class FileRenewal implements Disposable {
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#cancel();
-    process.off('SIGHUP', this.#onHangup);
+    lookers.delete(this.#onHangup);
+    if (lookers.size === 0) process.off('SIGHUP', lookAtHangup);
   }
 }
 

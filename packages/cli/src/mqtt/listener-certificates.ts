@@ -150,7 +150,11 @@ function wrong(file: string, reason: string): OperatingError {
 }
 
 function read(file: string): string {
-  return readable(file, 'nothing that can be read', () => readFileSync(file, 'utf8'));
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (thrown) {
+    throw unreadable(file, thrown);
+  }
 }
 
 /** Without waiting in the event loop: a file system that hangs hangs nothing else. */
@@ -158,7 +162,11 @@ async function load(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw wrong(file, `cannot be read: ${reason}`);
+    throw unreadable(file, thrown);
   }
+}
+
+function unreadable(file: string, thrown: unknown): OperatingError {
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return wrong(file, `cannot be read: ${reason}`);
 }

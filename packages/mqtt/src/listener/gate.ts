@@ -66,7 +66,7 @@ export class Gate {
 /** What one connection takes of several gates, of all or of none. */
 export class Place {
   readonly #gates: readonly Gate[];
-  #addresses: readonly Gate[] = [];
+  /** Empty until it is known. */
   #address = '';
   #isLeft = false;
 
@@ -87,15 +87,14 @@ export class Place {
 
   /** Counts its address at all gates, or gives the place back and says why. */
   enterFrom(address: string): GateRefusal | undefined {
-    this.#address = address;
     for (const [index, gate] of this.#gates.entries()) {
       const refusal = gate.enterFrom(address);
-      if (refusal !== undefined) {
-        this.leave();
-        return refusal;
-      }
-      this.#addresses = this.#gates.slice(0, index + 1);
+      if (refusal === undefined) continue;
+      for (const entered of this.#gates.slice(0, index)) entered.leaveFrom(address);
+      this.leave();
+      return refusal;
     }
+    this.#address = address;
     return undefined;
   }
 
@@ -103,7 +102,9 @@ export class Place {
   leave(): void {
     if (this.#isLeft) return;
     this.#isLeft = true;
-    for (const gate of this.#gates) gate.leave();
-    for (const gate of this.#addresses) gate.leaveFrom(this.#address);
+    for (const gate of this.#gates) {
+      gate.leave();
+      if (this.#address !== '') gate.leaveFrom(this.#address);
+    }
   }
 }

@@ -34,7 +34,7 @@ export interface ListenerContext extends RefusedClientContext {
   readonly limits: MqttLimits;
   /** Places of the node. */
   readonly gate: Gate;
-  /** A client has come through. Its place is given back with {@link Admitted.leave}. */
+  /** A client has come through. */
   connected(socket: ClientSocket, admitted: Admitted): void;
 }
 
@@ -43,8 +43,8 @@ export interface Admitted {
   readonly peer: Peer;
   /** The user name that its certificate gives. */
   readonly user: string | undefined;
-  /** The connection has ended; later calls do nothing. */
-  leave(): void;
+  /** To be left once the connection has ended. */
+  readonly place: Place;
 }
 
 const backlog = 4096;
@@ -299,14 +299,14 @@ export class MqttListener {
     this.#handedOver(arrival.socket);
     this.connectionsTotal++;
     const peer = { address, port, certificate, listener: this.name };
-    this.#context.connected(socket, { peer, user, leave: () => place.leave() });
+    this.#context.connected(socket, { peer, user, place });
   }
 
   /** It has a time limit of its own now. */
   #tell({ refusal, socket: accepted }: Arrival, socket: ClientSocket): void {
     this.#arriving.get(accepted)?.cancel();
     const reasonCode = (refusal && connackReasonOf[refusal]) ?? ReasonCode.serverUnavailable;
-    new RefusedClient(socket, reasonCode, this.#context);
+    RefusedClient.tell(socket, reasonCode, this.#context);
   }
 }
 

@@ -26,7 +26,7 @@ export class RefusedClient implements FrameSink, ByteSink {
   readonly #timer: WheelTimer;
   #isAnswered = false;
 
-  constructor(socket: ClientSocket, reasonCode: ReasonCode, context: RefusedClientContext) {
+  private constructor(socket: ClientSocket, reasonCode: ReasonCode, context: RefusedClientContext) {
     this.#socket = socket;
     this.#reasonCode = reasonCode;
     this.#context = context;
@@ -38,6 +38,15 @@ export class RefusedClient implements FrameSink, ByteSink {
     socket.on('end', end);
     socket.on('error', end);
     socket.on('close', () => this.#timer.cancel());
+  }
+
+  /** Tells the client why once its CONNECT is there, and closes the socket in any case. */
+  static tell(
+    socket: ClientSocket,
+    reasonCode: ReasonCode,
+    context: RefusedClientContext,
+  ): RefusedClient {
+    return new RefusedClient(socket, reasonCode, context);
   }
 
   /** What follows the CONNECT is read and forgotten: closing with bytes unread would cut the answer off. */

@@ -109,8 +109,7 @@ function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
 function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
   if (socket.getPeerX509Certificate() === undefined) return undefined;
   const { subject, subjectaltname } = socket.getPeerCertificate();
-  // Typed as if there were always one, and never more.
-  const commonName = subject?.CN as string | string[] | undefined;
+  const commonName = subject?.CN;
   return {
     commonName: typeof commonName === 'string' ? commonName : undefined,
     subjectAltName: subjectaltname,

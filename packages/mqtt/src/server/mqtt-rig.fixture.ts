@@ -1,7 +1,6 @@
 import type { AccessControl } from '@robustmq/auth';
 import {
   type Clock,
-  type Logger,
   type Offset,
   seededRandom,
   type ShardId,
@@ -40,7 +39,6 @@ export interface MqttRigOptions {
   readonly limits?: Partial<MqttLimits>;
   /** One over TCP when absent. */
   readonly listeners?: readonly MqttListenerOptions[];
-  readonly logger?: Logger;
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
   /** Wraps the log of the servers, to hold or fail its reads. */
@@ -127,7 +125,7 @@ export class MqttRig implements AsyncDisposable {
     const { client, placement } = this.journal;
     const { catalog } = placement;
     const clock = this.#options.clock ?? systemClock();
-    const logger = this.#options.logger ?? silentLogger();
+    const logger = silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
     const { client: shareGroups } = await this.shares.broker(brokerId, fanOut);

@@ -274,7 +274,7 @@ export class MqttServer implements AsyncDisposable {
 
   #connected(socket: ClientSocket, admitted: Admitted, context: BrokerContext): void {
     if (this.#stopped) {
-      admitted.leave();
+      admitted.place.leave();
       socket.destroy();
       return;
     }
@@ -286,7 +286,7 @@ export class MqttServer implements AsyncDisposable {
 
   #closed(connection: Connection): void {
     this.#connections.delete(connection);
-    connection.admitted.leave();
+    connection.admitted.place.leave();
     this.counters.connections = this.#connections.size;
   }
 
