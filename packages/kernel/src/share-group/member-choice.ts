@@ -25,11 +25,6 @@ export interface Candidate {
   readonly hasRoom: boolean;
 }
 
-/** Whether a strategy goes by {@link MemberChoice.choose}'s hash. */
-function goesByHash(strategy: ShareStrategy): boolean {
-  return strategy === 'hash-client' || strategy === 'hash-topic';
-}
-
 /** Members that may have room, in turn. One that is found without is taken out until it is told of again. */
 class Ring<Member extends Candidate> {
   readonly #members: Member[] = [];
