@@ -3,7 +3,6 @@ import {
   advertisedAddress,
   type Clock,
   endProcess,
-  hostOf,
   type Logger,
   type OperatingError,
   type Random,
