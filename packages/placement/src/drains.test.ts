@@ -1,5 +1,5 @@
 import { NodeState } from '@robustmq/rpc';
-import type { FakeJournal } from '@robustmq/testkit';
+import { type FakeJournal, turns } from '@robustmq/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chainOf, Cluster } from './cluster.fixture.ts';
 
@@ -138,6 +138,42 @@ describe('drains', () => {
       message: expect.stringContaining('node j1 was removed') as string,
     });
     expect(cluster.client.catalog.node('j1')).toBeUndefined();
+  });
+
+  it('nothing is opened on a journal while it is removed (simulation seed 22064080)', async () => {
+    const [shardId = 0] = await cluster.topic('one', 1, { 'replication.factor': '1' });
+    const prepared = Promise.withResolvers<void>();
+    let victim = '';
+    for (const journal of journals) {
+      journal.onOrder = async (order) => {
+        if (order !== 'prepare' || victim !== '') return;
+        victim = journal.nodeId;
+        await prepared.promise;
+      };
+    }
+    // It may have to be asked for again.
+    const opening = cluster.client.openSegments(shardId).catch(() => undefined);
+    await turns(200);
+    await cluster.client.drainNode(victim);
+    // The removal looks at all segments, which takes a while; what was prepared is ready meanwhile.
+    const counted = Promise.withResolvers<void>();
+    const range = cluster.store.range.bind(cluster.store);
+    Object.assign(cluster.store, {
+      range: async (...args: Parameters<typeof range>) => {
+        if (args[0] === 'seg/') await counted.promise;
+        return range(...args);
+      },
+    });
+    const removing = cluster.client.removeNode(victim);
+    await turns(200);
+    prepared.resolve();
+    await turns(200);
+    counted.resolve();
+    await removing;
+    await opening;
+    const { segments } = await cluster.client.openSegments(shardId);
+    expect(segments.map(({ replicaNodeIds }) => replicaNodeIds)).not.toContainEqual([victim]);
+    expect(segments).toHaveLength(1);
   });
 
   it('a journal that is down for good is removed when others have all it had; nobody waits for it', async () => {

@@ -86,6 +86,21 @@ export class Drains {
       const message = `journal ${nodeId} is up: drain it first`;
       throw new OperatingError('INVALID_ARGUMENT', message);
     }
+    const forget = nodes.beginRemoval(nodeId);
+    try {
+      // What was decided before is in the image then, and from here on nothing is opened on it.
+      await ledger.settled();
+      await this.#removeRow(nodeId);
+    } finally {
+      forget();
+    }
+    this.#counts.delete(nodeId);
+    nodes.forget(nodeId);
+    logger.warn({ nodeId }, 'a journal was removed: its id is never used again');
+  }
+
+  async #removeRow(nodeId: string): Promise<void> {
+    const { ledger } = this.#options;
     const open = ledger.image.replicatedBy(nodeId).size;
     if (open > 0) throw stillNeeded(nodeId, `replicas of ${open} segments that are not sealed`);
     // With fewer, one disk could take what several had: those that are there are not asked what they have now.
@@ -104,9 +119,6 @@ export class Drains {
         ],
       };
     });
-    this.#counts.delete(nodeId);
-    nodes.forget(nodeId);
-    logger.warn({ nodeId }, 'a journal was removed: its id is never used again');
   }
 
   /** Ends some of what is open on draining journals, and notes which have nothing left. */

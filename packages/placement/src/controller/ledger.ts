@@ -50,6 +50,7 @@ export class Ledger {
   readonly #observe: TransactionObserver;
   #revision: number;
   #failure: OperatingError | undefined;
+  readonly #underWay = new Set<Promise<unknown>>();
   #stopped: OperatingError | undefined;
 
   constructor(
@@ -97,8 +98,26 @@ export class Ledger {
     await this.transact(conditions, [put(clusterKey, StoredCluster.encode(cluster.value))]);
   }
 
+  /** Resolves when the image has what was decided until now. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+  }
+
   /** One transaction; on success the image has it. */
   async transact(
+    conditions: readonly Condition[],
+    operations: readonly Operation[],
+  ): Promise<TransactionResult> {
+    const transaction = this.#transact(conditions, operations);
+    this.#underWay.add(transaction);
+    try {
+      return await transaction;
+    } finally {
+      this.#underWay.delete(transaction);
+    }
+  }
+
+  async #transact(
     conditions: readonly Condition[],
     operations: readonly Operation[],
   ): Promise<TransactionResult> {

@@ -66,6 +66,7 @@ export class NodeRegistry {
   readonly #closed = new Map<string, ReadonlySet<string>>();
   readonly #health = new Map<string, JournalHealth>();
   readonly #probing = new Set<string>();
+  readonly #beingRemoved = new Set<string>();
   /** Who registered each node last: an older session of it says nothing any more. */
   readonly #sessions = new Map<string, object>();
 
@@ -247,6 +248,16 @@ export class NodeRegistry {
   hasClosed({ segmentId, leaderNodeId }: Segment): boolean {
     const closed = this.#closed.get(leaderNodeId);
     return closed !== undefined && closed.has(segmentId.toString('hex'));
+  }
+
+  /** From now on nothing is opened on it, until what is returned is called. */
+  beginRemoval(nodeId: string): () => void {
+    this.#beingRemoved.add(nodeId);
+    return () => this.#beingRemoved.delete(nodeId);
+  }
+
+  isBeingRemoved(nodeId: string): boolean {
+    return this.#beingRemoved.has(nodeId);
   }
 
   /**

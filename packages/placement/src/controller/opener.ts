@@ -181,9 +181,12 @@ export class Opener {
 
   /** Whether what was prepared still fits the chain, its topic has the shard and its journals are known. */
   canOpen(shard: Shard, next: Prepared): boolean {
-    const { image } = this.#options.ledger;
+    const { ledger, nodes } = this.#options;
+    const { image } = ledger;
+    const isThere = (nodeId: string): boolean =>
+      image.nodes.has(nodeId) && !nodes.isBeingRemoved(nodeId);
     return (
-      next.replicas.replicaNodeIds.every((nodeId) => image.nodes.has(nodeId)) &&
+      next.replicas.replicaNodeIds.every(isThere) &&
       unsealedSegment(shard) === undefined &&
       shard.epoch + 1 === next.epoch &&
       image.topicOf(shard.shardId) !== undefined
