@@ -4,9 +4,10 @@ import { turns } from '@robustmq/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Attachment, AttachOptions, FanOutReader } from '../fan-out/fan-out.ts';
 import type { DecodedBatch } from '../log/decoded-batch.ts';
+import { ShareBudget } from './share-budget.ts';
 import { SharePartition } from './share-partition.ts';
 import type { ShareSource } from './share-protocol.ts';
-import { Delivery, type ShareBudget } from './share-record.ts';
+import { Delivery } from './share-record.ts';
 
 const shard = shardId(3);
 
@@ -50,7 +51,7 @@ describe('SharePartition', () => {
     ends = [];
     trimmed = 0;
     reader = undefined;
-    budget = { bytes: 0, bytesMax: 1_000_000 };
+    budget = new ShareBudget({ bytesMax: 1_000_000, bytesMin: 0 });
     partition = new SharePartition(
       shard,
       { start: 10, settled: [], attempts: new Map(), pins: new Map() },
@@ -116,11 +117,11 @@ describe('SharePartition', () => {
 
   it('stops when the memory of all groups is full', () => {
     partition.open(true);
-    budget.bytes = budget.bytesMax;
+    budget.take(1_000_000);
     expect(reader?.batch(batchOf(10, ['often']))).toBe(false);
     partition.resume();
     expect(attachedAt).toEqual([10]);
-    budget.bytes = 0;
+    budget.giveBack(1_000_000);
     partition.resume();
     expect(attachedAt).toEqual([10, 10]);
   });
