@@ -56,7 +56,7 @@ describe('shared subscriptions on two brokers', () => {
 
   it('a broker is killed, its coordinators and clients with it: nothing is lost', async () => {
     // Of many groups some have their coordinator at the broker that dies.
-    const groups = texts(8).map((name) => `$share/${name}/work/#`);
+    const groups = texts(8).map((name) => `$share/${name}/tasks/#`);
     const stay = await Promise.all(
       groups.map((filter) => members(2, { filter, broker: 'broker-1', qos: 1 })),
     );
@@ -66,7 +66,7 @@ describe('shared subscriptions on two brokers', () => {
     }
     const publisher = await connectMqtt(cluster.mqtt('broker-1'), { protocolVersion: 5 });
     const send = (sent: readonly string[]): Promise<unknown> =>
-      Promise.all(sent.map((text) => publisher.publishAsync('work/a', text, { qos: 1 })));
+      Promise.all(sent.map((text) => publisher.publishAsync('tasks/a', text, { qos: 1 })));
     await send(texts(60));
     await cluster.role('broker-2').kill();
     const later = texts(60, 1000);

@@ -169,11 +169,6 @@ export class ShareGroupMachine implements StateMachine {
     }
   }
 
-  /** For operators and tests. */
-  *groups(): Generator<ShareGroup> {
-    yield* this.#groups.values();
-  }
-
   // ---- members
 
   #join(

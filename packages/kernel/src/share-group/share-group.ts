@@ -110,10 +110,6 @@ export class ShareGroup {
     return this.#members.size;
   }
 
-  get connectedMembers(): number {
-    return this.#choice.size;
-  }
-
   member(key: string): ShareMember | undefined {
     return this.#members.get(key);
   }
