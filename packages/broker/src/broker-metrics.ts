@@ -114,7 +114,7 @@ function coordinators(host: CoordinatorHost): MetricFamily {
 
 function shareRecords(counts: ShareGroupCounts): MetricFamily {
   return {
-    name: 'robustmq_share_group_records_total',
+    name: 'robustmq_broker_share_group_records_total',
     help: 'Records of the share groups that this broker runs, by what became of them.',
     kind: 'counter',
     read: () => [

@@ -14,10 +14,6 @@ export class ByteReader {
     return this.#position >= this.bytes.length;
   }
 
-  get position(): number {
-    return this.#position;
-  }
-
   byte(): number {
     const value = this.bytes[this.#position++];
     if (value === undefined) throw tooShort(this.bytes);

@@ -7,10 +7,6 @@ export class ByteWriter {
   #buffer: Buffer = Buffer.allocUnsafeSlow(bytesMin);
   #length = 0;
 
-  get length(): number {
-    return this.#length;
-  }
-
   byte(value: number): this {
     this.#reserve(1);
     this.#buffer[this.#length++] = value;

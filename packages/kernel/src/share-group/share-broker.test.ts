@@ -3,9 +3,10 @@ import { HeaderBlock, RecordBatchWriter, RecordCursor } from '@robustmq/record-b
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Reply } from '../coordinator/state-machine.ts';
 import { ShareBroker } from './share-broker.ts';
+import { ShareBudget } from './share-budget.ts';
 import { ShareMember } from './share-member.ts';
 import { readHandedOut } from './share-message.ts';
-import { Delivery, type ShareBudget, type ShareRecord, takeRecords } from './share-record.ts';
+import { Delivery, type ShareRecord, takeRecords } from './share-record.ts';
 import { ShareWindow } from './share-window.ts';
 
 const shard = shardId(5);
@@ -31,7 +32,7 @@ class Asked implements Reply {
 }
 
 describe('ShareBroker', () => {
-  const budget: ShareBudget = { bytes: 0, bytesMax: 1e9 };
+  let budget: ShareBudget;
   let window: ShareWindow<ShareRecord>;
   let broker: ShareBroker;
   let member: ShareMember;
@@ -72,7 +73,7 @@ describe('ShareBroker', () => {
   };
 
   beforeEach(() => {
-    budget.bytes = 0;
+    budget = new ShareBudget({ bytesMax: 1e9, bytesMin: 0 });
     window = new ShareWindow(
       { start: 10, settled: [], attempts: new Map(), pins: new Map() },
       { dropped: ({ slab }) => slab.release() },

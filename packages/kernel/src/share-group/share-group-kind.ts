@@ -18,6 +18,8 @@ export interface ShareGroupLimits {
   readonly membersMax: number;
   /** Records of one partition of a group that were read and are not settled, about. */
   readonly recordsMax: number;
+  /** Bytes of the records that a group keeps. */
+  readonly groupBytesMax: number;
   /** Bytes of the records that all groups of a coordinator keep. */
   readonly bytesMax: number;
 }
@@ -26,7 +28,8 @@ const limitsDefault: ShareGroupLimits = {
   groupsMax: 10_000,
   membersMax: 10_000,
   recordsMax: 10_000,
-  bytesMax: 64 * 1024 * 1024,
+  groupBytesMax: 16 * 1024 * 1024,
+  bytesMax: 128 * 1024 * 1024,
 };
 
 export interface ShareGroupKindOptions {

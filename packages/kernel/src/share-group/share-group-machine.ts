@@ -7,6 +7,7 @@ import type {
   StateMachine,
 } from '../coordinator/state-machine.ts';
 import { ShareBroker } from './share-broker.ts';
+import { ShareBudget } from './share-budget.ts';
 import { decodeShareEvent, encodeShareEvent, type ShareEvent } from './share-event.ts';
 import { ShareGroup } from './share-group.ts';
 import type { ShareGroupKindOptions, ShareGroupLimits } from './share-group-kind.ts';
@@ -21,7 +22,6 @@ import {
   type ShareJoin,
 } from './share-message.ts';
 import { partsOfGroupId, type ShareProtocol } from './share-protocol.ts';
-import type { ShareBudget } from './share-record.ts';
 
 export interface ShareGroupMachineOptions extends ShareGroupKindOptions {
   readonly limits: ShareGroupLimits;
@@ -41,6 +41,8 @@ const settlingMs = 500;
 const announceGraceMs = 30_000;
 /** How often that is looked for. */
 const sweepMs = 10_000;
+/** What a group may keep in memory although the others take everything. */
+const groupBytesMin = 1024 * 1024;
 const nothing = Buffer.alloc(0);
 
 /** The share groups of one shard (DESIGN.md, "Share groups"). */
@@ -71,7 +73,7 @@ export class ShareGroupMachine implements StateMachine {
   constructor(context: CoordinatorContext, options: ShareGroupMachineOptions) {
     this.#context = context;
     this.#options = options;
-    this.#budget = { bytes: 0, bytesMax: options.limits.bytesMax };
+    this.#budget = new ShareBudget({ bytesMax: options.limits.bytesMax, bytesMin: 0 });
     const heldBefore = (): number[] =>
       [...options.catalog.topics()]
         .filter(({ name }) => !name.startsWith('$'))
@@ -167,11 +169,6 @@ export class ShareGroupMachine implements StateMachine {
     }
   }
 
-  /** For operators and tests. */
-  *groups(): Generator<ShareGroup> {
-    yield* this.#groups.values();
-  }
-
   // ---- members
 
   #join(
@@ -228,6 +225,7 @@ export class ShareGroupMachine implements StateMachine {
     stored: ConstructorParameters<typeof ShareGroup>[1],
   ): ShareGroup {
     const { fanOut, endOffset, random, counts, limits } = this.#options;
+    const { groupBytesMax, recordsMax } = limits;
     const { clock, logger } = this.#context;
     const group: ShareGroup = new ShareGroup(
       {
@@ -236,8 +234,12 @@ export class ShareGroupMachine implements StateMachine {
         source: protocol.open(partsOfGroupId(groupId).name),
         fanOut,
         endOffset,
-        budget: this.#budget,
-        recordsMax: limits.recordsMax,
+        budget: new ShareBudget({
+          bytesMax: groupBytesMax,
+          bytesMin: groupBytesMin,
+          parent: this.#budget,
+        }),
+        recordsMax,
         counts,
         clock,
         random,

@@ -9,12 +9,13 @@ import {
 import type { FanOut } from '../fan-out/fan-out.ts';
 import { MemberChoice } from './member-choice.ts';
 import type { ShareBroker } from './share-broker.ts';
+import type { ShareBudget } from './share-budget.ts';
 import type { ShareEvent, SharePin, ShareProgress, ShareStart } from './share-event.ts';
 import { ShareMember } from './share-member.ts';
 import type { ShareAnswer, ShareJoin } from './share-message.ts';
 import { SharePartitions } from './share-partitions.ts';
 import type { ShareProtocol, ShareSource } from './share-protocol.ts';
-import { Delivery, type ShareBudget, type ShareRecord } from './share-record.ts';
+import { Delivery, type ShareRecord } from './share-record.ts';
 import type { ShareEntry } from './share-entry.ts';
 import type { ShareWindow, ShareWindowImage } from './share-window.ts';
 
@@ -107,10 +108,6 @@ export class ShareGroup {
 
   get members(): number {
     return this.#members.size;
-  }
-
-  get connectedMembers(): number {
-    return this.#choice.size;
   }
 
   member(key: string): ShareMember | undefined {

@@ -8,14 +8,9 @@ import {
 import type { RecordCursor } from '@robustmq/record-batch';
 import type { Attachment, FanOut, FanOutReader } from '../fan-out/fan-out.ts';
 import type { DecodedBatch } from '../log/decoded-batch.ts';
+import type { ShareBudget } from './share-budget.ts';
 import type { ShareSource } from './share-protocol.ts';
-import {
-  Delivery,
-  type ShareBudget,
-  type ShareRecord,
-  type ShareTraits,
-  takeRecords,
-} from './share-record.ts';
+import { Delivery, type ShareRecord, type ShareTraits, takeRecords } from './share-record.ts';
 import { ShareWindow, type ShareWindowImage } from './share-window.ts';
 
 export interface SharePartitionOptions {
@@ -77,8 +72,7 @@ export class SharePartition implements FanOutReader {
   resume(): void {
     if (this.#state !== 'stopped') return;
     const { budget, recordsMax } = this.#options;
-    if (this.window.size * 2 > recordsMax || budget.bytes * 2 > budget.bytesMax) return;
-    this.#read();
+    if (this.window.size * 2 <= recordsMax && budget.isRoomy) this.#read();
   }
 
   async #askEnd(): Promise<void> {
@@ -145,7 +139,7 @@ export class SharePartition implements FanOutReader {
     if (this.#stoppedAt !== undefined || !this.window.wants(at)) return false;
     if (!this.#options.source.wants(this.shardId, cursor)) return false;
     const { budget, recordsMax } = this.#options;
-    if (this.window.size < recordsMax && budget.bytes < budget.bytesMax) return true;
+    if (this.window.size < recordsMax && budget.hasRoom) return true;
     this.#stoppedAt = at;
     return false;
   }

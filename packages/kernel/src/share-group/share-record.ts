@@ -6,6 +6,7 @@ import {
   RecordCursor,
 } from '@robustmq/record-batch';
 import type { DecodedBatch } from '../log/decoded-batch.ts';
+import type { ShareBudget } from './share-budget.ts';
 
 /** How a record is handed out: the lower of what it wants and what the member takes. */
 export const Delivery = { atMostOnce: 0, atLeastOnce: 1, exactlyOnce: 2 } as const;
@@ -18,12 +19,6 @@ export interface ShareTraits {
   expiresAtMs: number;
   /** For strategies that go by a hash; 0 otherwise. */
   hash: number;
-}
-
-/** Bytes that copies in memory take. */
-export interface ShareBudget {
-  bytes: number;
-  readonly bytesMax: number;
 }
 
 /** Records of one batch that a group has copied: they stand in one plain batch of their own. */
@@ -44,12 +39,12 @@ export class RecordSlab {
     this.batch = of.batch;
     this.#users = users;
     this.#budget = budget;
-    budget.bytes += this.batch.length;
+    budget.take(this.batch.length);
   }
 
   /** One of its records is not needed any more. */
   release(): void {
-    if (--this.#users === 0) this.#budget.bytes -= this.batch.length;
+    if (--this.#users === 0) this.#budget.giveBack(this.batch.length);
   }
 }
 
