@@ -95,6 +95,8 @@ export class Cluster implements AsyncDisposable {
       ...this.#listen(name),
       '--mqtt-listen',
       this.#free(name),
+      // In namespaces it is not on loopback.
+      '--insecure-mqtt',
       '--placement',
       this.placement(),
       ...(this.#options.brokerArgs ?? []),

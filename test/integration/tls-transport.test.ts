@@ -236,6 +236,7 @@ const expected: Record<TierRole, string[]> = {
     ...logCalls,
     'JournalAdmin/DescribeReplicas',
     'JournalAdmin/Scrub',
+    ...['ListClients', 'KickClient', 'ListSubscriptions'].map((name) => `BrokerAdmin/${name}`),
   ],
 };
 
