@@ -24,9 +24,11 @@ import {
   type ListenerKind,
   type MqttLimits,
   type MqttListenerOptions,
+  type MqttObservation,
   MqttServer,
   mqttMetrics,
   registerBrokerAdmin,
+  type RetainedCount,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -46,6 +48,9 @@ export interface BrokerOptions {
   /** Where MQTT clients connect; none: it speaks no MQTT. */
   readonly mqttListeners: readonly MqttListenerOptions[];
   readonly mqttLimits?: Partial<MqttLimits>;
+  readonly mqttObservation?: Partial<MqttObservation>;
+  /** Of the program, for those who ask. */
+  readonly version: string;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -82,6 +87,12 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerServer>
     await broker[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function sumOf(counts: Iterable<RetainedCount>): number {
+  let sum = 0;
+  for (const { messages } of counts) sum += messages;
+  return sum;
 }
 
 class Broker implements BrokerServer {
@@ -159,14 +170,17 @@ class Broker implements BrokerServer {
   }
 
   #startMqtt(): Promise<MqttServer> {
-    const { clock, random, logger, mqttListeners, mqttLimits } = this.#options;
+    const { clock, random, logger, mqttListeners, mqttLimits, mqttObservation } = this.#options;
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
     const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
     const placement = this.#placement;
     this.#host.register(createSessionKind({ catalog, placement }));
-    this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
+    const counts = new Set<RetainedCount>();
+    this.#host.register(
+      createRetainedKind({ catalog, placement, fanOut: this.#fanOut, running: counts }),
+    );
     this.#host.start();
     return MqttServer.start({
       listeners: mqttListeners,
@@ -178,11 +192,15 @@ class Broker implements BrokerServer {
       catchUp: new CatchUpReads({ reader: this.#reader }),
       sessions,
       retained,
+      retainedMessages: () => sumOf(counts),
+      nodeId: this.nodeId,
+      version: this.#options.version,
       brokerId: `${this.nodeId}-${this.#incarnation}`,
       clock,
       random,
       logger,
       ...(mqttLimits && { limits: mqttLimits }),
+      ...(mqttObservation && { observation: mqttObservation }),
     });
   }
 

@@ -2,6 +2,7 @@ import { OperatingError } from '@robustmq/core';
 import { z } from 'zod';
 
 import { mqttOptionTable } from './mqtt/mqtt-options.ts';
+import { observationOptionTable } from './mqtt/observation-options.ts';
 import {
   bytes,
   count,
@@ -110,6 +111,7 @@ export const optionTable = {
     help: 'how long a journal may be away before others take over the replicas that it has',
   },
   ...mqttOptionTable,
+  ...observationOptionTable,
   'kafka-listen': {
     roles: ['start', 'broker'],
     value: 'HOST:PORT',

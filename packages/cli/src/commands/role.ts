@@ -8,7 +8,7 @@ import {
   systemRandom,
 } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
-import type { MqttLimits, MqttListenerOptions } from '@robustmq/mqtt';
+import type { MqttLimits, MqttListenerOptions, MqttObservation } from '@robustmq/mqtt';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
@@ -16,6 +16,7 @@ import type { Registry } from 'prom-client';
 import { etcdStoreOf } from '../etcd-options.ts';
 import { createLogger } from '../logger.ts';
 import { mqttLimits } from '../mqtt/mqtt-options.ts';
+import { mqttObservation } from '../mqtt/observation-options.ts';
 import { MqttListeners } from '../mqtt/mqtt-listeners.ts';
 import { type Options } from '../options.ts';
 import { reachableListen } from '../exposure.ts';
@@ -23,6 +24,7 @@ import { required } from '../required.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
 import { TlsRenewal } from '../tls-renewal.ts';
+import { programVersion } from '../version.ts';
 
 const hourMs = 3_600_000;
 
@@ -117,8 +119,16 @@ export function brokerOptions(
   advertiseHost?: string;
   mqttListeners: readonly MqttListenerOptions[];
   mqttLimits: Partial<MqttLimits>;
+  mqttObservation: Partial<MqttObservation>;
+  version: string;
 } {
-  return { ...nodeOptions(options), mqttListeners: listeners, mqttLimits: mqttLimits(options) };
+  return {
+    ...nodeOptions(options),
+    mqttListeners: listeners,
+    mqttLimits: mqttLimits(options),
+    mqttObservation: mqttObservation(options),
+    version: programVersion(),
+  };
 }
 
 export function journalOptions(options: Options): {

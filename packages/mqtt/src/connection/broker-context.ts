@@ -8,6 +8,8 @@ import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { ClientEvents } from '../system/client-events.ts';
+import type { SystemTopics } from '../system/system-topics.ts';
 import type { Connection } from './connection.ts';
 import type { OutputTurn } from './output.ts';
 
@@ -27,6 +29,8 @@ export interface BrokerContext {
   readonly delivery: DeliveryContext;
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  readonly system: SystemTopics;
+  readonly events: ClientEvents;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

@@ -87,6 +87,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   /** Work that has to end before the next packet is taken. */
   #holds = 0;
   #stalledSinceMs: number | undefined;
+  /** Reason code of the client's DISCONNECT. */
+  #leftWith: ReasonCode | undefined;
   /** Highest epoch of its client id that was revoked while it was connecting. */
   #revokedEpoch = 0;
 
@@ -193,6 +195,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   onFrame(frame: Frame): boolean {
     const packet = this.#context.decoder.decode(frame, this.#version);
+    this.#context.counters.packetsIn++;
     if (packet.kind === 'fault') this.fail(packet);
     else this.#take(packet);
     return this.#holds === 0 && !this.#isClosed;
@@ -307,8 +310,16 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
+    this.#context.counters.connects++;
     this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
+    this.#tellConnected(packet.cleanStart, sessionPresent);
     if (sessionPresent) await packets.resume(granted);
+  }
+
+  #tellConnected(cleanStart: boolean, sessionPresent: boolean): void {
+    const { events } = this.#context;
+    const client = events.tells('connected') ? this.client : undefined;
+    if (client !== undefined) events.connected(client, { cleanStart, sessionPresent });
   }
 
   /** A refusal that is larger than the client takes is left out. */
@@ -338,6 +349,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     const expirySeconds = asked && sessionExpirySeconds(asked, this.#context.limits);
     // Only a normal disconnection discards the will. [MQTT5-3.14.4-3]
     const publishWill = packet.reasonCode !== ReasonCode.success;
+    this.#leftWith = packet.reasonCode;
     this.close(undefined, { revoked: false, publishWill, expirySeconds });
   }
 
@@ -439,6 +451,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
    */
   close(reasonCode: ReasonCode | undefined, end: SessionEnd = abnormal, reason?: string): void {
     if (this.#isClosed) return;
+    this.#tellGone(reasonCode);
     const isTold = this.#state === 'active' && reasonCode !== undefined && this.mqtt5;
     this.#state = 'closed';
     this.#timer.cancel();
@@ -455,6 +468,15 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     if (clients.get(this.#clientId) === this) clients.delete(this.#clientId);
     this.#closeSession(end);
     this.#context.closed(this);
+  }
+
+  #tellGone(reasonCode: ReasonCode | undefined): void {
+    const { events } = this.#context;
+    const client = events.tells('disconnected') ? this.client : undefined;
+    if (client === undefined) return;
+    const isBroker = reasonCode !== undefined;
+    const by = isBroker ? 'broker' : this.#leftWith === undefined ? 'network' : 'client';
+    events.disconnected(client, { by, reasonCode: reasonCode ?? this.#leftWith });
   }
 
   #closeSession(end: SessionEnd): void {

@@ -18,11 +18,14 @@ import type { SessionGrant, SessionGranted } from '../session/session-gateway.ts
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
 import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
+import type { ConnectedClient } from './connected-client.ts';
 
 /** The connection whose packets they are. */
 export interface SessionClient extends DeliveryClient, PublishClient {
   /** For whom packets are encoded. */
   readonly receiver: { version: ProtocolVersion; packetBytesMax: number };
+  /** What is told of it while it is connected. */
+  readonly client: ConnectedClient | undefined;
   /** The client wants to know why. [MQTT5-3.1.2-29] */
   readonly explains: boolean;
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
@@ -137,7 +140,19 @@ export class SessionPackets {
     const { writer } = this.#context.output;
     encodeSuback(writer, this.#client.receiver, packet.packetId, reasonCodes, explanation);
     this.#answered();
+    this.#tellSubscribed(packet, reasonCodes);
     if (replays.length > 0) this.#replayRetained(replays);
+  }
+
+  #tellSubscribed(packet: SubscribePacket, reasonCodes: readonly ReasonCode[]): void {
+    const { events } = this.#context;
+    const client = events.tells('subscribed') ? this.#client.client : undefined;
+    if (client === undefined) return;
+    for (const [index, { filter }] of packet.subscriptions.entries()) {
+      const isGranted = (reasonCodes[index] ?? 0) < ReasonCode.unspecifiedError;
+      const subscription = isGranted ? this.session.subscriptions.get(filter) : undefined;
+      if (subscription !== undefined) events.subscribed(client, subscription.stored);
+    }
   }
 
   #replayRetained(replays: readonly Replay[]): void {
@@ -156,6 +171,12 @@ export class SessionPackets {
     const { writer } = this.#context.output;
     encodeUnsuback(writer, this.#client.receiver, packet.packetId, reasonCodes);
     this.#answered();
+    const { events } = this.#context;
+    const client = events.tells('unsubscribed') ? this.#client.client : undefined;
+    if (client === undefined) return;
+    for (const [index, filter] of packet.filters.entries()) {
+      if (reasonCodes[index] === ReasonCode.success) events.unsubscribed(client, filter);
+    }
   }
 
   /** Sends what was just encoded. A client that cannot take the answer cannot go on. [MQTT5-3.1.2-24] */

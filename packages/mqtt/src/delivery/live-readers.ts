@@ -5,6 +5,7 @@ import type { Attachment, DecodedBatch, FanOut, FanOutReader, TopicNames } from 
 import { SubscriptionTrie } from '../codec/subscription-trie.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSubscription } from './live-subscription.ts';
 import { type LiveTrie, MatchTable, type NameMatch } from './match-table.ts';
@@ -26,6 +27,8 @@ export interface LiveReadersOptions {
  */
 export class LiveReaders {
   readonly trie: LiveTrie = new SubscriptionTrie<LiveSession, LiveSubscription>();
+  /** Subscriptions to what the broker tells of itself, which stands in no log. */
+  readonly systemTrie: LiveTrie = new SubscriptionTrie<LiveSession, LiveSubscription>();
   readonly classes = new PacketClasses();
   readonly #options: LiveReadersOptions;
   readonly #readers = new Map<ShardId, LiveReader>();
@@ -35,6 +38,11 @@ export class LiveReaders {
   constructor(options: LiveReadersOptions) {
     this.#options = options;
     this.#names = options.names;
+  }
+
+  /** Where a filter's subscribers stand. */
+  trieOf(filter: string): LiveTrie {
+    return isSystemFilter(filter) ? this.systemTrie : this.trie;
   }
 
   /** Takes the names of a new catalog. */

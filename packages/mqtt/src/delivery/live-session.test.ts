@@ -59,6 +59,7 @@ describe('a session beside the live path', () => {
       catchUp: log,
       log,
       progress,
+      drops: { count: () => {} },
       limits: mqttLimitsDefault,
       clock,
       writer: new PacketWriter(),

@@ -89,7 +89,9 @@ export class LiveSession {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    for (const [filter] of this.subscriptions) this.#context.readers.trie.remove(filter, this);
+    for (const [filter] of this.subscriptions) {
+      this.#context.readers.trieOf(filter).remove(filter, this);
+    }
     for (const [shardId, count] of this.#shards) {
       for (let i = 0; i < count; i++) this.#context.readers.release(shardId);
     }
@@ -117,7 +119,7 @@ export class LiveSession {
       if (replaced === undefined && end > position) subscription.startLiveAt(shardId, end);
       return { shardId, offset: end > position ? end : position };
     });
-    this.#context.readers.trie.insert(filter, this, subscription);
+    this.#context.readers.trieOf(filter).insert(filter, this, subscription);
     if (replaced !== undefined) this.#leave(replaced.shardIds);
     return starts;
   }
@@ -127,7 +129,7 @@ export class LiveSession {
     const subscription = this.subscriptions.get(filter);
     if (subscription === undefined) return false;
     this.subscriptions.delete(filter);
-    this.#context.readers.trie.remove(filter, this);
+    this.#context.readers.trieOf(filter).remove(filter, this);
     this.#leave(subscription.shardIds);
     return true;
   }
@@ -191,10 +193,11 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     for (const subscription of subscriptions) {
-      this.subscriptions.set(subscription.stored.filter, subscription);
+      const { filter } = subscription.stored;
+      this.subscriptions.set(filter, subscription);
       for (const shardId of subscription.shardIds)
         this.#join(shardId, ends.get(shardId) ?? offset(0));
-      this.#context.readers.trie.insert(subscription.stored.filter, this, subscription);
+      this.#context.readers.trieOf(filter).insert(filter, this, subscription);
     }
     const positions = new Map(granted.positions.map(({ shardId, offset: at }) => [shardId, at]));
     for (const shardId of this.#shards.keys()) {
@@ -329,6 +332,17 @@ export class LiveSession {
     this.#pump();
   }
 
+  /** Sends the message that stands in the shared classes and in no log. */
+  deliverSystem(target: MatchTarget, retain: boolean): void {
+    const granted = grantedByAll(subscriptionsOf(target));
+    this.outbound.sendOnce(granted, granted.retainAsPublished && retain);
+  }
+
+  /** As {@link deliverSystem}, for a subscription that has just been made. */
+  deliverSystemValue(subscription: LiveSubscription): void {
+    this.outbound.sendOnce(subscription, true);
+  }
+
   // ---- retained messages
 
   /** Sends a retained message for a new subscription; waits until there is room for it. */
@@ -344,6 +358,7 @@ export class LiveSession {
     const left = readers.secondsLeft(message, retained);
     if (left <= 0) {
       readers.counters.droppedExpired++;
+      this.#context.drops.count(this.grant.clientId, 'expired');
       return;
     }
     readers.startMessage({ nameBytes: Buffer.from(retained.topic) }, message, left);
@@ -380,6 +395,7 @@ export class LiveSession {
     const left = readers.secondsLeft(message, batch);
     if (left <= 0) {
       readers.counters.droppedExpired++;
+      this.#context.drops.count(this.grant.clientId, 'expired');
       return true;
     }
     const taking = subscriptionsOf(own).filter(

@@ -85,19 +85,26 @@ export class MatchTable {
   }
 
   #targets(name: string): readonly MatchTarget[] {
-    const found = this.#trie.match(name, this.#found);
-    if (found.length === 0) return none;
-    const bySession = new Map<LiveSession, LiveSubscription[]>();
-    for (const { key, value } of found) {
-      const others = bySession.get(key);
-      if (others === undefined) bySession.set(key, [value]);
-      else others.push(value);
-    }
-    found.length = 0;
-    const targets: MatchTarget[] = [];
-    for (const [session, [first, ...more]] of bySession) {
-      if (first) targets.push({ session, first, more: more.length > 0 ? more : undefined });
-    }
+    const targets = targetsOf(this.#trie.match(name, this.#found));
+    this.#found.length = 0;
     return targets;
   }
+}
+
+/** The subscriptions that were found, by session. */
+export function targetsOf(
+  found: readonly Subscription<LiveSession, LiveSubscription>[],
+): readonly MatchTarget[] {
+  if (found.length === 0) return none;
+  const bySession = new Map<LiveSession, LiveSubscription[]>();
+  for (const { key, value } of found) {
+    const others = bySession.get(key);
+    if (others === undefined) bySession.set(key, [value]);
+    else others.push(value);
+  }
+  const targets: MatchTarget[] = [];
+  for (const [session, [first, ...more]] of bySession) {
+    if (first) targets.push({ session, first, more: more.length > 0 ? more : undefined });
+  }
+  return targets;
 }

@@ -88,6 +88,7 @@ export class OutboundPublishes {
   sendOnce(granted: Granted, retain: boolean): void {
     if (this.#client.output.full) {
       this.#context.readers.counters.droppedOut++;
+      this.#context.drops.count(this.#owner.grant.clientId, 'socket_full');
       return;
     }
     const { readers, writer } = this.#context;
@@ -98,7 +99,7 @@ export class OutboundPublishes {
     } else {
       const shared = readers.classes.packet(mqtt5, 0, retain);
       if (shared.length > packetBytesMax) {
-        readers.counters.droppedTooLarge++;
+        this.#tooLarge();
         return;
       }
       output.packet(shared);
@@ -148,8 +149,14 @@ export class OutboundPublishes {
     }
     if (writer.length <= packetBytesMax) return packetIdAt;
     writer.clear();
-    readers.counters.droppedTooLarge++;
+    this.#tooLarge();
     return -1;
+  }
+
+  #tooLarge(): void {
+    const { readers, drops } = this.#context;
+    readers.counters.droppedTooLarge++;
+    drops.count(this.#owner.grant.clientId, 'too_large');
   }
 
   #encodeAliased(

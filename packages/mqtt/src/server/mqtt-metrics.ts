@@ -84,6 +84,15 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     byQos('publishes_received_total', 'PUBLISH packets from clients.', counters.publishesIn),
     byQos('publishes_sent_total', 'PUBLISH packets to clients.', counters.publishesOut),
     one('counter', 'received_bytes_total', 'Bytes from clients.', () => counters.bytesIn),
+    one('counter', 'sent_bytes_total', 'Bytes to clients.', () => counters.bytesOut),
+    one('counter', 'packets_received_total', 'Packets from clients.', () => counters.packetsIn),
+    one('counter', 'packets_sent_total', 'Packets to clients.', () => counters.packetsOut),
+    one(
+      'counter',
+      'events_dropped_total',
+      'Events of clients that were too many in a second to be told.',
+      () => server.eventsDropped,
+    ),
     {
       name: 'robustmq_mqtt_dropped_messages_total',
       help: 'Messages that were not taken or not delivered, by reason.',

@@ -31,6 +31,7 @@ import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
+import type { MqttObservation } from './observation.ts';
 import { MqttServer } from './mqtt-server.ts';
 
 export interface MqttRigOptions {
@@ -40,6 +41,7 @@ export interface MqttRigOptions {
   readonly logger?: Logger;
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
+  readonly observation?: Partial<MqttObservation>;
   /** Wraps the log of the servers, to hold or fail its reads. */
   readonly log?: (log: LogReader) => LogReader;
 }
@@ -126,10 +128,13 @@ export class MqttRig implements AsyncDisposable {
       sessions: this.sessions.gateway(brokerId),
       retained: this.retained,
       brokerId,
+      nodeId: brokerId,
+      version: '0.1.0',
       clock,
       random: seededRandom(3),
       logger,
       ...(this.#options.limits && { limits: this.#options.limits }),
+      observation: { sysIntervalMs: 0, ...this.#options.observation },
     });
     this.#servers.push({ server, fanOut });
     return server;

@@ -41,8 +41,10 @@ import type {
   RevokeReason,
   SessionGateway,
 } from '../session/session-gateway.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
+import { type MqttObservation, Observation } from './observation.ts';
 
 export interface MqttServerOptions {
   /** At least one. */
@@ -55,12 +57,18 @@ export interface MqttServerOptions {
   readonly catchUp: CatchUp;
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  /** Retained messages that the coordinators of this broker keep. */
+  readonly retainedMessages?: () => number;
   /** Broker and incarnation: makes connection ids unique in the cluster. */
   readonly brokerId: string;
+  /** Names the broker in the topics of `$SYS`. */
+  readonly nodeId: string;
+  readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   readonly limits?: Partial<MqttLimits>;
+  readonly observation?: Partial<MqttObservation>;
 }
 
 /** How often clients that take nothing are looked for. */
@@ -91,6 +99,7 @@ export class MqttServer implements AsyncDisposable {
   readonly #renaming = new TurnTask(() => this.#rename());
   #topicByShard = new Map<number, string>();
   #cancelStalledCheck: CancelTimer = () => {};
+  readonly #observation: Observation;
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
@@ -105,6 +114,14 @@ export class MqttServer implements AsyncDisposable {
       counters: this.counters,
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
+    });
+    this.#observation = new Observation({
+      ...options,
+      readers: this.#readers,
+      counters: this.counters,
+      clients: () => this.#context.clients.size,
+      subscriptions: () => this.subscriptions,
+      observation: options.observation ?? {},
     });
     this.#wheel = new TimerWheel(options.clock);
     const clients = new Map<string, Connection>();
@@ -170,8 +187,13 @@ export class MqttServer implements AsyncDisposable {
     }
   }
 
+  /** Events of clients that were too many in a second. */
+  get eventsDropped(): number {
+    return this.#observation.events.left;
+  }
+
   get subscriptions(): number {
-    return this.#readers.trie.size;
+    return this.#readers.trie.size + this.#readers.systemTrie.size;
   }
 
   /** Stops accepting, tells the clients to go (0x8B), and waits until their sessions are stored. */
@@ -185,6 +207,7 @@ export class MqttServer implements AsyncDisposable {
       connection.close(ReasonCode.serverShuttingDown);
     }
     this.#cancelStalledCheck();
+    this.#observation[Symbol.dispose]();
     this.#progress.close();
     this.#wheel.clear();
     await Promise.all(this.#endings);
@@ -198,7 +221,8 @@ export class MqttServer implements AsyncDisposable {
   #makeContext(clients: Map<string, Connection>): BrokerContext {
     const options = this.#options;
     const limits = this.#limits;
-    const output = new OutputTurn();
+    const output = new OutputTurn(this.counters);
+    const { system, events, drops } = this.#observation;
     return {
       clock: options.clock,
       turnTime: new TurnTime(options.clock),
@@ -215,12 +239,15 @@ export class MqttServer implements AsyncDisposable {
         catchUp: options.catchUp,
         log: options.log,
         progress: this.#progress,
+        drops,
         limits,
         clock: options.clock,
         writer: output.writer,
       },
       sessions: options.sessions,
       retained: options.retained,
+      system,
+      events,
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),
@@ -302,6 +329,7 @@ export class MqttServer implements AsyncDisposable {
   // ---- topics
 
   #shardsOf(filter: string): ShardId[] {
+    if (isSystemFilter(filter)) return [];
     const { catalog } = this.#options;
     return this.#routes.names.sources(filter).flatMap(({ topic, partitions }) => {
       const shardIds = (catalog.topic(topic)?.shardIds ?? []).map((id) => shardId(id));
