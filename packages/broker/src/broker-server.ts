@@ -17,6 +17,7 @@ import {
   RecordReader,
 } from '@robustmq/kernel';
 import {
+  type AutoSubscription,
   CoordinatorRetainedGateway,
   CoordinatorSessionGateway,
   createRetainedKind,
@@ -29,6 +30,7 @@ import {
   mqttMetrics,
   registerBrokerAdmin,
   type RetainedCount,
+  type RewriteRule,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -49,6 +51,8 @@ export interface BrokerOptions {
   readonly mqttListeners: readonly MqttListenerOptions[];
   readonly mqttLimits?: Partial<MqttLimits>;
   readonly mqttObservation?: Partial<MqttObservation>;
+  readonly mqttRewriteRules?: readonly RewriteRule[];
+  readonly mqttAutoSubscriptions?: readonly AutoSubscription[];
   /** Of the program, for those who ask. */
   readonly version: string;
   readonly transport: Transport;
@@ -201,6 +205,8 @@ class Broker implements BrokerServer {
       logger,
       ...(mqttLimits && { limits: mqttLimits }),
       ...(mqttObservation && { observation: mqttObservation }),
+      rewriteRules: this.#options.mqttRewriteRules ?? [],
+      autoSubscriptions: this.#options.mqttAutoSubscriptions ?? [],
     });
   }
 

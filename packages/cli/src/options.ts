@@ -3,6 +3,7 @@ import { z } from 'zod';
 
 import { mqttOptionTable } from './mqtt/mqtt-options.ts';
 import { observationOptionTable } from './mqtt/observation-options.ts';
+import { topicRuleOptionTable } from './mqtt/topic-rules.ts';
 import {
   bytes,
   count,
@@ -112,6 +113,7 @@ export const optionTable = {
   },
   ...mqttOptionTable,
   ...observationOptionTable,
+  ...topicRuleOptionTable,
   'kafka-listen': {
     roles: ['start', 'broker'],
     value: 'HOST:PORT',

@@ -15,6 +15,8 @@ export { type MetricFamily, mqttMetrics } from './server/mqtt-metrics.ts';
 export { MqttServer, type MqttServerOptions } from './server/mqtt-server.ts';
 export { type MqttObservation, mqttObservationDefault } from './server/observation.ts';
 export { type ClientEventKind, clientEventKinds } from './system/client-events.ts';
+export { type AutoSubscription, AutoSubscriptions } from './rewrite/auto-subscriptions.ts';
+export { type RewriteRule, TopicRewriter } from './rewrite/topic-rewriter.ts';
 export type { RetainedGateway } from './session/session-gateway.ts';
 export {
   CoordinatorRetainedGateway,

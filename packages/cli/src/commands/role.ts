@@ -8,7 +8,13 @@ import {
   systemRandom,
 } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
-import type { MqttLimits, MqttListenerOptions, MqttObservation } from '@robustmq/mqtt';
+import type {
+  AutoSubscription,
+  MqttLimits,
+  MqttListenerOptions,
+  MqttObservation,
+  RewriteRule,
+} from '@robustmq/mqtt';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
@@ -120,6 +126,8 @@ export function brokerOptions(
   mqttListeners: readonly MqttListenerOptions[];
   mqttLimits: Partial<MqttLimits>;
   mqttObservation: Partial<MqttObservation>;
+  mqttRewriteRules: readonly RewriteRule[];
+  mqttAutoSubscriptions: readonly AutoSubscription[];
   version: string;
 } {
   return {
@@ -127,6 +135,8 @@ export function brokerOptions(
     mqttListeners: listeners,
     mqttLimits: mqttLimits(options),
     mqttObservation: mqttObservation(options),
+    mqttRewriteRules: options['mqtt-rewrite-rules'] ?? [],
+    mqttAutoSubscriptions: options['mqtt-auto-subscriptions'] ?? [],
     version: programVersion(),
   };
 }

@@ -9,13 +9,10 @@ const eventKind = z.enum(
   clientEventKinds,
   `must be "off" or some of ${clientEventKinds.join(', ')}`,
 );
-const eventKinds = z.union([
-  z.literal('off').transform(() => []),
-  z
-    .string()
-    .transform((list) => list.split(',').map((item) => item.trim()))
-    .pipe(z.array(eventKind)),
-]);
+const eventKinds = z
+  .string()
+  .transform((list) => (list === 'off' ? [] : list.split(',').map((item) => item.trim())))
+  .pipe(z.array(eventKind));
 
 /** Options for what operators see of the MQTT clients. */
 export const observationOptionTable = {

@@ -8,6 +8,8 @@ import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
+import type { TopicRewriter } from '../rewrite/topic-rewriter.ts';
 import type { ClientEvents } from '../system/client-events.ts';
 import type { SystemTopics } from '../system/system-topics.ts';
 import type { Connection } from './connection.ts';
@@ -31,6 +33,9 @@ export interface BrokerContext {
   readonly retained: RetainedGateway;
   readonly system: SystemTopics;
   readonly events: ClientEvents;
+  /** Undefined: there are no rules. */
+  readonly rewriter: TopicRewriter | undefined;
+  readonly autoSubscriptions: AutoSubscriptions;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

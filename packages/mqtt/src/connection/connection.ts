@@ -147,15 +147,19 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     return this.#packets?.session;
   }
 
+  get user(): string {
+    return this.admitted.user ?? this.#userName ?? '';
+  }
+
   /** What operators are told of it, once it has its session. */
   get client(): ConnectedClient | undefined {
     const { session } = this;
     if (session === undefined || this.#isClosed || this.#version === undefined) return undefined;
-    const { peer, user } = this.admitted;
+    const { peer } = this.admitted;
     return {
       number: this.number,
       clientId: this.#clientId,
-      user: user ?? this.#userName ?? '',
+      user: this.user,
       peer,
       version: this.#version,
       keepAliveSeconds: keepAliveSecondsOf(this.#silenceMsMax),
@@ -235,17 +239,18 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   // ---- CONNECT
 
-  async #connect(packet: ConnectPacket): Promise<void> {
+  async #connect(received: ConnectPacket): Promise<void> {
     this.#state = 'connecting';
-    this.#version = packet.protocolVersion;
-    this.#packetBytesMax = packet.packetBytesMax;
-    this.#receiveMaximum = packet.receiveMaximum;
-    this.#topicAliasMaximum = packet.topicAliasMaximum;
-    this.#explains = packet.requestProblemInformation;
-    this.#userName = packet.userName;
+    this.#version = received.protocolVersion;
+    this.#packetBytesMax = received.packetBytesMax;
+    this.#receiveMaximum = received.receiveMaximum;
+    this.#topicAliasMaximum = received.topicAliasMaximum;
+    this.#explains = received.requestProblemInformation;
+    this.#userName = received.userName;
     const { limits, random } = this.#context;
-    this.#expirySeconds = sessionExpirySeconds(packet.sessionExpirySeconds, limits);
-    this.#clientId = packet.clientId || `auto-${random.bytes(8).toString('hex')}`;
+    this.#expirySeconds = sessionExpirySeconds(received.sessionExpirySeconds, limits);
+    this.#clientId = received.clientId || `auto-${random.bytes(8).toString('hex')}`;
+    const packet = this.#withWillRewritten(received);
     const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
       this.#refuse(refusal);
@@ -259,6 +264,16 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     if (this.#isClosed) this.#endSession(grant, unaccepted);
     else if (granted.epoch <= this.#revokedEpoch) this.#refuse(ReasonCode.serverUnavailable);
     else await this.#accept(packet, granted, grant);
+  }
+
+  /** A will to no topic at all is refused like one to a topic of the server's. */
+  #withWillRewritten(packet: ConnectPacket): ConnectPacket {
+    const { rewriter } = this.#context;
+    const { will } = packet;
+    if (rewriter === undefined || will === undefined) return packet;
+    const owner = { clientId: this.#clientId, user: this.user };
+    const topic = rewriter.name(will.topic, owner) ?? '$';
+    return { ...packet, will: { ...will, topic } };
   }
 
   /** The answer has to fit, or nobody is taken over for it. [MQTT5-3.1.2-24] */
@@ -314,6 +329,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     this.#connack(acceptance(packet, { sessionPresent, clientId: this.#clientId, limits }));
     this.#tellConnected(packet.cleanStart, sessionPresent);
     if (sessionPresent) await packets.resume(granted);
+    if (!this.#isClosed) await packets.subscribeByItself();
   }
 
   #tellConnected(cleanStart: boolean, sessionPresent: boolean): void {

@@ -1,3 +1,5 @@
+import { OperatingError } from '@robustmq/core';
+
 import { encodePingresp, encodeSuback, encodeUnsuback } from '../codec/control-encoder.ts';
 import type {
   AckPacket,
@@ -6,6 +8,7 @@ import type {
   DisconnectPacket,
   ProtocolVersion,
   SubscribePacket,
+  SubscriptionRequest,
   UnsubscribePacket,
 } from '../codec/packet.ts';
 import { fault, protocolError } from '../codec/protocol-fault.ts';
@@ -13,6 +16,7 @@ import { ReasonCode } from '../codec/reason-code.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
+import type { TopicOwner } from '../rewrite/topic-owner.ts';
 import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
 import type { SessionGrant, SessionGranted } from '../session/session-gateway.ts';
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
@@ -20,10 +24,23 @@ import { endsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
 import type { ConnectedClient } from './connected-client.ts';
 
+/** What stays refused however often it is asked for. */
+const refusedForGood: ReadonlySet<number> = new Set([
+  ReasonCode.quotaExceeded,
+  ReasonCode.sharedSubscriptionsNotSupported,
+  ReasonCode.topicFilterInvalid,
+]);
+
+function isFailure(reasonCode: number): boolean {
+  return reasonCode >= ReasonCode.unspecifiedError;
+}
+
 /** The connection whose packets they are. */
 export interface SessionClient extends DeliveryClient, PublishClient {
   /** For whom packets are encoded. */
   readonly receiver: { version: ProtocolVersion; packetBytesMax: number };
+  /** By its certificate, else the user name of its CONNECT; empty when there is none. */
+  readonly user: string;
   /** What is told of it while it is connected. */
   readonly client: ConnectedClient | undefined;
   /** The client wants to know why. [MQTT5-3.1.2-29] */
@@ -120,7 +137,10 @@ export class SessionPackets {
   }
 
   #newPublishes(storedPacketIds: readonly number[]): InboundPublishes {
-    const own = { session: this.session, storedPacketIds };
+    const { rewriter } = this.#context;
+    const owner = this.#owner;
+    const rewrite = rewriter && ((topic: string) => rewriter.name(topic, owner));
+    const own = { session: this.session, storedPacketIds, rewrite };
     const publishes = new InboundPublishes(this.#client, this.#context, own);
     this.#publishes = publishes;
     return publishes;
@@ -133,7 +153,38 @@ export class SessionPackets {
     this.#client.sendAck('pubrel', packet.packetId, ReasonCode.packetIdentifierNotFound);
   }
 
-  async #subscribe(packet: SubscribePacket): Promise<void> {
+  get #owner(): TopicOwner {
+    return { clientId: this.session.grant.clientId, user: this.#client.user };
+  }
+
+  /** The filter that the client gets; empty: none can be made for it, which is refused. */
+  #filterOf(filter: string): string {
+    const { rewriter } = this.#context;
+    return rewriter === undefined ? filter : (rewriter.filter(filter, this.#owner) ?? '');
+  }
+
+  /** Subscribes the client to what all are subscribed to. Rejects when that cannot be stored now. */
+  async subscribeByItself(): Promise<void> {
+    const { autoSubscriptions, logger } = this.#context;
+    if (autoSubscriptions.size === 0) return;
+    const { clientId } = this.session.grant;
+    const subscriptions = autoSubscriptions.of(this.#owner, (filter) =>
+      logger.warn({ clientId, filter }, 'an automatic subscription cannot be made for this client'),
+    );
+    const packet = { subscriptions, subscriptionId: undefined };
+    const { reasonCodes, reason, replays } = await subscribe(this.#context, this.session, packet);
+    if (this.session.ended) return;
+    if (reasonCodes.some((code) => isFailure(code) && !refusedForGood.has(code))) {
+      throw new OperatingError('UNAVAILABLE', `automatic subscriptions: ${reason ?? ''}`);
+    }
+    if (reason !== undefined) logger.warn({ clientId }, `automatic subscriptions: ${reason}`);
+    this.#tellSubscribed(packet, reasonCodes);
+    if (replays.length > 0) this.#replayRetained(replays);
+  }
+
+  async #subscribe(received: SubscribePacket): Promise<void> {
+    const subscriptions = received.subscriptions.map((one) => this.#rewritten(one));
+    const packet = { ...received, subscriptions };
     const { reasonCodes, reason, replays } = await subscribe(this.#context, this.session, packet);
     if (this.session.ended) return;
     const explanation = { reasonString: this.#client.explains ? reason : undefined };
@@ -144,12 +195,21 @@ export class SessionPackets {
     if (replays.length > 0) this.#replayRetained(replays);
   }
 
-  #tellSubscribed(packet: SubscribePacket, reasonCodes: readonly ReasonCode[]): void {
+  #rewritten(request: SubscriptionRequest): SubscriptionRequest {
+    return this.#context.rewriter === undefined
+      ? request
+      : { ...request, filter: this.#filterOf(request.filter) };
+  }
+
+  #tellSubscribed(
+    packet: Pick<SubscribePacket, 'subscriptions'>,
+    reasonCodes: readonly ReasonCode[],
+  ): void {
     const { events } = this.#context;
     const client = events.tells('subscribed') ? this.#client.client : undefined;
     if (client === undefined) return;
     for (const [index, { filter }] of packet.subscriptions.entries()) {
-      const isGranted = (reasonCodes[index] ?? 0) < ReasonCode.unspecifiedError;
+      const isGranted = !isFailure(reasonCodes[index] ?? 0);
       const subscription = isGranted ? this.session.subscriptions.get(filter) : undefined;
       if (subscription !== undefined) events.subscribed(client, subscription.stored);
     }
@@ -165,7 +225,8 @@ export class SessionPackets {
     }
   }
 
-  async #unsubscribe(packet: UnsubscribePacket): Promise<void> {
+  async #unsubscribe(received: UnsubscribePacket): Promise<void> {
+    const packet = { ...received, filters: received.filters.map((one) => this.#filterOf(one)) };
     const reasonCodes = await unsubscribe(this.#context, this.session, packet);
     if (this.session.ended) return;
     const { writer } = this.#context.output;

@@ -11,7 +11,7 @@ import { HeaderEncoder, hasReservedUserProperty } from '../message/header-encode
 import type { SessionGrant } from '../session/session-gateway.ts';
 import { AckQueue, type AckOwed, type AckSink, type Refusal } from './ack-queue.ts';
 import { PublishQuota } from './publish-quota.ts';
-import { PublishRouter, type Unroutable } from './publish-router.ts';
+import { PublishRouter, type Rewrite, type Unroutable } from './publish-router.ts';
 import { QosTwoInbox } from './qos-two-inbox.ts';
 import type { PublishRoute } from './route-table.ts';
 
@@ -59,14 +59,18 @@ export class InboundPublishes implements AckSink {
   constructor(
     client: PublishClient,
     context: BrokerContext,
-    own: { session: PublishSession; storedPacketIds: readonly number[] },
+    own: {
+      session: PublishSession;
+      storedPacketIds: readonly number[];
+      rewrite?: Rewrite | undefined;
+    },
   ) {
     const { limits, routes } = context;
-    const { session, storedPacketIds } = own;
+    const { session, storedPacketIds, rewrite } = own;
     this.#client = client;
     this.#context = context;
     this.#session = session;
-    this.#router = new PublishRouter(routes, limits.topicAliasMaximum);
+    this.#router = new PublishRouter(routes, limits.topicAliasMaximum, rewrite);
     this.#headers = new HeaderEncoder(session.publisher);
     this.#quota = new PublishQuota(client, limits);
     this.#inbox = new QosTwoInbox({ client, context, session, quota: this.#quota });

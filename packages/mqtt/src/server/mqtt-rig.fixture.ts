@@ -27,6 +27,8 @@ import {
 } from '@robustmq/testkit';
 
 import type { MqttListenerOptions } from '../listener/listener-options.ts';
+import type { AutoSubscription } from '../rewrite/auto-subscriptions.ts';
+import type { RewriteRule } from '../rewrite/topic-rewriter.ts';
 import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
@@ -42,6 +44,8 @@ export interface MqttRigOptions {
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
   readonly observation?: Partial<MqttObservation>;
+  readonly rewriteRules?: readonly RewriteRule[];
+  readonly autoSubscriptions?: readonly AutoSubscription[];
   /** Wraps the log of the servers, to hold or fail its reads. */
   readonly log?: (log: LogReader) => LogReader;
 }
@@ -135,6 +139,8 @@ export class MqttRig implements AsyncDisposable {
       logger,
       ...(this.#options.limits && { limits: this.#options.limits }),
       observation: { sysIntervalMs: 0, ...this.#options.observation },
+      rewriteRules: this.#options.rewriteRules ?? [],
+      autoSubscriptions: this.#options.autoSubscriptions ?? [],
     });
     this.#servers.push({ server, fanOut });
     return server;

@@ -35,6 +35,8 @@ import type { MqttListenerOptions } from '../listener/listener-options.ts';
 import { type Admitted, type ListenerContext, MqttListener } from '../listener/mqtt-listener.ts';
 import { RouteTable } from '../publish/route-table.ts';
 import { TurnTime } from '../publish/turn-time.ts';
+import { type AutoSubscription, AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
+import { type RewriteRule, TopicRewriter } from '../rewrite/topic-rewriter.ts';
 import type {
   AnnouncedSession,
   RetainedGateway,
@@ -69,6 +71,8 @@ export interface MqttServerOptions {
   readonly logger: Logger;
   readonly limits?: Partial<MqttLimits>;
   readonly observation?: Partial<MqttObservation>;
+  readonly rewriteRules?: readonly RewriteRule[];
+  readonly autoSubscriptions?: readonly AutoSubscription[];
 }
 
 /** How often clients that take nothing are looked for. */
@@ -223,6 +227,7 @@ export class MqttServer implements AsyncDisposable {
     const limits = this.#limits;
     const output = new OutputTurn(this.counters);
     const { system, events, drops } = this.#observation;
+    const { rewriteRules = [], autoSubscriptions = [] } = options;
     return {
       clock: options.clock,
       turnTime: new TurnTime(options.clock),
@@ -248,6 +253,9 @@ export class MqttServer implements AsyncDisposable {
       retained: options.retained,
       system,
       events,
+      rewriter:
+        rewriteRules.length > 0 ? new TopicRewriter(rewriteRules, limits.routeCacheMax) : undefined,
+      autoSubscriptions: new AutoSubscriptions(autoSubscriptions),
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),

@@ -38,7 +38,7 @@ export async function endsOf(
 export async function subscribe(
   context: BrokerContext,
   session: LiveSession,
-  packet: SubscribePacket,
+  packet: Pick<SubscribePacket, 'subscriptions' | 'subscriptionId'>,
 ): Promise<Subscribed> {
   const added = new Set<string>();
   const refusals = packet.subscriptions.map((one) => refusalOf(context, session, one, added));
@@ -80,6 +80,10 @@ function refusalOf(
   if (parseSharedFilter(request.filter) !== undefined) {
     const reasonCode = ReasonCode.sharedSubscriptionsNotSupported;
     return { reasonCode, reason: 'shared subscriptions are not served' };
+  }
+  if (request.filter === '') {
+    const reasonCode = ReasonCode.topicFilterInvalid;
+    return { reasonCode, reason: 'the rules make no legal filter of it for this client' };
   }
   const { subscriptionsMax } = context.limits;
   if (session.subscriptions.has(request.filter) || added.has(request.filter)) return undefined;
