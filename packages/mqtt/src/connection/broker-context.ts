@@ -12,6 +12,7 @@ import type { AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
 import type { TopicRewriter } from '../rewrite/topic-rewriter.ts';
 import type { ClientEvents } from '../system/client-events.ts';
 import type { SystemTopics } from '../system/system-topics.ts';
+import type { Traces } from '../trace/traces.ts';
 import type { Connection } from './connection.ts';
 import type { OutputTurn } from './output.ts';
 
@@ -33,6 +34,7 @@ export interface BrokerContext {
   readonly retained: RetainedGateway;
   readonly system: SystemTopics;
   readonly events: ClientEvents;
+  readonly traces: Traces;
   /** Undefined: there are no rules. */
   readonly rewriter: TopicRewriter | undefined;
   readonly autoSubscriptions: AutoSubscriptions;

@@ -20,6 +20,7 @@ import type { LiveSession } from '../delivery/live-session.ts';
 import type { ClientSocket } from '../listener/client-socket.ts';
 import type { Admitted } from '../listener/mqtt-listener.ts';
 import { countFault } from '../server/mqtt-counters.ts';
+import type { ClientTap } from '../trace/client-tap.ts';
 import type {
   AnnouncedSession,
   SessionGrant,
@@ -87,6 +88,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   /** Work that has to end before the next packet is taken. */
   #holds = 0;
   #stalledSinceMs: number | undefined;
+  #tap: ClientTap | undefined;
   /** Reason code of the client's DISCONNECT. */
   #leftWith: ReasonCode | undefined;
   /** Highest epoch of its client id that was revoked while it was connecting. */
@@ -198,16 +200,25 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
   }
 
   onFrame(frame: Frame): boolean {
+    this.#tap?.received(frame);
     const packet = this.#context.decoder.decode(frame, this.#version);
     this.#context.counters.packetsIn++;
     if (packet.kind === 'fault') this.fail(packet);
-    else this.#take(packet);
+    else this.#take(packet, frame);
     return this.#holds === 0 && !this.#isClosed;
   }
 
-  #take(packet: ClientPacket): void {
-    if (packet.kind === 'connect') this.hold(() => this.#connect(packet));
+  #take(packet: ClientPacket, frame: Frame): void {
+    if (packet.kind === 'connect') this.hold(() => this.#connect(packet, frame));
     else this.#packets?.take(packet);
+  }
+
+  /** Lets those look at its packets who want to now. */
+  retap(): void {
+    if (this.#version === undefined || this.#isClosed) return;
+    const tap = this.#context.traces.tap(this.#clientId, this.#version, this.#tap);
+    this.#tap = tap;
+    this.output.tap = tap && ((packet) => tap.sent(packet));
   }
 
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
@@ -239,7 +250,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   // ---- CONNECT
 
-  async #connect(received: ConnectPacket): Promise<void> {
+  async #connect(received: ConnectPacket, frame: Frame): Promise<void> {
     this.#state = 'connecting';
     this.#version = received.protocolVersion;
     this.#packetBytesMax = received.packetBytesMax;
@@ -250,6 +261,8 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
     const { limits, random } = this.#context;
     this.#expirySeconds = sessionExpirySeconds(received.sessionExpirySeconds, limits);
     this.#clientId = received.clientId || `auto-${random.bytes(8).toString('hex')}`;
+    this.retap();
+    this.#tap?.received(frame);
     const packet = this.#withWillRewritten(received);
     const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
@@ -478,6 +491,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
       this.output.written();
     }
     this.output.flush();
+    this.#tap?.ended(reason);
     this.#socket.end();
     this.#context.closing(this.#socket);
     const { clients } = this.#context;
@@ -488,11 +502,12 @@ export class Connection implements FrameSink, SessionClient, OutputOwner {
 
   #tellGone(reasonCode: ReasonCode | undefined): void {
     const { events } = this.#context;
-    const client = events.tells('disconnected') ? this.client : undefined;
-    if (client === undefined) return;
     const isBroker = reasonCode !== undefined;
     const by = isBroker ? 'broker' : this.#leftWith === undefined ? 'network' : 'client';
-    events.disconnected(client, { by, reasonCode: reasonCode ?? this.#leftWith });
+    const client = events.tells('disconnected') ? this.client : undefined;
+    if (client !== undefined) {
+      events.disconnected(client, { by, reasonCode: reasonCode ?? this.#leftWith });
+    }
   }
 
   #closeSession(end: SessionEnd): void {

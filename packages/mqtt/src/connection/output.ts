@@ -50,6 +50,8 @@ export interface OutputOwner {
  * Holds nothing between turns.
  */
 export class Output implements ByteSink {
+  /** Shown each packet, in order; undefined: nobody looks. */
+  tap: ((packet: Buffer) => void) | undefined;
   readonly #socket: ClientSocket;
   readonly #turn: OutputTurn;
   readonly #owner: OutputOwner;
@@ -109,6 +111,7 @@ export class Output implements ByteSink {
     if (this.#bytes >= writeBytes) this.#writeOut();
     this.#bytes += end - start;
     this.#turn.counters.packetsOut++;
+    this.tap?.(Buffer.from(store as ArrayBuffer, start, end - start));
     if (this.#store === store && this.#end === start) {
       this.#end = end;
       return;

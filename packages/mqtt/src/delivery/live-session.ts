@@ -34,6 +34,8 @@ export class LiveSession {
   readonly durable: boolean;
   readonly subscriptions = new Map<string, LiveSubscription>();
   readonly outbound: OutboundPublishes;
+  /** When its client has connected, in ms since 1970. */
+  readonly sinceMs: number;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   #lags: LaggingShards | undefined;
@@ -61,6 +63,7 @@ export class LiveSession {
     this.#context = context;
     this.grant = own.grant;
     this.durable = own.durable;
+    this.sinceMs = context.clock.wallMs();
     this.outbound = new OutboundPublishes(client, context, this);
     this.outbound.takeOver(own.window);
   }
@@ -361,7 +364,12 @@ export class LiveSession {
       this.#context.drops.count(this.grant.clientId, 'expired');
       return;
     }
-    readers.startMessage({ nameBytes: Buffer.from(retained.topic) }, message, left);
+    const { topic } = retained;
+    readers.startMessage(
+      { nameBytes: Buffer.from(topic), meters: readers.metersOf(topic) },
+      message,
+      left,
+    );
     const qos = qosOf(message, current);
     // As the answer to a subscription it always says so. [MQTT5 section 3.3.1.3, MQTT-3.3.1-8]
     if (qos === 0) this.outbound.sendOnce(current, true);
@@ -405,7 +413,7 @@ export class LiveSession {
         !this.#isOwn(one, message),
     );
     if (taking.length === 0) return true;
-    readers.startMessage(match, message, left);
+    readers.startMessage(match, message, left, lag.lateMs);
     return this.#deliver(message, grantedByAll(taking), batch.shardId, at);
   }
 

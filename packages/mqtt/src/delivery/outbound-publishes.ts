@@ -10,6 +10,8 @@ import { SendWindow } from './window.ts';
 
 /** The session whose messages they are. */
 export interface OutboundOwner extends ProgressSource {
+  /** When its client has connected, in ms since 1970. */
+  readonly sinceMs: number;
   /** Its state outlives the connection. */
   readonly durable: boolean;
   /** There is room again, for those who wait and for partitions that lag. */
@@ -89,6 +91,7 @@ export class OutboundPublishes {
     if (this.#client.output.full) {
       this.#context.readers.counters.droppedOut++;
       this.#context.drops.count(this.#owner.grant.clientId, 'socket_full');
+      if (this.#context.readers.watched) this.#context.readers.dropped();
       return;
     }
     const { readers, writer } = this.#context;
@@ -105,6 +108,7 @@ export class OutboundPublishes {
       output.packet(shared);
     }
     readers.counters.publishesOut[0]++;
+    if (readers.watched) readers.sent(this.#owner);
   }
 
   /**
@@ -121,6 +125,7 @@ export class OutboundPublishes {
     this.#window ??= this.#newWindow([]);
     writer.patchU16(packetIdAt, this.#window.add(shardId, offset(at), qos));
     readers.counters.publishesOut[qos]++;
+    if (readers.watched) readers.sent(this.#owner);
     if (isHeld) {
       this.#hold(writer.take());
       return;
@@ -157,6 +162,7 @@ export class OutboundPublishes {
     const { readers, drops } = this.#context;
     readers.counters.droppedTooLarge++;
     drops.count(this.#owner.grant.clientId, 'too_large');
+    if (readers.watched) readers.dropped();
   }
 
   #encodeAliased(

@@ -1,4 +1,5 @@
 import type { MqttListener } from '../listener/mqtt-listener.ts';
+import type { TopicMeter } from '../slow/topic-meters.ts';
 import type { MqttServer } from './mqtt-server.ts';
 
 /** One metric family as plain data; the broker hands it to its registry. */
@@ -81,6 +82,13 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     one('gauge', 'lagging_sessions', 'Connected sessions that read on from the log.', () =>
       lagging(server),
     ),
+    one(
+      'gauge',
+      'slow_clients',
+      'Clients that got a message late in the last 5 minutes.',
+      () => server.slowClients.count,
+    ),
+    ...topicFamilies(server),
     byQos('publishes_received_total', 'PUBLISH packets from clients.', counters.publishesIn),
     byQos('publishes_sent_total', 'PUBLISH packets to clients.', counters.publishesOut),
     one('counter', 'received_bytes_total', 'Bytes from clients.', () => counters.bytesIn),
@@ -134,6 +142,36 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
       'Record headers that MQTT cannot spell.',
       () => counters.headersLeftOut,
     ),
+  ];
+}
+
+/** Of the topic filters that operators have asked for. */
+function topicFamilies({ topicMeters }: MqttServer): MetricFamily[] {
+  if (topicMeters.all.length === 0) return [];
+  const byWay = (
+    name: string,
+    help: string,
+    values: (meter: TopicMeter) => readonly [way: string, value: number][],
+  ): MetricFamily => ({
+    name: `robustmq_mqtt_topic_${name}`,
+    help,
+    kind: 'counter',
+    read: () =>
+      topicMeters.all.flatMap((meter) =>
+        values(meter).map(([way, value]) => ({ labels: { filter: meter.filter, way }, value })),
+      ),
+  });
+  return [
+    byWay('messages_total', 'Messages of a topic filter: in, out, dropped.', (meter) => [
+      ['in', meter.messagesIn],
+      ['out', meter.messagesOut],
+      ['dropped', meter.messagesDropped],
+    ]),
+    byWay('payload_bytes_total', 'Payloads of a topic filter: in, out, dropped.', (meter) => [
+      ['in', meter.bytesIn],
+      ['out', meter.bytesOut],
+      ['dropped', meter.bytesDropped],
+    ]),
   ];
 }
 

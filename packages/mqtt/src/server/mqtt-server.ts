@@ -43,10 +43,13 @@ import type {
   RevokeReason,
   SessionGateway,
 } from '../session/session-gateway.ts';
+import { type LaggingClient, SlowClients } from '../slow/slow-clients.ts';
+import { TopicMeters } from '../slow/topic-meters.ts';
 import { isSystemFilter } from '../system/system-topic.ts';
+import { Traces } from '../trace/traces.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
-import { type MqttObservation, Observation } from './observation.ts';
+import { type MqttObservation, mqttObservationDefault, Observation } from './observation.ts';
 
 export interface MqttServerOptions {
   /** At least one. */
@@ -104,12 +107,22 @@ export class MqttServer implements AsyncDisposable {
   #topicByShard = new Map<number, string>();
   #cancelStalledCheck: CancelTimer = () => {};
   readonly #observation: Observation;
+  readonly slowClients: SlowClients;
+  readonly topicMeters: TopicMeters;
+  /** What operators look at. */
+  readonly traces: Traces;
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
     const names = this.#readTopics();
-    this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
+    const { slowThresholdMs, topicMetrics } = { ...mqttObservationDefault, ...options.observation };
+    this.topicMeters = new TopicMeters(topicMetrics);
+    this.slowClients = new SlowClients(options.clock, slowThresholdMs, () => this.#lagging());
+    this.#routes = new RouteTable(options.logWriter, names, {
+      size: this.#limits.routeCacheMax,
+      meters: this.topicMeters,
+    });
     this.#readers = new LiveReaders({
       fanOut: options.fanOut,
       names,
@@ -118,6 +131,8 @@ export class MqttServer implements AsyncDisposable {
       counters: this.counters,
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
+      slow: this.slowClients,
+      meters: this.topicMeters,
     });
     this.#observation = new Observation({
       ...options,
@@ -126,6 +141,9 @@ export class MqttServer implements AsyncDisposable {
       clients: () => this.#context.clients.size,
       subscriptions: () => this.subscriptions,
       observation: options.observation ?? {},
+    });
+    this.traces = new Traces(options.clock, () => {
+      for (const connection of this.#connections) connection.retap();
     });
     this.#wheel = new TimerWheel(options.clock);
     const clients = new Map<string, Connection>();
@@ -191,6 +209,12 @@ export class MqttServer implements AsyncDisposable {
     }
   }
 
+  *#lagging(): Generator<LaggingClient> {
+    for (const { grant, lagging, lagRecords } of this.sessions()) {
+      if (lagging) yield { clientId: grant.clientId, lagRecords };
+    }
+  }
+
   /** Events of clients that were too many in a second. */
   get eventsDropped(): number {
     return this.#observation.events.left;
@@ -253,6 +277,7 @@ export class MqttServer implements AsyncDisposable {
       retained: options.retained,
       system,
       events,
+      traces: this.traces,
       rewriter:
         rewriteRules.length > 0 ? new TopicRewriter(rewriteRules, limits.routeCacheMax) : undefined,
       autoSubscriptions: new AutoSubscriptions(autoSubscriptions),

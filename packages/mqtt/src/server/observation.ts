@@ -16,11 +16,17 @@ export interface MqttObservation {
   readonly sysIntervalMs: number;
   /** Events of clients that are published. */
   readonly events: readonly ClientEventKind[];
+  /** From when on a message that waits is late; 0: never. */
+  readonly slowThresholdMs: number;
+  /** Topic filters whose messages are counted one by one. */
+  readonly topicMetrics: readonly string[];
 }
 
 export const mqttObservationDefault: MqttObservation = {
   sysIntervalMs: 10_000,
   events: ['connected', 'disconnected'],
+  slowThresholdMs: 500,
+  topicMetrics: [],
 };
 
 /** What observes an MQTT server. */

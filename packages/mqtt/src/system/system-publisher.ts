@@ -31,17 +31,13 @@ export class SystemPublisher {
     const targets = targetsOf(this.#readers.systemTrie.match(topic, this.#found));
     this.#found.length = 0;
     if (targets.length === 0) return;
-    this.#start(topic, payload);
+    this.#readers.startOwn(topic, payload);
     for (const target of targets) target.session.deliverSystem(target, retain);
   }
 
   /** Answers a subscription with a value that stands. */
   answer(session: LiveSession, subscription: LiveSubscription, topic: string, value: string): void {
-    this.#start(topic, value);
+    this.#readers.startOwn(topic, value);
     session.deliverSystemValue(subscription);
-  }
-
-  #start(topic: string, payload: string): void {
-    this.#readers.classes.start(Buffer.from(topic), Buffer.from(payload), undefined);
   }
 }
