@@ -47,9 +47,10 @@ export function qosOf(flags: Flags): 0 | 1 | 2 {
 /** A whole number above 0; undefined when the flag is not given. */
 export function countOf(flags: Flags): number | undefined {
   if (flags['count'] === undefined) return undefined;
-  const count = Number(flags['count']);
+  const given = String(text(flags, 'count'));
+  const count = Number(given);
   if (Number.isSafeInteger(count) && count > 0) return count;
-  const message = `--count ${String(flags['count'])}: must be a whole number above 0`;
+  const message = `--count ${given}: must be a whole number above 0`;
   throw new OperatingError('INVALID_ARGUMENT', message);
 }
 

@@ -20,7 +20,7 @@ const topicFilters = z
   .transform((list) => list.split(',').map((item) => item.trim()))
   .superRefine((filters, context) => {
     try {
-      new TopicMeters(filters);
+      TopicMeters.check(filters);
     } catch (thrown) {
       context.addIssue({ code: 'custom', message: toOperatingError(thrown).message });
     }

@@ -23,7 +23,7 @@ export class AutoSubscriptions {
   constructor(all: readonly AutoSubscription[]) {
     this.#all = all.map((asked, index) => {
       const filter = TopicTemplate.parse(asked.filter);
-      const sample = Buffer.from(filter.fill({ clientId: 'c', user: 'u' }) ?? '');
+      const sample = Buffer.from(filter.render({ clientId: 'c', user: 'u' }) ?? '');
       const problem = topicFilterProblem(sample, 0, sample.length);
       if (problem === TopicProblem.none) return { filter, asked };
       throw new OperatingError(
@@ -40,7 +40,7 @@ export class AutoSubscriptions {
   /** What a client is subscribed to; `leftOut` is told of filters that cannot be made for it. */
   of(owner: TopicOwner, leftOut: (filter: string) => void): SubscriptionRequest[] {
     return this.#all.flatMap(({ filter: template, asked }) => {
-      const filter = template.fill(owner);
+      const filter = template.render(owner);
       if (filter !== undefined) return [{ ...asked, filter }];
       leftOut(asked.filter);
       return [];

@@ -82,7 +82,7 @@ class RewriteTable {
 
   rewrite(topic: string, owner: TopicOwner): string | undefined {
     const destination = this.#destination(topic);
-    return destination === undefined ? topic : destination.fill(owner);
+    return destination === undefined ? topic : destination.render(owner);
   }
 
   #destination(topic: string): TopicTemplate | undefined {

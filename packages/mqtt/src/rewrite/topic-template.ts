@@ -42,7 +42,7 @@ export class TopicTemplate {
   }
 
   /** Undefined: the client id or the user cannot stand in a topic. */
-  fill(owner: TopicOwner): string | undefined {
+  render(owner: TopicOwner): string | undefined {
     let topic = '';
     for (const part of this.#parts) {
       const text = textOf(part, owner);

@@ -25,23 +25,26 @@ export interface TopicMeter {
 export class TopicMeters {
   readonly all: readonly TopicMeter[];
 
-  /** Throws INVALID_ARGUMENT. */
+  /** `filters` were checked. */
   constructor(filters: readonly string[]) {
+    this.all = [...new Set(filters)].map((filter) => newMeter(filter));
+  }
+
+  /** Throws INVALID_ARGUMENT when they cannot be counted. */
+  static check(filters: readonly string[]): void {
     if (filters.length > metersMax) {
       throw new OperatingError(
         'INVALID_ARGUMENT',
         `${filters.length} topic filters are to be counted: ${metersMax} at most`,
       );
     }
-    this.all = [...new Set(filters)].map((filter) => {
+    for (const filter of filters) {
       const bytes = Buffer.from(filter);
       const problem = topicFilterProblem(bytes, 0, bytes.length);
-      if (problem !== TopicProblem.none) {
-        const message = `the topic filter ${filter} ${explainTopicProblem(problem)}`;
-        throw new OperatingError('INVALID_ARGUMENT', message);
-      }
-      return newMeter(filter);
-    });
+      if (problem === TopicProblem.none) continue;
+      const message = `the topic filter ${filter} ${explainTopicProblem(problem)}`;
+      throw new OperatingError('INVALID_ARGUMENT', message);
+    }
   }
 
   /** Those that count a topic; undefined: none does. To be remembered with the topic. */

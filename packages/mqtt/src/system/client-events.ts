@@ -1,6 +1,6 @@
 import type { Clock } from '@robustmq/core';
 
-import { ReasonCode } from '../codec/reason-code.ts';
+import type { ReasonCode } from '../codec/reason-code.ts';
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { TokenBucket } from '../listener/token-bucket.ts';
 import type { SessionSubscription } from '../session/session-gateway.ts';
