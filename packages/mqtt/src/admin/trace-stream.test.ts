@@ -101,6 +101,20 @@ describe('a trace', () => {
     ]);
   });
 
+  it('shows what is malformed, and how the broker ends it', async () => {
+    const { lines } = await trace({ clientId: 'device' });
+    const device = await rig.connect({ clientId: 'device' });
+    // A SUBSCRIBE that ends within its filter.
+    device.write(Buffer.from([0x82, 0x06, 0x00, 0x01, 0x00, 0x00, 0x09, 0x61]));
+    await device.closed;
+    await until(() => lines.some((line) => line.includes('ends')));
+    expect(lines.slice(2)).toEqual([
+      'device -> 8 bytes that cannot be decoded',
+      expect.stringMatching(/^device <- DISCONNECT, 0x81 malformed packet, /),
+      expect.stringMatching(/^device ends: /),
+    ]);
+  });
+
   it('ends with its stream: then nobody looks any more', async () => {
     const traced = await trace({ clientId: 'device' });
     const device = await rig.connect({ clientId: 'device' });

@@ -1,5 +1,6 @@
 import type { Packet } from 'mqtt-packet';
 
+import type { Frame } from '../codec/framer.ts';
 import { parseFrame } from '../codec/library-parser.ts';
 import { type ProtocolVersion, PacketType } from '../codec/packet.ts';
 import { filtersOverlap, topicMatches } from '../codec/topic.ts';
@@ -55,11 +56,21 @@ export class ClientTap {
     }
   }
 
+  #showUndecoded(way: 'from' | 'to', bytes: number): void {
+    const text = `${way === 'from' ? '->' : '<-'} ${bytes} bytes that cannot be decoded`;
+    for (const trace of this.#traces) {
+      if (trace.wanted.topicFilter === '') trace.add(this.#clientId, text);
+    }
+  }
+
   #show(bytes: PacketBytes, way: 'from' | 'to', aliases: Map<number, string>): void {
     const firstByte = bytes.buffer[bytes.start] ?? 0;
     if (!this.#traces.some((trace) => mayWant(trace, firstByte >> 4))) return;
-    const packet = parseFrame({ ...bytes, firstByte, bodyStart: bytes.start }, this.#version);
-    if (packet === undefined) return;
+    const packet = decoded({ ...bytes, firstByte, bodyStart: bytes.start }, this.#version);
+    if (packet === undefined) {
+      this.#showUndecoded(way, bytes.end - bytes.start);
+      return;
+    }
     const topic = packet.cmd === 'publish' ? nameOf(packet, aliases) : undefined;
     const dup = (firstByte & 0x08) !== 0 && packet.cmd === 'publish';
     for (const trace of this.#traces) {
@@ -68,6 +79,15 @@ export class ClientTap {
       const text = packetWords(packet, { topic, dup, payload });
       trace.add(this.#clientId, way === 'from' ? `-> ${text}` : `<- ${text}`);
     }
+  }
+}
+
+/** Nothing was checked yet: what the library throws at is not decoded either. */
+function decoded(frame: Frame, version: ProtocolVersion): Packet | undefined {
+  try {
+    return parseFrame(frame, version);
+  } catch {
+    return undefined;
   }
 }
 
