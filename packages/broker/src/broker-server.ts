@@ -24,6 +24,7 @@ import {
   type ShareStrategy,
 } from '@robustmq/kernel';
 import {
+  type AutoSubscription,
   CoordinatorRetainedGateway,
   CoordinatorSessionGateway,
   createMqttShares,
@@ -32,10 +33,13 @@ import {
   type ListenerKind,
   type MqttLimits,
   type MqttListenerOptions,
+  type MqttObservation,
   MqttServer,
   mqttMetrics,
   mqttShares,
   registerBrokerAdmin,
+  type RetainedCount,
+  type RewriteRule,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -62,6 +66,11 @@ export interface BrokerOptions {
   readonly accessFile?: string;
   /** How MQTT's shared subscriptions choose a client. */
   readonly mqttSharedStrategy?: ShareStrategy;
+  readonly mqttObservation?: Partial<MqttObservation>;
+  readonly mqttRewriteRules?: readonly RewriteRule[];
+  readonly mqttAutoSubscriptions?: readonly AutoSubscription[];
+  /** Of the program, for those who ask. */
+  readonly version: string;
   readonly transport: Transport;
   readonly clock: Clock;
   readonly random: Random;
@@ -98,6 +107,12 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerServer>
     await broker[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function sumOf(counts: Iterable<RetainedCount>): number {
+  let sum = 0;
+  for (const { messages } of counts) sum += messages;
+  return sum;
 }
 
 class Broker implements BrokerServer {
@@ -189,7 +204,7 @@ class Broker implements BrokerServer {
   }
 
   #startMqtt(): Promise<MqttServer> {
-    const { clock, random, logger, mqttListeners, mqttLimits } = this.#options;
+    const { clock, random, logger, mqttListeners, mqttLimits, mqttObservation } = this.#options;
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
@@ -201,7 +216,10 @@ class Broker implements BrokerServer {
     const endMember = (member: Parameters<typeof endShareMember>[1]): Promise<void> =>
       endShareMember(calls, member);
     this.#host.register(createSessionKind({ catalog, placement, endMember }));
-    this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
+    const counts = new Set<RetainedCount>();
+    this.#host.register(
+      createRetainedKind({ catalog, placement, fanOut: this.#fanOut, running: counts }),
+    );
     this.#host.register(this.#shareGroupKind());
     this.#host.start();
     return MqttServer.start({
@@ -215,6 +233,9 @@ class Broker implements BrokerServer {
       sessions,
       retained,
       shareGroups,
+      retainedMessages: () => sumOf(counts),
+      nodeId: this.nodeId,
+      version: this.#options.version,
       brokerId: `${this.nodeId}-${this.#incarnation}`,
       clock,
       random,
@@ -222,6 +243,9 @@ class Broker implements BrokerServer {
       ...(mqttLimits && { limits: mqttLimits }),
       access: this.#access?.control,
       refusedPublish: this.#options.mqtt3RefusedPublish,
+      ...(mqttObservation && { observation: mqttObservation }),
+      rewriteRules: this.#options.mqttRewriteRules ?? [],
+      autoSubscriptions: this.#options.mqttAutoSubscriptions ?? [],
     });
   }
 

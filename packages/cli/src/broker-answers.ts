@@ -17,7 +17,7 @@ export interface BrokerAnswer<T> {
  */
 export async function askBrokers<T>(
   options: Options,
-  ask: (client: RpcClient) => Promise<T>,
+  ask: (client: RpcClient, nodeId: string) => Promise<T>,
 ): Promise<BrokerAnswer<T>[]> {
   const { nodes } = await viewPlacement(options, {});
   const brokers = nodes
@@ -31,7 +31,7 @@ export async function askBrokers<T>(
     brokers.map(async ({ nodeId, address }): Promise<BrokerAnswer<T>[]> => {
       await using client = transport.connect(address, 'control');
       try {
-        return [{ nodeId, answer: await ask(client) }];
+        return [{ nodeId, answer: await ask(client, nodeId) }];
       } catch (thrown) {
         const error = toOperatingError(thrown);
         if (error.code === 'INVALID_ARGUMENT') throw error;

@@ -11,10 +11,12 @@ import { listJournals } from './commands/journal.ts';
 import { runRebuild } from './commands/rebuild.ts';
 import { scrubJournals } from './commands/scrub.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
+import { listSlowClients } from './commands/slow-clients.ts';
 import { describeShards, sealShard } from './commands/shard.ts';
 import { runStart } from './commands/start.ts';
 import { runStatus } from './commands/status.ts';
 import { listSubscriptions } from './commands/subscription.ts';
+import { traceClient, traceTopic } from './commands/trace.ts';
 import { createTopic, deleteTopics, describeTopic, listTopics } from './commands/topic.ts';
 import {
   defaultOf,
@@ -85,6 +87,8 @@ function program(): Command {
   journalCommands(root);
   shardCommands(root);
   clientCommands(root);
+  traceCommands(root);
+  messageCommands(root);
   clusterCommands(root);
   accessCommands(root);
   rebuildCommand(root);
@@ -160,6 +164,10 @@ function clientCommands(root: Command): void {
     .option('--limit <n>', 'most subscriptions', '1000')
     .option('--json', 'as JSON')
     .action(withOptions('admin', showClient));
+  admin(client, 'slow', 'clients that get their messages late, the slowest first')
+    .option('--limit <n>', 'most clients', '20')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', listSlowClients));
   admin(client, 'kick', 'end the connections of clients; their sessions stay')
     .argument('<client-id...>')
     .action(withOptions('admin', kickClients));
@@ -167,6 +175,62 @@ function clientCommands(root: Command): void {
   narrowed(admin(subscription, 'list', 'subscriptions of clients that are connected'))
     .option('--filter <pattern>', 'topic filters like this; * stands for any characters')
     .action(withOptions('admin', listSubscriptions));
+}
+
+function traceCommands(root: Command): void {
+  const trace = root.command('trace').description('MQTT packets as they come and go');
+  traced(admin(trace, 'client', 'the packets of a client, at whatever broker'))
+    .argument('<client-id>')
+    .action(withOptions('admin', traceClient));
+  traced(admin(trace, 'topic', 'publishes to topics and subscriptions to them, at all brokers'))
+    .argument('<filter>')
+    .action(withOptions('admin', traceTopic));
+}
+
+function traced(command: Command): Command {
+  return command
+    .option('--for <time>', 'how long, for example 60s', '60s')
+    .option('--file <file>', 'append to this file (default: standard output)')
+    .option('--payload', 'show payloads, the first KiB of each, and not their sizes alone');
+}
+
+/** MQTT clients: what they need is loaded with them alone. */
+function messageCommands(root: Command): void {
+  const publish = root.command('publish').description('publish MQTT messages');
+  clientFlags(publish)
+    .argument('<topic>')
+    .option('-m, --message <text>', 'the payload (default: all of standard input)')
+    .option('-l, --lines', 'a message from each line of standard input')
+    .option('-q, --qos <n>', '0, 1 or 2', '0')
+    .option('-r, --retain', 'keep it as the retained message of the topic')
+    .option('-c, --count <n>', 'publish it so many times')
+    .action(async (_topic: unknown, flags: Record<string, unknown>, command: Command) => {
+      const { runPublish } = await import('./commands/publish.ts');
+      await runPublish({ arguments: command.args, flags });
+    });
+  const subscribe = root.command('subscribe').description('print MQTT messages');
+  clientFlags(subscribe)
+    .argument('<filter...>')
+    .option('-q, --qos <n>', '0, 1 or 2', '0')
+    .option('-c, --count <n>', 'end after so many messages')
+    .option('-v, --verbose', 'the topic in front of each message')
+    .option('--no-retained', 'only what is published from now on')
+    .option('--json', 'a JSON object for each message')
+    .action(async (_filters: unknown, flags: Record<string, unknown>, command: Command) => {
+      const { runSubscribe } = await import('./commands/subscribe.ts');
+      await runSubscribe({ arguments: command.args, flags });
+    });
+}
+
+function clientFlags(command: Command): Command {
+  return command
+    .option('--url <url>', 'mqtt://, mqtts://, ws:// or wss://HOST:PORT', 'mqtt://127.0.0.1:1883')
+    .option('-i, --client-id <id>', 'client id (default: the broker makes one)')
+    .option('-u, --user <name>', 'user name')
+    .option('-P, --password-file <file>', 'a file with the password in its first line')
+    .option('--ca <file>', "authorities that the broker's certificate must come from, in PEM")
+    .option('--cert <file>', 'certificate to show to the broker, in PEM; needs --key')
+    .option('--key <file>', 'private key of --cert, in PEM');
 }
 
 /** A list of clients, or of what is theirs. */

@@ -31,6 +31,14 @@ export const bytes = z.union([z.number().transform(String), z.string()]).pipe(
     .regex(/^\d+(\.\d+)?\s*([KMGT]i?B?)?$/i, 'must be a number of bytes, for example 512MiB')
     .transform(bytesOf),
 );
+/** A time with its unit, as milliseconds. */
+export const duration = z
+  .string()
+  .regex(
+    /^(0|\d+(\.\d+)?(ms|s|m|h))$/,
+    'must be a time with its unit, for example 500ms, 10s or 5m',
+  )
+  .transform(durationMsOf);
 export const flag = z.union([z.boolean(), z.stringbool()]);
 export const count = z.coerce.number().int().positive();
 
@@ -41,6 +49,13 @@ export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER):
       ? `must be a whole number, at least ${min}`
       : `must be a whole number from ${min} to ${max}`;
   return z.coerce.number(words).int(words).min(min, words).max(max, words);
+}
+
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+function durationMsOf(text: string): number {
+  const match = /^([\d.]+)([a-z]*)$/.exec(text);
+  return Math.round(Number(match?.[1]) * (unitMs[match?.[2] ?? ''] ?? 0));
 }
 
 function bytesOf(text: string): number {

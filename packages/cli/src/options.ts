@@ -3,6 +3,8 @@ import { OperatingError } from '@robustmq/core';
 import { z } from 'zod';
 
 import { mqttOptionTable } from './mqtt/mqtt-options.ts';
+import { observationOptionTable } from './mqtt/observation-options.ts';
+import { topicRuleOptionTable } from './mqtt/topic-rules.ts';
 import {
   bytes,
   count,
@@ -111,6 +113,8 @@ export const optionTable = {
     help: 'how long a journal may be away before others take over the replicas that it has',
   },
   ...mqttOptionTable,
+  ...observationOptionTable,
+  ...topicRuleOptionTable,
   'kafka-listen': {
     roles: ['start', 'broker'],
     value: 'HOST:PORT',

@@ -12,6 +12,11 @@ export type { MqttCounters } from './server/mqtt-counters.ts';
 export { type MqttLimits, mqttLimitsDefault } from './server/mqtt-limits.ts';
 export { type MetricFamily, mqttMetrics } from './server/mqtt-metrics.ts';
 export { MqttServer, type MqttServerOptions } from './server/mqtt-server.ts';
+export { type MqttObservation, mqttObservationDefault } from './server/observation.ts';
+export { TopicMeters } from './slow/topic-meters.ts';
+export { type ClientEventKind, clientEventKinds } from './system/client-events.ts';
+export { type AutoSubscription, AutoSubscriptions } from './rewrite/auto-subscriptions.ts';
+export { type RewriteRule, TopicRewriter } from './rewrite/topic-rewriter.ts';
 export type { RetainedGateway } from './session/session-gateway.ts';
 export {
   CoordinatorRetainedGateway,
@@ -19,6 +24,7 @@ export {
 } from './retained/coordinator-retained-gateway.ts';
 export {
   createRetainedKind,
+  type RetainedCount,
   type RetainedKindOptions,
   type RetainedLimits,
 } from './retained/retained-machine.ts';

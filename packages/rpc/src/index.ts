@@ -31,9 +31,15 @@ export {
   KickClientResponse,
   ListClientsRequest,
   ListClientsResponse,
+  ListSlowClientsRequest,
+  ListSlowClientsResponse,
   ListSubscriptionsRequest,
   ListSubscriptionsResponse,
+  SlowClient,
   SubscriptionPosition,
+  TraceLine,
+  TraceRequest,
+  TraceResponse,
 } from './generated/robustmq/v1/broker_admin.ts';
 export {
   Coordinator,

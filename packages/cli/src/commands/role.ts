@@ -8,7 +8,13 @@ import {
   systemRandom,
 } from '@robustmq/core';
 import { startJournal } from '@robustmq/journal-server';
-import type { MqttLimits, MqttListenerOptions } from '@robustmq/mqtt';
+import type {
+  AutoSubscription,
+  MqttLimits,
+  MqttListenerOptions,
+  MqttObservation,
+  RewriteRule,
+} from '@robustmq/mqtt';
 import { startPlacement } from '@robustmq/placement';
 import { grpcTransport, type Transport } from '@robustmq/rpc';
 import type { Registry } from 'prom-client';
@@ -16,6 +22,7 @@ import type { Registry } from 'prom-client';
 import { etcdStoreOf } from '../etcd-options.ts';
 import { createLogger } from '../logger.ts';
 import { mqttLimits } from '../mqtt/mqtt-options.ts';
+import { mqttObservation } from '../mqtt/observation-options.ts';
 import { MqttListeners } from '../mqtt/mqtt-listeners.ts';
 import { type Options } from '../options.ts';
 import { reachableListen } from '../exposure.ts';
@@ -23,6 +30,7 @@ import { required } from '../required.ts';
 import { processMetrics } from '../service.ts';
 import { serveUntilSignal } from '../serving.ts';
 import { TlsRenewal } from '../tls-renewal.ts';
+import { programVersion } from '../version.ts';
 
 const hourMs = 3_600_000;
 
@@ -120,6 +128,10 @@ export function brokerOptions(
   mqtt3RefusedPublish: 'acknowledge' | 'close';
   accessFile?: string;
   mqttSharedStrategy: ShareStrategy;
+  mqttObservation: Partial<MqttObservation>;
+  mqttRewriteRules: readonly RewriteRule[];
+  mqttAutoSubscriptions: readonly AutoSubscription[];
+  version: string;
 } {
   const accessFile = options['access-file'];
   return {
@@ -129,6 +141,10 @@ export function brokerOptions(
     mqtt3RefusedPublish: required(options, 'mqtt3-refused-publish'),
     ...(accessFile !== undefined && { accessFile }),
     mqttSharedStrategy: required(options, 'mqtt-shared-strategy'),
+    mqttObservation: mqttObservation(options),
+    mqttRewriteRules: options['mqtt-rewrite-rules'] ?? [],
+    mqttAutoSubscriptions: options['mqtt-auto-subscriptions'] ?? [],
+    version: programVersion(),
   };
 }
 

@@ -2,12 +2,19 @@ import { brokerAdminMethods, type ServiceRegistry } from '@robustmq/rpc';
 
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { listClients } from './client-list.ts';
+import type { SlowClients } from '../slow/slow-clients.ts';
+import type { Traces } from '../trace/traces.ts';
 import { listSubscriptions } from './subscription-list.ts';
+import { traceStream } from './trace-stream.ts';
+
+const slowClientsListedMax = 1_000;
 
 /** What operators may ask of an MQTT server, and have it do. */
 export interface AdministeredServer {
   clients(after: number): Iterable<ConnectedClient>;
   kick(clientId: string): boolean;
+  readonly traces: Traces;
+  readonly slowClients: SlowClients;
 }
 
 /** Serves operators. `server`: undefined while there is none. */
@@ -24,4 +31,8 @@ export function registerBrokerAdmin(
   registry.unary(brokerAdminMethods.listSubscriptions, (request) =>
     listSubscriptions(clientsAfter, request),
   );
+  registry.unary(brokerAdminMethods.listSlowClients, ({ limit }) => ({
+    clients: server()?.slowClients.slowest(Math.min(limit, slowClientsListedMax)) ?? [],
+  }));
+  registry.stream(brokerAdminMethods.trace, (stream) => traceStream(stream, server()?.traces));
 }

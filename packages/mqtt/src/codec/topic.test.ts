@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   explainTopicProblem,
+  filtersOverlap,
   parseSharedFilter,
   topicFilterProblem,
   topicMatches,
@@ -116,4 +117,21 @@ describe('topicMatches', () => {
       expect(topicMatches(pattern, topic)).toBe(matches);
     },
   );
+});
+
+describe('filtersOverlap', () => {
+  it.each([
+    ['a/#', '+/b', true],
+    ['a/#', 'a', true],
+    ['a/+/c', '+/b/c', true],
+    ['a/+', 'a/b/c', false],
+    ['a/b', 'a/c', false],
+    ['#', '$SYS/a', false],
+    ['+/a', '$SYS/a', false],
+    ['$SYS/#', '$SYS/+/b', true],
+    ['a', '$share/g/+', true],
+  ])('%s and %s: %s', (one, other, wanted) => {
+    expect(filtersOverlap(one, other)).toBe(wanted);
+    expect(filtersOverlap(other, one)).toBe(wanted);
+  });
 });

@@ -190,3 +190,19 @@ export function topicMatches(filter: string, name: string): boolean {
   }
   return wanted.length === levels.length;
 }
+
+/** Whether there may be a topic name that both filters match; of a shared one the filter counts. Both valid. */
+export function filtersOverlap(one: string, other: string): boolean {
+  const left = (parseSharedFilter(one)?.filter ?? one).split('/');
+  const right = (parseSharedFilter(other)?.filter ?? other).split('/');
+  for (let at = 0; at < Math.max(left.length, right.length); at++) {
+    const a = left[at];
+    const b = right[at];
+    if (a === '#' || b === '#') return at > 0 || !(a?.startsWith('$') || b?.startsWith('$'));
+    if (a === undefined || b === undefined) return false;
+    if (a === b) continue;
+    if (a !== '+' && b !== '+') return false;
+    if (at === 0 && (a.startsWith('$') || b.startsWith('$'))) return false;
+  }
+  return true;
+}

@@ -26,6 +26,8 @@ export interface AuthenticatedClient {
   readonly packetBytesMax: number;
   readonly output: Output;
   hold(work: () => Promise<void>): void;
+  /** The CONNECT with its will as rules for topics change it; undefined: it may have no such will, and is refused. */
+  ownConnect(packet: ConnectPacket): ConnectPacket | undefined;
   /** The client is who it says it is, or nobody asks. `data` stands in the CONNACK. */
   admit(packet: ConnectPacket, data: Buffer | undefined): Promise<void>;
   refuse(reasonCode: ReasonCode): void;
@@ -74,6 +76,7 @@ export class Authentication {
   readonly #context: BrokerContext;
   #exchange: EnhancedExchange | undefined;
   #access: PrincipalAccess | undefined;
+  #userName: string | undefined;
   #expiry: WheelTimer | undefined;
   #isEnded = false;
 
@@ -88,6 +91,11 @@ export class Authentication {
   /** What the client may do; undefined: it is not let in yet, or may do everything. */
   get access(): PrincipalAccess | undefined {
     return this.#access;
+  }
+
+  /** Who the client has proved to be; undefined: nobody yet, or nobody asks. */
+  get userName(): string | undefined {
+    return this.#userName;
   }
 
   // ---- CONNECT
@@ -138,13 +146,17 @@ export class Authentication {
   }
 
   async #judge(result: LoginResult, data: Buffer | undefined): Promise<void> {
-    const packet = this.#packet;
-    if (this.#isEnded || packet === undefined) return;
+    const received = this.#packet;
+    if (this.#isEnded || received === undefined) return;
     if (result.kind !== 'admitted') {
       this.#client.refuse(connackReasonOf(result));
       return;
     }
     const access = this.#context.access?.accessOf(result.principal);
+    this.#userName = result.principal.identity?.userName;
+    // The rules are asked about the topic to which the will goes.
+    const packet = this.#client.ownConnect(received);
+    if (packet === undefined) return;
     const { will } = packet;
     if (will !== undefined && access?.mayPublish(will.topic, will.qos, will.retain) === false) {
       const fields = { clientId: this.#client.clientId, topic: will.topic };

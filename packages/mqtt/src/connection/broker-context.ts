@@ -10,6 +10,11 @@ import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
+import type { TopicRewriter } from '../rewrite/topic-rewriter.ts';
+import type { ClientEvents } from '../system/client-events.ts';
+import type { SystemTopics } from '../system/system-topics.ts';
+import type { Traces } from '../trace/traces.ts';
 import type { Connection } from './connection.ts';
 import type { OutputTurn } from './output.ts';
 
@@ -34,6 +39,12 @@ export interface BrokerContext {
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
   readonly shareGroups: Pick<ShareGroupClient, 'member'>;
+  readonly system: SystemTopics;
+  readonly events: ClientEvents;
+  readonly traces: Traces;
+  /** Undefined: there are no rules. */
+  readonly rewriter: TopicRewriter | undefined;
+  readonly autoSubscriptions: AutoSubscriptions;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

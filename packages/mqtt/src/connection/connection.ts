@@ -22,6 +22,7 @@ import type { LiveSession } from '../delivery/live-session.ts';
 import type { ClientSocket } from '../listener/client-socket.ts';
 import type { Admitted } from '../listener/mqtt-listener.ts';
 import { countFault } from '../server/mqtt-counters.ts';
+import type { ClientTap } from '../trace/client-tap.ts';
 import type {
   AnnouncedSession,
   SessionGrant,
@@ -97,6 +98,9 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
   /** Work that has to end before the next packet is taken. */
   #holds = 0;
   #stalledSinceMs: number | undefined;
+  #tap: ClientTap | undefined;
+  /** Reason code of the client's DISCONNECT. */
+  #leftWith: ReasonCode | undefined;
   /** Highest epoch of its client id that was revoked while it was connecting. */
   #revokedEpoch = 0;
 
@@ -163,15 +167,19 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     return this.#packets?.session;
   }
 
+  get user(): string {
+    return this.#authentication?.userName ?? this.admitted.user ?? this.#userName ?? '';
+  }
+
   /** What operators are told of it, once it has its session. */
   get client(): ConnectedClient | undefined {
     const { session } = this;
     if (session === undefined || this.#isClosed || this.#version === undefined) return undefined;
-    const { peer, user } = this.admitted;
+    const { peer } = this.admitted;
     return {
       number: this.number,
       clientId: this.#clientId,
-      user: user ?? this.#userName ?? '',
+      user: this.user,
       peer,
       version: this.#version,
       keepAliveSeconds: keepAliveSecondsOf(this.#silenceMsMax),
@@ -210,16 +218,26 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
   }
 
   onFrame(frame: Frame): boolean {
+    this.#tap?.received(frame);
     const packet = this.#context.decoder.decode(frame, this.#version);
+    this.#context.counters.packetsIn++;
     if (packet.kind === 'fault') this.fail(packet);
-    else this.#take(packet);
+    else this.#take(packet, frame);
     return this.#holds === 0 && !this.#isClosed;
   }
 
-  #take(packet: ClientPacket): void {
-    if (packet.kind === 'connect') this.hold(() => this.#connect(packet));
+  #take(packet: ClientPacket, frame: Frame): void {
+    if (packet.kind === 'connect') this.hold(() => this.#connect(packet, frame));
     else if (this.#state === 'authenticating') this.#authentication?.take(packet);
     else this.#packets?.take(packet);
+  }
+
+  /** Lets those look at its packets who want to now. */
+  retap(): void {
+    if (this.#version === undefined || this.#isClosed) return;
+    const tap = this.#context.traces.tap(this.#clientId, this.#version, this.#tap);
+    this.#tap = tap;
+    this.output.tap = tap && ((packet) => tap.sent(packet));
   }
 
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
@@ -251,7 +269,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
 
   // ---- CONNECT
 
-  async #connect(packet: ConnectPacket): Promise<void> {
+  async #connect(packet: ConnectPacket, frame: Frame): Promise<void> {
     this.#state = 'connecting';
     this.#version = packet.protocolVersion;
     this.#packetBytesMax = packet.packetBytesMax;
@@ -262,14 +280,20 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     const { limits, random } = this.#context;
     this.#expirySeconds = sessionExpirySeconds(packet.sessionExpirySeconds, limits);
     this.#clientId = packet.clientId || `auto-${random.bytes(8).toString('hex')}`;
+    this.retap();
+    this.#tap?.received(frame);
     const refusal = refusalOf(packet) ?? this.#connackFault(packet);
     if (refusal !== undefined) {
       this.refuse(refusal);
       return;
     }
     this.#authentication = authenticationOf(this, this.#context, packet);
-    if (this.#authentication === undefined) await this.admit(packet, undefined);
-    else await this.#authentication.begin();
+    if (this.#authentication !== undefined) {
+      await this.#authentication.begin();
+      return;
+    }
+    const own = this.ownConnect(packet);
+    if (own !== undefined) await this.admit(own, undefined);
   }
 
   awaitAuth(version: ProtocolVersion): void {
@@ -288,6 +312,20 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     if (this.#isClosed) this.#endSession(grant, unaccepted);
     else if (granted.epoch <= this.#revokedEpoch) this.refuse(ReasonCode.serverUnavailable);
     else await this.#accept(packet, granted, authenticationData);
+  }
+
+  /** A will to no topic at all is refused like one to a topic of the server's. */
+  ownConnect(packet: ConnectPacket): ConnectPacket | undefined {
+    const { rewriter } = this.#context;
+    const { will } = packet;
+    if (will === undefined) return packet;
+    const owner = { clientId: this.#clientId, user: this.user };
+    const topic = rewriter === undefined ? will.topic : rewriter.name(will.topic, owner);
+    if (topic === undefined || topic.startsWith('$')) {
+      this.refuse(ReasonCode.topicNameInvalid);
+      return undefined;
+    }
+    return topic === will.topic ? packet : { ...packet, will: { ...will, topic } };
   }
 
   /** The answer has to fit, or nobody is taken over for it. [MQTT5-3.1.2-24] */
@@ -350,8 +388,17 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     this.#silenceMsMax = silenceMsMax(packet, limits);
     if (this.#silenceMsMax > 0) this.#timer.set(this.#silenceMsMax);
     else this.#timer.cancel();
+    this.#context.counters.connects++;
     this.#connack(acceptance(packet, { sessionPresent, clientId, limits, authenticationData }));
+    this.#tellConnected(packet.cleanStart, sessionPresent);
     if (sessionPresent) await packets.resume(granted);
+    if (!this.#isClosed) await packets.subscribeByItself();
+  }
+
+  #tellConnected(cleanStart: boolean, sessionPresent: boolean): void {
+    const { events } = this.#context;
+    const client = events.tells('connected') ? this.client : undefined;
+    if (client !== undefined) events.connected(client, { cleanStart, sessionPresent });
   }
 
   /** A refusal that is larger than the client takes is left out. */
@@ -398,6 +445,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     const expirySeconds = asked && sessionExpirySeconds(asked, this.#context.limits);
     // Only a normal disconnection discards the will. [MQTT5-3.14.4-3]
     const publishWill = packet.reasonCode !== ReasonCode.success;
+    this.#leftWith = packet.reasonCode;
     this.close(undefined, { revoked: false, publishWill, expirySeconds });
   }
 
@@ -501,6 +549,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
    */
   close(reasonCode: ReasonCode | undefined, end: SessionEnd = abnormal, reason?: string): void {
     if (this.#isClosed) return;
+    this.#tellGone(reasonCode);
     const isTold = this.#state === 'active' && reasonCode !== undefined && this.mqtt5;
     this.#state = 'closed';
     this.#timer.cancel();
@@ -511,6 +560,7 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
       this.output.written();
     }
     this.output.flush();
+    this.#tap?.ended(reason);
     this.#socket.end();
     this.#context.closing(this.#socket);
     const { clients } = this.#context;
@@ -518,6 +568,16 @@ export class Connection implements FrameSink, SessionClient, OutputOwner, Authen
     this.#closeSession(end);
     this.#authentication?.end();
     this.#context.closed(this);
+  }
+
+  #tellGone(reasonCode: ReasonCode | undefined): void {
+    const { events } = this.#context;
+    const isBroker = reasonCode !== undefined;
+    const by = isBroker ? 'broker' : this.#leftWith === undefined ? 'network' : 'client';
+    const client = events.tells('disconnected') ? this.client : undefined;
+    if (client !== undefined) {
+      events.disconnected(client, { by, reasonCode: reasonCode ?? this.#leftWith });
+    }
   }
 
   #closeSession(end: SessionEnd): void {

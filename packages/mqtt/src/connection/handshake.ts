@@ -16,7 +16,6 @@ export function refusalOf(packet: ConnectPacket): ReasonCode | undefined {
     if (!isAllowed) return ReasonCode.clientIdentifierNotValid;
   }
   const { will } = packet;
-  if (will?.topic.startsWith('$') === true) return ReasonCode.topicNameInvalid;
   if (will?.userProperties.some(({ name }) => hasReservedName(name)) === true) {
     return ReasonCode.implementationSpecificError;
   }

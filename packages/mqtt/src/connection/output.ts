@@ -8,12 +8,23 @@ const joinBytesMax = 64 * 1024;
 /** With so much the socket is written within the turn: a burst is bounded by what the client takes. */
 const writeBytes = 128 * 1024;
 
+/** What has gone out. */
+export interface OutputCounters {
+  packetsOut: number;
+  bytesOut: number;
+}
+
 /** Writes the sockets that got something in this turn, each once. */
 export class OutputTurn {
+  readonly counters: OutputCounters;
   /** Where packets for one client alone are encoded; taken at once by {@link Output.packet}. */
   readonly writer = new PacketWriter();
   #outputs: Output[] = [];
   readonly #task = new TurnTask(() => this.#flush());
+
+  constructor(counters: OutputCounters = { packetsOut: 0, bytesOut: 0 }) {
+    this.counters = counters;
+  }
 
   add(output: Output): void {
     this.#outputs.push(output);
@@ -39,6 +50,8 @@ export interface OutputOwner {
  * Holds nothing between turns.
  */
 export class Output implements ByteSink {
+  /** Shown each packet, in order; undefined: nobody looks. */
+  tap: ((packet: Buffer) => void) | undefined;
   readonly #socket: ClientSocket;
   readonly #turn: OutputTurn;
   readonly #owner: OutputOwner;
@@ -97,6 +110,8 @@ export class Output implements ByteSink {
   range(store: ArrayBufferLike, start: number, end: number): void {
     if (this.#bytes >= writeBytes) this.#writeOut();
     this.#bytes += end - start;
+    this.#turn.counters.packetsOut++;
+    this.tap?.(Buffer.from(store as ArrayBuffer, start, end - start));
     if (this.#store === store && this.#end === start) {
       this.#end = end;
       return;
@@ -130,6 +145,7 @@ export class Output implements ByteSink {
     this.#runs = undefined;
     this.#bytes = 0;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    this.#turn.counters.bytesOut += bytes;
     this.#write(runs, bytes);
     this.#socketBytes = this.#socket.writableLength;
   }

@@ -1,4 +1,5 @@
 import type { PrincipalAccess } from '@robustmq/auth';
+import { OperatingError } from '@robustmq/core';
 
 import { encodePingresp, encodeSuback, encodeUnsuback } from '../codec/control-encoder.ts';
 import type {
@@ -9,6 +10,7 @@ import type {
   DisconnectPacket,
   ProtocolVersion,
   SubscribePacket,
+  SubscriptionRequest,
   UnsubscribePacket,
 } from '../codec/packet.ts';
 import { fault } from '../codec/protocol-fault.ts';
@@ -17,6 +19,7 @@ import { matchedFilter, parseSharedFilter } from '../codec/topic.ts';
 import type { DeliveryClient } from '../delivery/delivery-context.ts';
 import { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
+import type { TopicOwner } from '../rewrite/topic-owner.ts';
 import { InboundPublishes, type PublishClient } from '../publish/inbound-publishes.ts';
 import type {
   SessionGrant,
@@ -27,12 +30,28 @@ import { SharedSubscriptions } from '../share/shared-subscriptions.ts';
 import { type Replay, RetainedReplay } from '../subscribe/retained-replay.ts';
 import { endsOf, positionsOf, subscribe, unsubscribe } from '../subscribe/subscriber.ts';
 import type { BrokerContext } from './broker-context.ts';
+import type { ConnectedClient } from './connected-client.ts';
 import { logMuted } from './muted.ts';
+
+/** What stays refused however often it is asked for. */
+const refusedForGood: ReadonlySet<number> = new Set([
+  ReasonCode.quotaExceeded,
+  ReasonCode.notAuthorized,
+  ReasonCode.topicFilterInvalid,
+]);
+
+function isFailure(reasonCode: number): boolean {
+  return reasonCode >= ReasonCode.unspecifiedError;
+}
 
 /** The connection whose packets they are. */
 export interface SessionClient extends DeliveryClient, PublishClient {
   /** For whom packets are encoded. */
   readonly receiver: { version: ProtocolVersion; packetBytesMax: number };
+  /** Who it has proved to be, else by its certificate, else the user name of its CONNECT; empty when there is none. */
+  readonly user: string;
+  /** What is told of it while it is connected. */
+  readonly client: ConnectedClient | undefined;
   /** The client wants to know why. [MQTT5-3.1.2-29] */
   readonly explains: boolean;
   /** Takes no further packet until `work` is done; a rejection ends the connection. */
@@ -148,7 +167,10 @@ export class SessionPackets {
   }
 
   #newPublishes(storedPacketIds: readonly number[]): InboundPublishes {
-    const own = { session: this.session, storedPacketIds };
+    const { rewriter } = this.#context;
+    const owner = this.#owner;
+    const rewrite = rewriter && ((topic: string) => rewriter.name(topic, owner));
+    const own = { session: this.session, storedPacketIds, rewrite };
     const publishes = new InboundPublishes(this.#client, this.#context, own);
     this.#publishes = publishes;
     return publishes;
@@ -161,14 +183,67 @@ export class SessionPackets {
     this.#client.sendAck('pubrel', packet.packetId, ReasonCode.packetIdentifierNotFound);
   }
 
-  async #subscribe(packet: SubscribePacket): Promise<void> {
+  get #owner(): TopicOwner {
+    return { clientId: this.session.grant.clientId, user: this.#client.user };
+  }
+
+  /** The filter that the client gets; empty: none can be made for it, which is refused. */
+  #filterOf(filter: string): string {
+    const { rewriter } = this.#context;
+    return rewriter === undefined ? filter : (rewriter.filter(filter, this.#owner) ?? '');
+  }
+
+  /** Subscribes the client to what all are subscribed to. Rejects when that cannot be stored now. */
+  async subscribeByItself(): Promise<void> {
+    const { autoSubscriptions, logger } = this.#context;
+    if (autoSubscriptions.size === 0) return;
+    const { clientId } = this.session.grant;
+    const subscriptions = autoSubscriptions.of(this.#owner, (filter) =>
+      logger.warn({ clientId, filter }, 'an automatic subscription cannot be made for this client'),
+    );
+    const packet = { subscriptions, subscriptionId: undefined };
+    const { reasonCodes, reason, replays } = await subscribe(this.#context, this.session, packet);
+    if (this.session.ended) return;
+    if (reasonCodes.some((code) => isFailure(code) && !refusedForGood.has(code))) {
+      throw new OperatingError('UNAVAILABLE', `automatic subscriptions: ${reason ?? ''}`);
+    }
+    if (reason !== undefined) logger.warn({ clientId }, `automatic subscriptions: ${reason}`);
+    this.#tellSubscribed(packet, reasonCodes);
+    if (replays.length > 0) this.#replayRetained(replays);
+  }
+
+  async #subscribe(received: SubscribePacket): Promise<void> {
+    const subscriptions = received.subscriptions.map((one) => this.#rewritten(one));
+    const packet = { ...received, subscriptions };
     const { reasonCodes, reason, replays } = await subscribe(this.#context, this.session, packet);
     if (this.session.ended) return;
     const explanation = { reasonString: this.#client.explains ? reason : undefined };
     const { writer } = this.#context.output;
     encodeSuback(writer, this.#client.receiver, packet.packetId, reasonCodes, explanation);
     this.#answered();
+    this.#tellSubscribed(packet, reasonCodes);
     if (replays.length > 0) this.#replayRetained(replays);
+  }
+
+  #rewritten(request: SubscriptionRequest): SubscriptionRequest {
+    return this.#context.rewriter === undefined
+      ? request
+      : { ...request, filter: this.#filterOf(request.filter) };
+  }
+
+  #tellSubscribed(
+    packet: Pick<SubscribePacket, 'subscriptions'>,
+    reasonCodes: readonly ReasonCode[],
+  ): void {
+    const { events } = this.#context;
+    const client = events.tells('subscribed') ? this.#client.client : undefined;
+    if (client === undefined) return;
+    for (const [index, { filter }] of packet.subscriptions.entries()) {
+      if (isFailure(reasonCodes[index] ?? 0)) continue;
+      const { subscriptions, shared } = this.session;
+      const stored = subscriptions.get(filter)?.stored ?? shared?.stored(filter);
+      if (stored !== undefined) events.subscribed(client, stored);
+    }
   }
 
   #replayRetained(replays: readonly Replay[]): void {
@@ -181,12 +256,19 @@ export class SessionPackets {
     }
   }
 
-  async #unsubscribe(packet: UnsubscribePacket): Promise<void> {
+  async #unsubscribe(received: UnsubscribePacket): Promise<void> {
+    const packet = { ...received, filters: received.filters.map((one) => this.#filterOf(one)) };
     const reasonCodes = await unsubscribe(this.#context, this.session, packet);
     if (this.session.ended) return;
     const { writer } = this.#context.output;
     encodeUnsuback(writer, this.#client.receiver, packet.packetId, reasonCodes);
     this.#answered();
+    const { events } = this.#context;
+    const client = events.tells('unsubscribed') ? this.#client.client : undefined;
+    if (client === undefined) return;
+    for (const [index, filter] of packet.filters.entries()) {
+      if (reasonCodes[index] === ReasonCode.success) events.unsubscribed(client, filter);
+    }
   }
 
   /** Sends what was just encoded. A client that cannot take the answer cannot go on. [MQTT5-3.1.2-24] */
@@ -203,5 +285,5 @@ export class SessionPackets {
 }
 
 function isFailed({ reasonCode }: AckPacket): boolean {
-  return reasonCode >= ReasonCode.unspecifiedError;
+  return isFailure(reasonCode);
 }

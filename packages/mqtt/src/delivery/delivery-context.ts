@@ -4,6 +4,7 @@ import type { CatchUp, LogReader } from '@robustmq/kernel';
 import type { PacketWriter } from '../codec/packet-writer.ts';
 import type { Output } from '../connection/output.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
+import type { DropReports } from '../system/drop-reports.ts';
 import type { LiveReaders } from './live-readers.ts';
 import type { ProgressKeeper } from './progress-keeper.ts';
 
@@ -27,6 +28,7 @@ export interface DeliveryContext {
   readonly catchUp: CatchUp;
   readonly log: LogReader;
   readonly progress: ProgressKeeper;
+  readonly drops: Pick<DropReports, 'count'>;
   readonly limits: MqttLimits;
   readonly clock: Clock;
   /** For packets of one client alone. */

@@ -11,6 +11,8 @@ export class Lag {
   readonly cursor: CatchUpCursor;
   /** First offset that the session has not taken. */
   position: Offset;
+  /** How long ago the batch that is taken was appended. */
+  lateMs = 0;
   reading = false;
   /** The last read ended within what it got: there was no room. */
   stopped = false;

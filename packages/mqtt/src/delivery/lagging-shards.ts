@@ -145,6 +145,7 @@ export class LaggingShards {
 
   #takeBatch(lag: Lag, batch: DecodedBatch, table: MatchTable): boolean {
     const { cursor } = batch;
+    lag.lateMs = this.#context.readers.lateMs(batch);
     while (cursor.next()) {
       const at = batch.baseOffset + cursor.offsetDelta;
       if (at < lag.position) continue;

@@ -5,6 +5,9 @@ import type { Attachment, DecodedBatch, FanOut, FanOutReader, TopicNames } from 
 import { SubscriptionTrie } from '../codec/subscription-trie.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
+import type { SlowClients } from '../slow/slow-clients.ts';
+import { meterDropped, meterOut, type TopicMeter, type TopicMeters } from '../slow/topic-meters.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSubscription } from './live-subscription.ts';
 import { type LiveTrie, MatchTable, type NameMatch } from './match-table.ts';
@@ -18,6 +21,8 @@ export interface LiveReadersOptions {
   readonly counters: MqttCounters;
   readonly logger: Logger;
   readonly matchCacheMax: number;
+  readonly slow: Pick<SlowClients, 'thresholdMs' | 'note'>;
+  readonly meters: Pick<TopicMeters, 'of'>;
 }
 
 /**
@@ -26,15 +31,26 @@ export interface LiveReadersOptions {
  */
 export class LiveReaders {
   readonly trie: LiveTrie = new SubscriptionTrie<LiveSession, LiveSubscription>();
+  /** Subscriptions to what the broker tells of itself, which stands in no log. */
+  readonly systemTrie: LiveTrie = new SubscriptionTrie<LiveSession, LiveSubscription>();
   readonly classes = new PacketClasses();
   readonly #options: LiveReadersOptions;
   readonly #readers = new Map<ShardId, LiveReader>();
   readonly #tables = new Map<string, MatchTable>();
   #names: TopicNames;
+  /** Something is to be noted for each copy of the current message. */
+  watched = false;
+  #lateMs = 0;
+  #meters: readonly TopicMeter[] | undefined;
 
   constructor(options: LiveReadersOptions) {
     this.#options = options;
     this.#names = options.names;
+  }
+
+  /** Where a filter's subscribers stand. */
+  trieOf(filter: string): LiveTrie {
+    return isSystemFilter(filter) ? this.systemTrie : this.trie;
   }
 
   /** Takes the names of a new catalog. */
@@ -71,8 +87,9 @@ export class LiveReaders {
   table(topic: string): MatchTable {
     let table = this.#tables.get(topic);
     if (table === undefined) {
-      const { matchCacheMax } = this.#options;
-      table = new MatchTable(topic, { trie: this.trie, names: this.#names, size: matchCacheMax });
+      const { matchCacheMax, meters } = this.#options;
+      const names = this.#names;
+      table = new MatchTable(topic, { trie: this.trie, names, size: matchCacheMax, meters });
       this.#tables.set(topic, table);
     }
     return table;
@@ -94,12 +111,48 @@ export class LiveReaders {
     return Math.max(0, Math.ceil(leftMs / 1000));
   }
 
-  /** Makes a record's message the one that the classes encode. */
+  /** Who counts a topic. */
+  metersOf(topic: string): readonly TopicMeter[] | undefined {
+    return this.#options.meters.of(topic);
+  }
+
+  /** How long ago a batch was appended. */
+  lateMs(batch: { readonly appendTimeMs: number }): number {
+    return this.#options.wallMs() - batch.appendTimeMs;
+  }
+
+  /** A copy of the current message has gone into the output of a client. */
+  sent(owner: { readonly grant: { readonly clientId: string }; readonly sinceMs: number }): void {
+    const { slow, wallMs } = this.#options;
+    const { payload, topic } = this.classes;
+    if (this.#meters !== undefined) meterOut(this.#meters, payload.length);
+    if (this.#lateMs < slow.thresholdMs) return;
+    // What came before the client was connected it could not have had.
+    const waitedMs = Math.min(this.#lateMs, wallMs() - owner.sinceMs);
+    slow.note(owner.grant.clientId, waitedMs, topic.toString());
+  }
+
+  /** A client does not get its copy of the current message. */
+  dropped(): void {
+    if (this.#meters !== undefined) meterDropped(this.#meters, this.classes.payload.length);
+  }
+
+  /** Makes what stands in no log the message that the classes encode. */
+  startOwn(topic: string, payload: string): void {
+    this.watched = false;
+    this.classes.start(Buffer.from(topic), Buffer.from(payload), undefined);
+  }
+
+  /** Makes a record's message the one that the classes encode. `lateMs`: how long ago it was appended. */
   startMessage(
-    match: Pick<NameMatch, 'nameBytes'>,
+    match: Pick<NameMatch, 'nameBytes' | 'meters'>,
     message: RecordMessage,
     secondsLeft: number,
+    lateMs = 0,
   ): void {
+    this.#meters = match.meters;
+    this.#lateMs = lateMs;
+    this.watched = match.meters !== undefined || lateMs >= this.#options.slow.thresholdMs;
     const properties = Number.isFinite(secondsLeft) ? message.ownProperties : message.properties;
     // What is forwarded is what is left of the interval. [MQTT5-3.3.2-6]
     if (properties && Number.isFinite(secondsLeft)) properties.messageExpirySeconds = secondsLeft;
@@ -150,11 +203,12 @@ class LiveReader implements FanOutReader {
     const { cursor } = batch;
     const table = this.#owner.tableOfShard(this.shardId);
     if (table === undefined || this.#owner.trie.size === 0) return true;
+    const lateMs = this.#owner.lateMs(batch);
     while (cursor.next()) {
       const match = table.of(cursor);
       if (match.targets.length === 0) continue;
       this.#message.read(cursor);
-      this.#deliver(match, batch, batch.baseOffset + cursor.offsetDelta);
+      this.#deliver(match, batch, batch.baseOffset + cursor.offsetDelta, lateMs);
     }
     this.#owner.counters.headersLeftOut += this.#message.headersLeftOut;
     this.#message.headersLeftOut = 0;
@@ -168,7 +222,7 @@ class LiveReader implements FanOutReader {
     this.#owner.lost(this, error);
   }
 
-  #deliver(match: NameMatch, batch: DecodedBatch, at: number): void {
+  #deliver(match: NameMatch, batch: DecodedBatch, at: number, lateMs: number): void {
     const message = this.#message;
     const owner = this.#owner;
     if (match.dollar && message.publisherStart < 0) return;
@@ -177,7 +231,7 @@ class LiveReader implements FanOutReader {
       owner.counters.droppedExpired++;
       return;
     }
-    owner.startMessage(match, message, left);
+    owner.startMessage(match, message, left, lateMs);
     for (const target of match.targets) {
       target.session.deliverLive(target, message, this.shardId, at);
     }

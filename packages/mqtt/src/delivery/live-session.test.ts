@@ -7,6 +7,7 @@ import { PacketWriter } from '../codec/packet-writer.ts';
 import { newMqttCounters } from '../server/mqtt-counters.ts';
 import { mqttLimitsDefault } from '../server/mqtt-limits.ts';
 import type { SessionGateway, SessionGranted, WindowEntry } from '../session/session-gateway.ts';
+import { TopicMeters } from '../slow/topic-meters.ts';
 import type { DeliveryClient } from './delivery-context.ts';
 import { LiveReaders } from './live-readers.ts';
 import { LiveSession } from './live-session.ts';
@@ -59,6 +60,7 @@ describe('a session beside the live path', () => {
       catchUp: log,
       log,
       progress,
+      drops: { count: () => {} },
       limits: mqttLimitsDefault,
       clock,
       writer: new PacketWriter(),
@@ -106,6 +108,8 @@ describe('a session beside the live path', () => {
       counters: newMqttCounters(),
       logger: silentLogger(),
       matchCacheMax: 10,
+      slow: { thresholdMs: Number.POSITIVE_INFINITY, note: () => {} },
+      meters: new TopicMeters([]),
     });
     session = sessionOf(client, 'c');
   });

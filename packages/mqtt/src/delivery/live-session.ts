@@ -41,6 +41,8 @@ export class LiveSession {
   readonly access: PrincipalAccess | undefined;
   /** Its shared subscriptions; set before anything is sent. */
   shared: SharedSubscriptions | undefined;
+  /** When its client has connected, in ms since 1970. */
+  readonly sinceMs: number;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
   #lags: LaggingShards | undefined;
@@ -74,6 +76,7 @@ export class LiveSession {
     this.grant = own.grant;
     this.durable = own.durable;
     this.access = own.access;
+    this.sinceMs = context.clock.wallMs();
     this.outbound = new OutboundPublishes(client, context, this);
     this.outbound.takeOver(own.window);
   }
@@ -102,7 +105,9 @@ export class LiveSession {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    for (const [filter] of this.subscriptions) this.#context.readers.trie.remove(filter, this);
+    for (const [filter] of this.subscriptions) {
+      this.#context.readers.trieOf(filter).remove(filter, this);
+    }
     for (const [shardId, count] of this.#shards) {
       for (let i = 0; i < count; i++) this.#context.readers.release(shardId);
     }
@@ -131,7 +136,7 @@ export class LiveSession {
       if (replaced === undefined && end > position) subscription.startLiveAt(shardId, end);
       return { shardId, offset: end > position ? end : position };
     });
-    this.#context.readers.trie.insert(filter, this, subscription);
+    this.#context.readers.trieOf(filter).insert(filter, this, subscription);
     if (replaced !== undefined) this.#leave(replaced.shardIds);
     return starts;
   }
@@ -141,7 +146,7 @@ export class LiveSession {
     const subscription = this.subscriptions.get(filter);
     if (subscription === undefined) return false;
     this.subscriptions.delete(filter);
-    this.#context.readers.trie.remove(filter, this);
+    this.#context.readers.trieOf(filter).remove(filter, this);
     this.#leave(subscription.shardIds);
     return true;
   }
@@ -232,11 +237,12 @@ export class LiveSession {
     ends: ReadonlyMap<ShardId, Offset>,
   ): void {
     for (const subscription of subscriptions) {
+      const { filter } = subscription.stored;
       subscription.lookAtRules(this.access);
-      this.subscriptions.set(subscription.stored.filter, subscription);
+      this.subscriptions.set(filter, subscription);
       for (const shardId of subscription.shardIds)
         this.#join(shardId, ends.get(shardId) ?? offset(0));
-      this.#context.readers.trie.insert(subscription.stored.filter, this, subscription);
+      this.#context.readers.trieOf(filter).insert(filter, this, subscription);
     }
     const positions = new Map(granted.positions.map(({ shardId, offset: at }) => [shardId, at]));
     for (const shardId of this.#shards.keys()) {
@@ -374,6 +380,17 @@ export class LiveSession {
     this.#pump();
   }
 
+  /** Sends the message that stands in the shared classes and in no log. */
+  deliverSystem(target: MatchTarget, retain: boolean): void {
+    const granted = grantedByAll(subscriptionsOf(target));
+    this.outbound.sendOnce(granted, granted.retainAsPublished && retain);
+  }
+
+  /** As {@link deliverSystem}, for a subscription that has just been made. */
+  deliverSystemValue(subscription: LiveSubscription): void {
+    this.outbound.sendOnce(subscription, true);
+  }
+
   // ---- retained messages
 
   /** Sends a retained message for a new subscription; waits until there is room for it. */
@@ -390,9 +407,15 @@ export class LiveSession {
     const left = readers.secondsLeft(message, retained);
     if (left <= 0) {
       readers.counters.droppedExpired++;
+      this.#context.drops.count(this.grant.clientId, 'expired');
       return;
     }
-    readers.startMessage({ nameBytes: Buffer.from(retained.topic) }, message, left);
+    const { topic } = retained;
+    readers.startMessage(
+      { nameBytes: Buffer.from(topic), meters: readers.metersOf(topic) },
+      message,
+      left,
+    );
     const qos = qosOf(message, current);
     // As the answer to a subscription it always says so. [MQTT5 section 3.3.1.3, MQTT-3.3.1-8]
     if (qos === 0) this.outbound.sendOnce(current, true);
@@ -426,6 +449,7 @@ export class LiveSession {
     const left = readers.secondsLeft(message, batch);
     if (left <= 0) {
       readers.counters.droppedExpired++;
+      this.#context.drops.count(this.grant.clientId, 'expired');
       return true;
     }
     const taking = subscriptionsOf(own).filter(
@@ -435,7 +459,7 @@ export class LiveSession {
         !this.#isOwn(one, message),
     );
     if (taking.length === 0) return true;
-    readers.startMessage(match, message, left);
+    readers.startMessage(match, message, left, lag.lateMs);
     return this.#deliver(message, grantedByAll(taking), batch.shardId, at);
   }
 

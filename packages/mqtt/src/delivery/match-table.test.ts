@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { SubscriptionTrie } from '../codec/subscription-trie.ts';
 import type { LiveSession } from './live-session.ts';
 import { LiveSubscription } from './live-subscription.ts';
+import { TopicMeters } from '../slow/topic-meters.ts';
 import { type LiveTrie, MatchTable } from './match-table.ts';
 
 /** The trie only compares sessions. */
@@ -38,7 +39,7 @@ function tableOf(topic: string, size = 100): { trie: LiveTrie; table: MatchTable
     { name: 'mqtt', shardIds: [1, 2], config: {} },
     { name: 'factory.line1', shardIds: [3], config: { 'mqtt.prefix': 'factory/line1' } },
   ]);
-  return { trie, table: new MatchTable(topic, { trie, names, size }) };
+  return { trie, table: new MatchTable(topic, { trie, names, size, meters: new TopicMeters([]) }) };
 }
 
 describe('MatchTable', () => {

@@ -2,6 +2,7 @@ import type { TopicNames } from '@robustmq/kernel';
 import type { RecordCursor } from '@robustmq/record-batch';
 
 import type { Subscription, SubscriptionTrie } from '../codec/subscription-trie.ts';
+import type { TopicMeter, TopicMeters } from '../slow/topic-meters.ts';
 import type { LiveSession } from './live-session.ts';
 import type { LiveSubscription } from './live-subscription.ts';
 
@@ -22,6 +23,8 @@ export interface NameMatch {
   readonly nameBytes: Buffer;
   /** The key begins with `$`: only what came through MQTT is delivered. */
   readonly dollar: boolean;
+  /** Who counts it. */
+  readonly meters: readonly TopicMeter[] | undefined;
   version: number;
   targets: readonly MatchTarget[];
 }
@@ -37,15 +40,25 @@ export class MatchTable {
   readonly #trie: LiveTrie;
   readonly #size: number;
   readonly #names: TopicNames;
+  readonly #meters: Pick<TopicMeters, 'of'>;
   #matches = new Map<string, NameMatch>();
   #withoutKey: NameMatch | undefined;
   readonly #found: Subscription<LiveSession, LiveSubscription>[] = [];
 
-  constructor(topic: string, options: { trie: LiveTrie; names: TopicNames; size: number }) {
+  constructor(
+    topic: string,
+    options: {
+      trie: LiveTrie;
+      names: TopicNames;
+      size: number;
+      meters: Pick<TopicMeters, 'of'>;
+    },
+  ) {
     this.#topic = topic;
     this.#trie = options.trie;
     this.#names = options.names;
     this.#size = options.size;
+    this.#meters = options.meters;
   }
 
   /** The match of the record on which the cursor stands. */
@@ -78,6 +91,7 @@ export class MatchTable {
     return {
       name,
       nameBytes: name === undefined ? nothing : Buffer.from(name),
+      meters: name === undefined ? undefined : this.#meters.of(name),
       dollar: key !== null && key[0] === 0x24,
       version: -1,
       targets: none,
@@ -85,20 +99,28 @@ export class MatchTable {
   }
 
   #targets(name: string): readonly MatchTarget[] {
-    const found = this.#trie.match(name, this.#found);
-    if (found.length === 0) return none;
-    const bySession = new Map<LiveSession, LiveSubscription[]>();
-    for (const { key, value } of found) {
-      if (!value.mayShow(name)) continue;
-      const others = bySession.get(key);
-      if (others === undefined) bySession.set(key, [value]);
-      else others.push(value);
-    }
-    found.length = 0;
-    const targets: MatchTarget[] = [];
-    for (const [session, [first, ...more]] of bySession) {
-      if (first) targets.push({ session, first, more: more.length > 0 ? more : undefined });
-    }
+    const targets = targetsOf(this.#trie.match(name, this.#found), name);
+    this.#found.length = 0;
     return targets;
   }
+}
+
+/** The subscriptions that were found for a name and may show it, by session. */
+export function targetsOf(
+  found: readonly Subscription<LiveSession, LiveSubscription>[],
+  name: string,
+): readonly MatchTarget[] {
+  if (found.length === 0) return none;
+  const bySession = new Map<LiveSession, LiveSubscription[]>();
+  for (const { key, value } of found) {
+    if (!value.mayShow(name)) continue;
+    const others = bySession.get(key);
+    if (others === undefined) bySession.set(key, [value]);
+    else others.push(value);
+  }
+  const targets: MatchTarget[] = [];
+  for (const [session, [first, ...more]] of bySession) {
+    if (first) targets.push({ session, first, more: more.length > 0 ? more : undefined });
+  }
+  return targets;
 }

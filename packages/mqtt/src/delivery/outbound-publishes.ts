@@ -22,6 +22,8 @@ export interface SendOrigin {
 
 /** The session whose messages they are. */
 export interface OutboundOwner extends ProgressSource {
+  /** When its client has connected, in ms since 1970. */
+  readonly sinceMs: number;
   /** Its state outlives the connection. */
   readonly durable: boolean;
   /** There is room again, for those who wait and for partitions that lag. */
@@ -107,6 +109,8 @@ export class OutboundPublishes {
   sendOnce(granted: Granted, retain: boolean): void {
     if (this.#client.output.full) {
       this.#context.readers.counters.droppedOut++;
+      this.#context.drops.count(this.#owner.grant.clientId, 'socket_full');
+      if (this.#context.readers.watched) this.#context.readers.dropped();
       return;
     }
     const { readers, writer } = this.#context;
@@ -117,12 +121,13 @@ export class OutboundPublishes {
     } else {
       const shared = readers.classes.packet(mqtt5, 0, retain);
       if (shared.length > packetBytesMax) {
-        readers.counters.droppedTooLarge++;
+        this.#tooLarge();
         return;
       }
       output.packet(shared);
     }
     readers.counters.publishesOut[0]++;
+    if (readers.watched) readers.sent(this.#owner);
   }
 
   /**
@@ -140,6 +145,7 @@ export class OutboundPublishes {
     const packetId = this.#window.add(shardId, offset(at), qos);
     writer.patchU16(packetIdAt, packetId);
     readers.counters.publishesOut[qos]++;
+    if (readers.watched) readers.sent(this.#owner);
     if (isHeld) {
       this.#hold(writer.take());
       return packetId;
@@ -180,8 +186,15 @@ export class OutboundPublishes {
     }
     if (writer.length <= packetBytesMax) return packetIdAt;
     writer.clear();
-    readers.counters.droppedTooLarge++;
+    this.#tooLarge();
     return -1;
+  }
+
+  #tooLarge(): void {
+    const { readers, drops } = this.#context;
+    readers.counters.droppedTooLarge++;
+    drops.count(this.#owner.grant.clientId, 'too_large');
+    if (readers.watched) readers.dropped();
   }
 
   #encodeAliased(

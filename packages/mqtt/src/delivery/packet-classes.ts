@@ -36,6 +36,7 @@ export class PacketClasses {
   readonly #encodedFor: number[] = Array.from({ length: classes }, () => -1);
   #message = 0;
   #topic: Buffer = noTopic;
+  #payload: Buffer = noTopic;
   readonly #spec: PublishSpec = {
     topic: noTopic,
     payload: noTopic,
@@ -53,6 +54,7 @@ export class PacketClasses {
     this.#message++;
     this.#topic = topic;
     this.#spec.topic = topic;
+    this.#payload = payload;
     this.#spec.payload = payload;
     this.#spec.properties = properties;
   }
@@ -60,6 +62,10 @@ export class PacketClasses {
   /** Name of the message's topic. */
   get topic(): Buffer {
     return this.#topic;
+  }
+
+  get payload(): Buffer {
+    return this.#payload;
   }
 
   /** The message as a class of clients gets it, with packet id 0. Not to be written to. */

@@ -10,9 +10,10 @@ import { ackReasonByError, ReasonCode } from '../codec/reason-code.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
 import { HeaderEncoder, hasReservedUserProperty } from '../message/header-encoder.ts';
 import type { SessionGrant } from '../session/session-gateway.ts';
+import { meterDropped, meterIn } from '../slow/topic-meters.ts';
 import { AckQueue, type AckOwed, type AckSink, type Refusal } from './ack-queue.ts';
 import { PublishQuota } from './publish-quota.ts';
-import { PublishRouter, type Unroutable } from './publish-router.ts';
+import { PublishRouter, type Rewrite, type Unroutable } from './publish-router.ts';
 import { QosTwoInbox } from './qos-two-inbox.ts';
 import type { PublishRoute } from './route-table.ts';
 
@@ -61,14 +62,19 @@ export class InboundPublishes implements AckSink {
   constructor(
     client: PublishClient,
     context: BrokerContext,
-    own: { session: PublishSession; storedPacketIds: readonly number[] },
+    own: {
+      session: PublishSession;
+      storedPacketIds: readonly number[];
+      rewrite?: Rewrite | undefined;
+    },
   ) {
     const { limits, routes } = context;
-    const { session, storedPacketIds } = own;
+    const { session, storedPacketIds, rewrite } = own;
     this.#client = client;
     this.#context = context;
     this.#session = session;
-    this.#router = new PublishRouter(routes, limits.topicAliasMaximum, session.access);
+    const { access } = session;
+    this.#router = new PublishRouter(routes, limits.topicAliasMaximum, access, rewrite);
     this.#headers = new HeaderEncoder(session.publisher);
     this.#quota = new PublishQuota(client, limits);
     this.#inbox = new QosTwoInbox({ client, context, session, quota: this.#quota });
@@ -98,8 +104,12 @@ export class InboundPublishes implements AckSink {
       const reasonCode = ReasonCode.implementationSpecificError;
       this.#refusePublish(packet, { reasonCode, reason: 'a user property has a reserved name' });
     } else if (qos === 2 && this.#session.durable) {
+      if (route.meters !== undefined)
+        meterIn(route.meters, packet.payloadEnd - packet.payloadStart);
       this.#inbox.store(packet, this.#router.topic);
     } else {
+      if (route.meters !== undefined)
+        meterIn(route.meters, packet.payloadEnd - packet.payloadStart);
       this.#append(packet, route);
     }
   }
@@ -122,13 +132,18 @@ export class InboundPublishes implements AckSink {
     }
     const { qos, packetId } = packet;
     if (qos === 0) {
-      if (batch === undefined) this.#context.counters.droppedIn++;
+      if (batch === undefined) this.#droppedFull(packet, route);
     } else if (batch === undefined) {
       this.#appendLater(packet, route);
     } else {
       if (qos === 2) this.#inbox.appending(packetId);
       this.#acks.push(batch, qos === 2 ? 'pubrec' : 'puback', packetId);
     }
+  }
+
+  #droppedFull({ payloadStart, payloadEnd }: PublishPacket, { meters }: PublishRoute): void {
+    this.#context.counters.droppedIn++;
+    if (meters !== undefined) meterDropped(meters, payloadEnd - payloadStart);
   }
 
   #tryAppend(packet: PublishPacket, route: PublishRoute): PendingBatch | undefined {

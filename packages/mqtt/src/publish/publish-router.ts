@@ -8,13 +8,15 @@ import type { PublishRoute, RouteTable } from './route-table.ts';
 
 /**
  * Why a publish goes nowhere: the client broke the protocol; topics that begin with `$` are the
- * server's [MQTT5 4.7.2]; the catalog does not show the topic that should take the message; the client
- * may not publish there.
+ * server's [MQTT5 4.7.2], or the rewrite rules make no legal one; the catalog does not show the topic
+ * that should take the message; the client may not publish there.
  */
 export type Unroutable = ProtocolFault | 'server-topic' | 'unknown-topic' | 'not-authorized';
 
+/** The topic that rules make of one; undefined: none that is legal. */
+export type Rewrite = (topic: string) => string | undefined;
+
 const noTopic = Buffer.alloc(0);
-const dollar = 0x24;
 
 /**
  * Finds the routes of one client's publishes: its topic aliases, and the last topic, which most
@@ -24,8 +26,12 @@ export class PublishRouter {
   readonly #routes: RouteTable;
   readonly #aliasMax: number;
   readonly #access: PrincipalAccess | undefined;
+  readonly #rewrite: Rewrite | undefined;
   #aliases: Map<number, Buffer> | undefined;
+  /** As the client spells it. */
   #topic: Buffer = noTopic;
+  /** As the rules change it. */
+  #name = '';
   #route: PublishRoute | undefined;
   #version = -1;
   /** Of the rules by which {@link #publishBits} were decided. */
@@ -34,16 +40,22 @@ export class PublishRouter {
   #publishBits = 0;
   #unroutable: Unroutable = 'unknown-topic';
 
-  /** `access` undefined: everything is allowed. */
-  constructor(routes: RouteTable, aliasMax: number, access: PrincipalAccess | undefined) {
+  /** `access` undefined: everything is allowed. It is asked about the topic that `rewrite` makes. */
+  constructor(
+    routes: RouteTable,
+    aliasMax: number,
+    access: PrincipalAccess | undefined,
+    rewrite?: Rewrite,
+  ) {
     this.#routes = routes;
     this.#aliasMax = aliasMax;
     this.#access = access;
+    this.#rewrite = rewrite;
   }
 
   /** MQTT topic name of the route that was returned last. */
   get topic(): string {
-    return this.#topic.toString();
+    return this.#name;
   }
 
   /** Why the last {@link route} was undefined. */
@@ -101,9 +113,12 @@ export class PublishRouter {
   }
 
   #lookUp(packet: PublishPacket, topic: Buffer): PublishRoute | undefined {
-    if (topic[0] === dollar) return this.#nowhere('server-topic');
-    const route = this.#routes.route(topic.toString());
+    const spelled = topic.toString();
+    const name = this.#rewrite === undefined ? spelled : this.#rewrite(spelled);
+    if (name === undefined || name.startsWith('$')) return this.#nowhere('server-topic');
+    const route = this.#routes.route(name);
     if (route === undefined) return this.#nowhere('unknown-topic');
+    this.#name = name;
     this.#topic = topic;
     this.#route = route;
     this.#version = this.#routes.version;

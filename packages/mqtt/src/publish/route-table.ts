@@ -2,11 +2,15 @@ import { type LogWriter, type TopicNames } from '@robustmq/kernel';
 import type { RecordAppender } from '@robustmq/journal-client';
 import { tokensOfName } from '@robustmq/record-batch';
 
+import type { TopicMeter, TopicMeters } from '../slow/topic-meters.ts';
+
 /** Where the publishes of one MQTT topic go. */
 export interface PublishRoute {
   readonly appender: RecordAppender;
   readonly key: Buffer | null;
   readonly filterTokens: Uint32Array;
+  /** Who counts it. */
+  readonly meters: readonly TopicMeter[] | undefined;
 }
 
 /** Longer names are routed each time: what is remembered stays bounded in bytes. */
@@ -16,11 +20,17 @@ const rememberedNameLengthMax = 512;
 export class RouteTable {
   readonly #writer: LogWriter;
   readonly #size: number;
+  readonly #meters: Pick<TopicMeters, 'of'>;
   #names: TopicNames;
   #routes = new Map<string, PublishRoute>();
   #version = 0;
 
-  constructor(writer: LogWriter, names: TopicNames, size: number) {
+  constructor(
+    writer: LogWriter,
+    names: TopicNames,
+    { size, meters }: { size: number; meters: Pick<TopicMeters, 'of'> },
+  ) {
+    this.#meters = meters;
     this.#writer = writer;
     this.#names = names;
     this.#size = size;
@@ -53,6 +63,7 @@ export class RouteTable {
       appender,
       key: key === null ? null : Buffer.from(key),
       filterTokens: tokensOfName(Buffer.from(mqttTopic)),
+      meters: this.#meters.of(mqttTopic),
     };
     if (mqttTopic.length > rememberedNameLengthMax) return route;
     if (this.#routes.size >= this.#size) this.#routes = new Map();

@@ -45,6 +45,14 @@ export interface RetainedKindOptions {
   /** Keeps retention from taking what no snapshot has. */
   readonly placement: Pick<PlacementClient, 'holdShards'>;
   readonly limits?: Partial<RetainedLimits>;
+  /** Coordinators that run here put themselves into it. */
+  readonly running?: Set<RetainedCount>;
+}
+
+/** A coordinator, for whoever counts. */
+export interface RetainedCount {
+  /** Retained messages that it keeps. */
+  readonly messages: number;
 }
 
 /** The coordinator of retained messages, to be registered at the host of every broker. */
@@ -70,7 +78,7 @@ const unknownRetryMs = 100;
  * Folds the partitions of one shard of `mqtt-retained` (DESIGN.md, "Retained"). Its state is a fold of
  * other logs: its own log has snapshots only, and a new owner reads the partitions on from there.
  */
-export class RetainedMachine implements StateMachine {
+export class RetainedMachine implements StateMachine, RetainedCount {
   readonly #context: CoordinatorContext;
   readonly #options: RetainedKindOptions;
   readonly #router: TopicRouter;
@@ -133,7 +141,15 @@ export class RetainedMachine implements StateMachine {
     }
   }
 
+  /** Retained messages that it keeps. */
+  get messages(): number {
+    let count = 0;
+    for (const { fold } of this.#partitions.values()) count += fold.size;
+    return count;
+  }
+
   started(): void {
+    this.#options.running?.add(this);
     this.#snapshotAtMs = this.#context.clock.monotonicMs();
     this.#unwatch = this.#options.catalog.onChange(({ kind }) => {
       if (kind === 'topic') this.#follow();
@@ -145,6 +161,7 @@ export class RetainedMachine implements StateMachine {
   }
 
   stopped(): void {
+    this.#options.running?.delete(this);
     this.#unwatch();
     for (const partition of this.#partitions.values()) partition.stop();
     this.#partitions.clear();

@@ -1,9 +1,14 @@
 /** What is counted: plain numbers, read when the metrics are scraped. */
 export interface MqttCounters {
   connections: number;
+  /** Clients that have got a session, since the start. */
+  connects: number;
+  packetsIn: number;
+  packetsOut: number;
   publishesIn: [qos0: number, qos1: number, qos2: number];
   publishesOut: [qos0: number, qos1: number, qos2: number];
   bytesIn: number;
+  bytesOut: number;
   /** QoS 0 publishes of clients that found the partition's queue full. */
   droppedIn: number;
   /** Publishes that the rules do not allow. */
@@ -31,9 +36,13 @@ export interface MqttCounters {
 export function newMqttCounters(): MqttCounters {
   return {
     connections: 0,
+    connects: 0,
+    packetsIn: 0,
+    packetsOut: 0,
     publishesIn: [0, 0, 0],
     publishesOut: [0, 0, 0],
     bytesIn: 0,
+    bytesOut: 0,
     droppedIn: 0,
     droppedUnauthorized: 0,
     subscriptionsUnauthorized: 0,

@@ -1,4 +1,5 @@
 import type { MqttListener } from '../listener/mqtt-listener.ts';
+import type { TopicMeter } from '../slow/topic-meters.ts';
 import type { MqttServer } from './mqtt-server.ts';
 
 /** One metric family as plain data; the broker hands it to its registry. */
@@ -81,9 +82,25 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
     one('gauge', 'lagging_sessions', 'Connected sessions that read on from the log.', () =>
       lagging(server),
     ),
+    one(
+      'gauge',
+      'slow_clients',
+      'Clients that got a message late in the last 5 minutes.',
+      () => server.slowClients.count,
+    ),
+    ...topicFamilies(server),
     byQos('publishes_received_total', 'PUBLISH packets from clients.', counters.publishesIn),
     byQos('publishes_sent_total', 'PUBLISH packets to clients.', counters.publishesOut),
     one('counter', 'received_bytes_total', 'Bytes from clients.', () => counters.bytesIn),
+    one('counter', 'sent_bytes_total', 'Bytes to clients.', () => counters.bytesOut),
+    one('counter', 'packets_received_total', 'Packets from clients.', () => counters.packetsIn),
+    one('counter', 'packets_sent_total', 'Packets to clients.', () => counters.packetsOut),
+    one(
+      'counter',
+      'events_dropped_total',
+      'Events of clients that were too many in a second to be told.',
+      () => server.eventsDropped,
+    ),
     {
       name: 'robustmq_mqtt_dropped_messages_total',
       help: 'Messages that were not taken or not delivered, by reason.',
@@ -151,6 +168,36 @@ function muted(server: MqttServer): number {
   let count = 0;
   for (const session of server.sessions()) count += session.mutedSubscriptions;
   return count;
+}
+
+/** Of the topic filters that operators have asked for. */
+function topicFamilies({ topicMeters }: MqttServer): MetricFamily[] {
+  if (topicMeters.all.length === 0) return [];
+  const byWay = (
+    name: string,
+    help: string,
+    values: (meter: TopicMeter) => readonly [way: string, value: number][],
+  ): MetricFamily => ({
+    name: `robustmq_mqtt_topic_${name}`,
+    help,
+    kind: 'counter',
+    read: () =>
+      topicMeters.all.flatMap((meter) =>
+        values(meter).map(([way, value]) => ({ labels: { filter: meter.filter, way }, value })),
+      ),
+  });
+  return [
+    byWay('messages_total', 'Messages of a topic filter: in, out, dropped.', (meter) => [
+      ['in', meter.messagesIn],
+      ['out', meter.messagesOut],
+      ['dropped', meter.messagesDropped],
+    ]),
+    byWay('payload_bytes_total', 'Payloads of a topic filter: in, out, dropped.', (meter) => [
+      ['in', meter.bytesIn],
+      ['out', meter.bytesOut],
+      ['dropped', meter.bytesDropped],
+    ]),
+  ];
 }
 
 function lagging(server: MqttServer): number {

@@ -28,11 +28,14 @@ import {
 } from '@robustmq/testkit';
 
 import type { MqttListenerOptions } from '../listener/listener-options.ts';
+import type { AutoSubscription } from '../rewrite/auto-subscriptions.ts';
+import type { RewriteRule } from '../rewrite/topic-rewriter.ts';
 import type { StoredMessage, WillToStore } from '../session/session-gateway.ts';
 import { ShareBrokers } from '../share/share-brokers.fixture.ts';
 import { FoldingRetained } from './folding-retained.fixture.ts';
 import { MemorySessions } from './memory-sessions.fixture.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
+import type { MqttObservation } from './observation.ts';
 import { MqttServer } from './mqtt-server.ts';
 
 export interface MqttRigOptions {
@@ -41,6 +44,9 @@ export interface MqttRigOptions {
   readonly listeners?: readonly MqttListenerOptions[];
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
+  readonly observation?: Partial<MqttObservation>;
+  readonly rewriteRules?: readonly RewriteRule[];
+  readonly autoSubscriptions?: readonly AutoSubscription[];
   /** Wraps the log of the servers, to hold or fail its reads. */
   readonly log?: (log: LogReader) => LogReader;
   readonly access?: AccessControl;
@@ -141,12 +147,17 @@ export class MqttRig implements AsyncDisposable {
       retained: this.retained,
       shareGroups,
       brokerId,
+      nodeId: brokerId,
+      version: '0.1.0',
       clock,
       random: seededRandom(3),
       logger,
       access: this.#options.access,
       refusedPublish: this.#options.refusedPublish,
       ...(this.#options.limits && { limits: this.#options.limits }),
+      observation: { sysIntervalMs: 0, ...this.#options.observation },
+      rewriteRules: this.#options.rewriteRules ?? [],
+      autoSubscriptions: this.#options.autoSubscriptions ?? [],
     });
     this.#servers.push({ server, fanOut });
     return server;

@@ -37,6 +37,8 @@ import type { MqttListenerOptions } from '../listener/listener-options.ts';
 import { type Admitted, type ListenerContext, MqttListener } from '../listener/mqtt-listener.ts';
 import { RouteTable } from '../publish/route-table.ts';
 import { TurnTime } from '../publish/turn-time.ts';
+import { type AutoSubscription, AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
+import { type RewriteRule, TopicRewriter } from '../rewrite/topic-rewriter.ts';
 import type {
   AnnouncedSession,
   RetainedGateway,
@@ -44,8 +46,13 @@ import type {
   SessionGateway,
 } from '../session/session-gateway.ts';
 import { AccessReview } from './access-review.ts';
+import { type LaggingClient, SlowClients } from '../slow/slow-clients.ts';
+import { TopicMeters } from '../slow/topic-meters.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
+import { Traces } from '../trace/traces.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
+import { type MqttObservation, mqttObservationDefault, Observation } from './observation.ts';
 
 export interface MqttServerOptions {
   /** At least one. */
@@ -59,8 +66,13 @@ export interface MqttServerOptions {
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
   readonly shareGroups: Pick<ShareGroupClient, 'member'>;
+  /** Retained messages that the coordinators of this broker keep. */
+  readonly retainedMessages?: () => number;
   /** Broker and incarnation: makes connection ids unique in the cluster. */
   readonly brokerId: string;
+  /** Names the broker in the topics of `$SYS`. */
+  readonly nodeId: string;
+  readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -69,6 +81,9 @@ export interface MqttServerOptions {
   readonly access?: AccessControl | undefined;
   /** What becomes of a publish of an MQTT 3 client that the rules do not allow; default: acknowledge. */
   readonly refusedPublish?: 'acknowledge' | 'close' | undefined;
+  readonly observation?: Partial<MqttObservation>;
+  readonly rewriteRules?: readonly RewriteRule[];
+  readonly autoSubscriptions?: readonly AutoSubscription[];
 }
 
 /** How often clients that take nothing are looked for. */
@@ -100,12 +115,23 @@ export class MqttServer implements AsyncDisposable {
   readonly #renaming = new TurnTask(() => this.#rename());
   #topicByShard = new Map<number, string>();
   #cancelStalledCheck: CancelTimer = () => {};
+  readonly #observation: Observation;
+  readonly slowClients: SlowClients;
+  readonly topicMeters: TopicMeters;
+  /** What operators look at. */
+  readonly traces: Traces;
 
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
     const names = this.#readTopics();
-    this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
+    const { slowThresholdMs, topicMetrics } = { ...mqttObservationDefault, ...options.observation };
+    this.topicMeters = new TopicMeters(topicMetrics);
+    this.slowClients = new SlowClients(options.clock, slowThresholdMs, () => this.#lagging());
+    this.#routes = new RouteTable(options.logWriter, names, {
+      size: this.#limits.routeCacheMax,
+      meters: this.topicMeters,
+    });
     this.#readers = new LiveReaders({
       fanOut: options.fanOut,
       names,
@@ -114,6 +140,19 @@ export class MqttServer implements AsyncDisposable {
       counters: this.counters,
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
+      slow: this.slowClients,
+      meters: this.topicMeters,
+    });
+    this.#observation = new Observation({
+      ...options,
+      readers: this.#readers,
+      counters: this.counters,
+      clients: () => this.#context.clients.size,
+      subscriptions: () => this.subscriptions,
+      observation: options.observation ?? {},
+    });
+    this.traces = new Traces(options.clock, () => {
+      for (const connection of this.#connections) connection.retap();
     });
     this.#wheel = new TimerWheel(options.clock);
     const clients = new Map<string, Connection>();
@@ -181,10 +220,21 @@ export class MqttServer implements AsyncDisposable {
     }
   }
 
+  *#lagging(): Generator<LaggingClient> {
+    for (const { grant, lagging, lagRecords } of this.sessions()) {
+      if (lagging) yield { clientId: grant.clientId, lagRecords };
+    }
+  }
+
+  /** Events of clients that were too many in a second. */
+  get eventsDropped(): number {
+    return this.#observation.events.left;
+  }
+
   get subscriptions(): number {
     let shared = 0;
     for (const session of this.sessions()) shared += session.shared?.size ?? 0;
-    return this.#readers.trie.size + shared;
+    return this.#readers.trie.size + this.#readers.systemTrie.size + shared;
   }
 
   /** Stops accepting, tells the clients to go (0x8B), and waits until their sessions are stored. */
@@ -199,6 +249,7 @@ export class MqttServer implements AsyncDisposable {
       connection.close(ReasonCode.serverShuttingDown);
     }
     this.#cancelStalledCheck();
+    this.#observation[Symbol.dispose]();
     this.#progress.close();
     this.#wheel.clear();
     await Promise.all(this.#endings);
@@ -212,7 +263,9 @@ export class MqttServer implements AsyncDisposable {
   #makeContext(clients: Map<string, Connection>): BrokerContext {
     const options = this.#options;
     const limits = this.#limits;
-    const output = new OutputTurn();
+    const output = new OutputTurn(this.counters);
+    const { system, events, drops } = this.#observation;
+    const { rewriteRules = [], autoSubscriptions = [] } = options;
     return {
       clock: options.clock,
       turnTime: new TurnTime(options.clock),
@@ -229,6 +282,7 @@ export class MqttServer implements AsyncDisposable {
         catchUp: options.catchUp,
         log: options.log,
         progress: this.#progress,
+        drops,
         limits,
         clock: options.clock,
         writer: output.writer,
@@ -238,6 +292,12 @@ export class MqttServer implements AsyncDisposable {
       sessions: options.sessions,
       retained: options.retained,
       shareGroups: options.shareGroups,
+      system,
+      events,
+      traces: this.traces,
+      rewriter:
+        rewriteRules.length > 0 ? new TopicRewriter(rewriteRules, limits.routeCacheMax) : undefined,
+      autoSubscriptions: new AutoSubscriptions(autoSubscriptions),
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),
@@ -319,6 +379,7 @@ export class MqttServer implements AsyncDisposable {
   // ---- topics
 
   #shardsOf(filter: string): ShardId[] {
+    if (isSystemFilter(filter)) return [];
     const { catalog } = this.#options;
     return this.#routes.names.sources(filter).flatMap(({ topic, partitions }) => {
       const shardIds = (catalog.topic(topic)?.shardIds ?? []).map((id) => shardId(id));

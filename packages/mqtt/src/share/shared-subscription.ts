@@ -39,6 +39,7 @@ const noIds: readonly number[] = [];
  * finds no room waits here; the group gives no more than the room that was granted.
  */
 export class SharedSubscription implements ShareReceiver, SendOrigin {
+  #stored: SessionSubscription;
   #granted: Granted;
   #membership: ShareMembership | undefined;
   readonly #owner: SharedOwner;
@@ -52,6 +53,7 @@ export class SharedSubscription implements ShareReceiver, SendOrigin {
     owner: SharedOwner,
     ports: { readonly client: DeliveryClient; readonly context: DeliveryContext },
   ) {
+    this.#stored = stored;
     this.#granted = grantedBy(stored);
     this.#owner = owner;
     this.#client = ports.client;
@@ -61,6 +63,10 @@ export class SharedSubscription implements ShareReceiver, SendOrigin {
   /** Messages wait for room. */
   get waits(): boolean {
     return this.#kept.length > 0;
+  }
+
+  get subscription(): SessionSubscription {
+    return this.#stored;
   }
 
   get qos(): Qos {
@@ -73,6 +79,7 @@ export class SharedSubscription implements ShareReceiver, SendOrigin {
 
   /** Takes other options from now on. [MQTT5-3.8.4-3] */
   async replace(stored: SessionSubscription): Promise<void> {
+    this.#stored = stored;
     this.#granted = grantedBy(stored);
     await this.#membership?.setDelivery(stored.qos);
   }

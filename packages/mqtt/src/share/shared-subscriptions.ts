@@ -43,6 +43,11 @@ export class SharedSubscriptions {
     return this.#subscriptions.has(filter);
   }
 
+  /** A subscription as it is now; undefined: there is none. */
+  stored(filter: string): SessionSubscription | undefined {
+    return this.#subscriptions.get(filter)?.subscription;
+  }
+
   /** Messages wait for room. */
   get waits(): boolean {
     for (const subscription of this.#subscriptions.values()) if (subscription.waits) return true;

@@ -4,6 +4,7 @@ import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import type { LiveSubscription } from '../delivery/live-subscription.ts';
 import type { RetainedMessage, ShardPosition } from '../session/session-gateway.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
 
 /** A subscription that wants the retained messages. */
 export interface Replay {
@@ -44,7 +45,11 @@ export class RetainedReplay {
   }
 
   async #replay(filter: string, { subscription, starts }: Replay): Promise<void> {
-    const { retained, logger } = this.#context;
+    const { retained, logger, system } = this.#context;
+    if (isSystemFilter(filter)) {
+      system.answer(this.#session, subscription);
+      return;
+    }
     const startOf = new Map(starts.map((start) => [start.shardId, start.offset]));
     const isBefore = ({ shardId, offset }: RetainedMessage): boolean =>
       offset < (startOf.get(shardId) ?? Number.POSITIVE_INFINITY);

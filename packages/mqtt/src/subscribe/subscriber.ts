@@ -7,6 +7,7 @@ import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { LiveSubscription } from '../delivery/live-subscription.ts';
 import type { SessionSubscription, ShardPosition } from '../session/session-gateway.ts';
+import { isSystemFilter } from '../system/system-topic.ts';
 import type { Replay } from './retained-replay.ts';
 
 /** What a SUBSCRIBE has led to. */
@@ -38,7 +39,7 @@ export async function endsOf(
 export async function subscribe(
   context: BrokerContext,
   session: LiveSession,
-  packet: SubscribePacket,
+  packet: Pick<SubscribePacket, 'subscriptions' | 'subscriptionId'>,
 ): Promise<Subscribed> {
   const { subscriptions, subscriptionId = 0 } = packet;
   const added = new Set<string>();
@@ -85,11 +86,21 @@ function refusalOf(
 ): Refusal | undefined {
   const { counters, limits } = context;
   const { filter, qos } = request;
+  if (filter === '') {
+    const reasonCode = ReasonCode.topicFilterInvalid;
+    return { reasonCode, reason: 'the rules make no legal filter of it for this client' };
+  }
   if (session.access?.maySubscribe(matchedFilter(filter), qos) === false) {
     counters.subscriptionsUnauthorized++;
     return { reasonCode: ReasonCode.notAuthorized, reason: 'the rules do not allow it' };
   }
-  if (parseSharedFilter(filter) !== undefined && !session.mayShare(filter, qos)) {
+  const sharedFilter = parseSharedFilter(filter);
+  if (sharedFilter !== undefined && isSystemFilter(sharedFilter.filter)) {
+    // It stands in no log, from which a group could read.
+    const reasonCode = ReasonCode.topicFilterInvalid;
+    return { reasonCode, reason: 'what the broker tells of itself is not shared' };
+  }
+  if (sharedFilter !== undefined && !session.mayShare(filter, qos)) {
     counters.subscriptionsUnauthorized++;
     const reason = 'what is shared has to be allowed as a whole';
     return { reasonCode: ReasonCode.notAuthorized, reason };

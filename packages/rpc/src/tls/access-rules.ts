@@ -99,5 +99,7 @@ export const accessRules: AccessRules = new Map([
     listClients: ['operator'],
     kickClient: ['operator'],
     listSubscriptions: ['operator'],
+    listSlowClients: ['operator'],
+    trace: ['operator'],
   }),
 ]);

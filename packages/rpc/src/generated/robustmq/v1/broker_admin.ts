@@ -10,8 +10,10 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -151,6 +153,60 @@ export interface ListSubscriptionsResponse {
   subscriptions: ConnectedSubscription[];
   /** Where the next page begins; absent: this was the last. A page may have fewer than asked for, or none. */
   next: SubscriptionPosition | undefined;
+}
+
+/** Asks for slow clients. */
+export interface ListSlowClientsRequest {
+  /** At most so many, 1 to 1,000. */
+  limit: number;
+}
+
+/** A client that got a message late. */
+export interface SlowClient {
+  /** Client id. */
+  clientId: string;
+  /** The longest that a message waited for it while it was connected, in ms. */
+  waitedMs: number;
+  /** Topic of that message. */
+  topic: string;
+  /** When it was sent, in ms since 1970. */
+  atMs: number;
+  /** Records that it has not been shown yet; 0 also when it is not connected any more. */
+  lagRecords: number;
+}
+
+/** Slow clients. */
+export interface ListSlowClientsResponse {
+  /** The clients. */
+  clients: SlowClient[];
+}
+
+/** What is to be traced: a client, or a topic. */
+export interface TraceRequest {
+  /** Client id; empty: all. */
+  clientId: string;
+  /** Topic filter; empty: all packets. */
+  topicFilter: string;
+  /** Show payloads, and not their sizes alone. */
+  payload: boolean;
+}
+
+/** A packet. */
+export interface TraceLine {
+  /** When, in ms since 1970. */
+  atMs: number;
+  /** Whose. */
+  clientId: string;
+  /** What, in words. */
+  text: string;
+}
+
+/** Packets in their order. */
+export interface TraceResponse {
+  /** The packets. */
+  lines: TraceLine[];
+  /** How many were left out before them, since they came faster than they could be told. */
+  dropped: number;
 }
 
 function createBaseClientFilter(): ClientFilter {
@@ -1120,6 +1176,444 @@ export const ListSubscriptionsResponse: MessageFns<ListSubscriptionsResponse> = 
   },
 };
 
+function createBaseListSlowClientsRequest(): ListSlowClientsRequest {
+  return { limit: 0 };
+}
+
+export const ListSlowClientsRequest: MessageFns<ListSlowClientsRequest> = {
+  encode(message: ListSlowClientsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== 0) {
+      writer.uint32(8).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSlowClientsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSlowClientsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSlowClientsRequest>): ListSlowClientsRequest {
+    return ListSlowClientsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSlowClientsRequest>): ListSlowClientsRequest {
+    const message = createBaseListSlowClientsRequest();
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseSlowClient(): SlowClient {
+  return { clientId: "", waitedMs: 0, topic: "", atMs: 0, lagRecords: 0 };
+}
+
+export const SlowClient: MessageFns<SlowClient> = {
+  encode(message: SlowClient, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.waitedMs !== 0) {
+      writer.uint32(16).uint64(message.waitedMs);
+    }
+    if (message.topic !== "") {
+      writer.uint32(26).string(message.topic);
+    }
+    if (message.atMs !== 0) {
+      writer.uint32(32).uint64(message.atMs);
+    }
+    if (message.lagRecords !== 0) {
+      writer.uint32(40).uint64(message.lagRecords);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SlowClient {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSlowClient();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.waitedMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lagRecords = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SlowClient>): SlowClient {
+    return SlowClient.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SlowClient>): SlowClient {
+    const message = createBaseSlowClient();
+    message.clientId = object.clientId ?? "";
+    message.waitedMs = object.waitedMs ?? 0;
+    message.topic = object.topic ?? "";
+    message.atMs = object.atMs ?? 0;
+    message.lagRecords = object.lagRecords ?? 0;
+    return message;
+  },
+};
+
+function createBaseListSlowClientsResponse(): ListSlowClientsResponse {
+  return { clients: [] };
+}
+
+export const ListSlowClientsResponse: MessageFns<ListSlowClientsResponse> = {
+  encode(message: ListSlowClientsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.clients) {
+      SlowClient.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSlowClientsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSlowClientsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clients.push(SlowClient.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSlowClientsResponse>): ListSlowClientsResponse {
+    return ListSlowClientsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSlowClientsResponse>): ListSlowClientsResponse {
+    const message = createBaseListSlowClientsResponse();
+    message.clients = object.clients?.map((e) => SlowClient.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTraceRequest(): TraceRequest {
+  return { clientId: "", topicFilter: "", payload: false };
+}
+
+export const TraceRequest: MessageFns<TraceRequest> = {
+  encode(message: TraceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.topicFilter !== "") {
+      writer.uint32(18).string(message.topicFilter);
+    }
+    if (message.payload !== false) {
+      writer.uint32(24).bool(message.payload);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TraceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTraceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topicFilter = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.payload = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TraceRequest>): TraceRequest {
+    return TraceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TraceRequest>): TraceRequest {
+    const message = createBaseTraceRequest();
+    message.clientId = object.clientId ?? "";
+    message.topicFilter = object.topicFilter ?? "";
+    message.payload = object.payload ?? false;
+    return message;
+  },
+};
+
+function createBaseTraceLine(): TraceLine {
+  return { atMs: 0, clientId: "", text: "" };
+}
+
+export const TraceLine: MessageFns<TraceLine> = {
+  encode(message: TraceLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(8).uint64(message.atMs);
+    }
+    if (message.clientId !== "") {
+      writer.uint32(18).string(message.clientId);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TraceLine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTraceLine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TraceLine>): TraceLine {
+    return TraceLine.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TraceLine>): TraceLine {
+    const message = createBaseTraceLine();
+    message.atMs = object.atMs ?? 0;
+    message.clientId = object.clientId ?? "";
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseTraceResponse(): TraceResponse {
+  return { lines: [], dropped: 0 };
+}
+
+export const TraceResponse: MessageFns<TraceResponse> = {
+  encode(message: TraceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.lines) {
+      TraceLine.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.dropped !== 0) {
+      writer.uint32(16).uint64(message.dropped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TraceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTraceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.lines.push(TraceLine.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dropped = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TraceResponse>): TraceResponse {
+    return TraceResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TraceResponse>): TraceResponse {
+    const message = createBaseTraceResponse();
+    message.lines = object.lines?.map((e) => TraceLine.fromPartial(e)) || [];
+    message.dropped = object.dropped ?? 0;
+    return message;
+  },
+};
+
 /** Calls that operators make at a broker. It tells of the MQTT clients that are connected to it, and of no others. */
 export type BrokerAdminService = typeof BrokerAdminService;
 export const BrokerAdminService = {
@@ -1155,6 +1649,28 @@ export const BrokerAdminService = {
       Buffer.from(ListSubscriptionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSubscriptionsResponse => ListSubscriptionsResponse.decode(value),
   },
+  /** Clients that got messages late in the last minutes, the slowest first. */
+  listSlowClients: {
+    path: "/robustmq.v1.BrokerAdmin/ListSlowClients" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListSlowClientsRequest): Buffer =>
+      Buffer.from(ListSlowClientsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListSlowClientsRequest => ListSlowClientsRequest.decode(value),
+    responseSerialize: (value: ListSlowClientsResponse): Buffer =>
+      Buffer.from(ListSlowClientsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSlowClientsResponse => ListSlowClientsResponse.decode(value),
+  },
+  /** Packets of a client or about a topic as they come and go, until the caller ends the stream. It sends one request. */
+  trace: {
+    path: "/robustmq.v1.BrokerAdmin/Trace" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: TraceRequest): Buffer => Buffer.from(TraceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TraceRequest => TraceRequest.decode(value),
+    responseSerialize: (value: TraceResponse): Buffer => Buffer.from(TraceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TraceResponse => TraceResponse.decode(value),
+  },
 } as const;
 
 export interface BrokerAdminServer extends UntypedServiceImplementation {
@@ -1164,6 +1680,10 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   kickClient: handleUnaryCall<KickClientRequest, KickClientResponse>;
   /** Subscriptions of clients, page by page. */
   listSubscriptions: handleUnaryCall<ListSubscriptionsRequest, ListSubscriptionsResponse>;
+  /** Clients that got messages late in the last minutes, the slowest first. */
+  listSlowClients: handleUnaryCall<ListSlowClientsRequest, ListSlowClientsResponse>;
+  /** Packets of a client or about a topic as they come and go, until the caller ends the stream. It sends one request. */
+  trace: handleBidiStreamingCall<TraceRequest, TraceResponse>;
 }
 
 export interface BrokerAdminClient extends Client {
@@ -1215,6 +1735,26 @@ export interface BrokerAdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSubscriptionsResponse) => void,
   ): ClientUnaryCall;
+  /** Clients that got messages late in the last minutes, the slowest first. */
+  listSlowClients(
+    request: ListSlowClientsRequest,
+    callback: (error: ServiceError | null, response: ListSlowClientsResponse) => void,
+  ): ClientUnaryCall;
+  listSlowClients(
+    request: ListSlowClientsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSlowClientsResponse) => void,
+  ): ClientUnaryCall;
+  listSlowClients(
+    request: ListSlowClientsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSlowClientsResponse) => void,
+  ): ClientUnaryCall;
+  /** Packets of a client or about a topic as they come and go, until the caller ends the stream. It sends one request. */
+  trace(): ClientDuplexStream<TraceRequest, TraceResponse>;
+  trace(options: Partial<CallOptions>): ClientDuplexStream<TraceRequest, TraceResponse>;
+  trace(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<TraceRequest, TraceResponse>;
 }
 
 export const BrokerAdminClient = makeGenericClientConstructor(
