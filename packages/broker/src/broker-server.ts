@@ -23,10 +23,13 @@ import {
   createSessionKind,
   type ListenerKind,
   type MqttLimits,
+  mqttLimitsDefault,
   type MqttListenerOptions,
   MqttServer,
   mqttMetrics,
   registerBrokerAdmin,
+  retainedMetrics,
+  RetainedStats,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
 import { type Node, NodeRole, NodeState, type RpcServer, type Transport } from '@robustmq/rpc';
@@ -98,6 +101,8 @@ class Broker implements BrokerServer {
   #server: RpcServer | undefined;
   #mqtt: MqttServer | undefined;
   #sessions: CoordinatorSessionGateway | undefined;
+  #retained: CoordinatorRetainedGateway | undefined;
+  readonly #retainedStats = new RetainedStats();
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #isServing = false;
@@ -149,7 +154,10 @@ class Broker implements BrokerServer {
     await this.#placement.catalog.ready();
     if (mqttListeners.length > 0) this.#mqtt = await this.#startMqtt();
     registerMetrics(this.#options.registry, {
-      mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
+      mqtt:
+        this.#mqtt === undefined
+          ? []
+          : [...mqttMetrics(this.#mqtt), ...retainedMetrics(this.#retainedStats)],
       journal: this.#journal,
       host: this.#host,
     });
@@ -163,10 +171,16 @@ class Broker implements BrokerServer {
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
-    const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
+    const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog, clock });
+    this.#retained = retained;
     const placement = this.#placement;
+    const fanOut = this.#fanOut;
+    const bytesMax = mqttLimits?.retainedBytesMax ?? mqttLimitsDefault.retainedBytesMax;
+    const stats = this.#retainedStats;
     this.#host.register(createSessionKind({ catalog, placement }));
-    this.#host.register(createRetainedKind({ catalog, placement, fanOut: this.#fanOut }));
+    this.#host.register(
+      createRetainedKind({ catalog, placement, fanOut, limits: { bytesMax }, stats }),
+    );
     this.#host.start();
     return MqttServer.start({
       listeners: mqttListeners,
@@ -262,6 +276,7 @@ class Broker implements BrokerServer {
     await this.#withinDrainTime(async () => {
       await this.#mqtt?.[Symbol.asyncDispose]();
       this.#sessions?.[Symbol.dispose]();
+      this.#retained?.[Symbol.dispose]();
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });

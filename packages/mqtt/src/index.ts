@@ -23,6 +23,8 @@ export {
   type RetainedKindOptions,
   type RetainedLimits,
 } from './retained/retained-machine.ts';
+export { retainedMetrics } from './retained/retained-metrics.ts';
+export { RetainedStats } from './retained/retained-room.ts';
 export {
   CoordinatorSessionGateway,
   type CoordinatorSessionGatewayOptions,

@@ -24,6 +24,8 @@ export {
   CoordinatorReply,
 } from './generated/robustmq/v1/broker.ts';
 export {
+  ClearRetainedRequest,
+  ClearRetainedResponse,
   ClientFilter,
   ConnectedClient,
   ConnectedSubscription,
@@ -31,8 +33,12 @@ export {
   KickClientResponse,
   ListClientsRequest,
   ListClientsResponse,
+  ListedRetained,
+  ListRetainedRequest,
+  ListRetainedResponse,
   ListSubscriptionsRequest,
   ListSubscriptionsResponse,
+  RetainedPlace,
   SubscriptionPosition,
 } from './generated/robustmq/v1/broker_admin.ts';
 export {
@@ -128,9 +134,12 @@ export {
   MqttReleased,
   MqttReleaseInbound,
   MqttRetained,
+  MqttRetainedCommand,
   MqttRetainedLookup,
   MqttRetainedPage,
+  MqttRetainedPlace,
   MqttRetainedPositions,
+  MqttRetainedRoom,
   MqttRevoked,
   MqttRevokeReason,
   MqttSessionCommand,
@@ -144,6 +153,7 @@ export {
   MqttSubscribe,
   MqttSubscription,
   MqttTarget,
+  MqttTrimmed,
   MqttUnsubscribe,
   MqttWill,
   MqttWillFired,

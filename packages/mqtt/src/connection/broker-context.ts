@@ -7,7 +7,9 @@ import type { RouteTable } from '../publish/route-table.ts';
 import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
+import type { SeldomLog } from '../server/seldom-log.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { ReplayPace } from '../subscribe/replay-pace.ts';
 import type { Connection } from './connection.ts';
 import type { OutputTurn } from './output.ts';
 
@@ -18,6 +20,8 @@ export interface BrokerContext {
   readonly turnTime: TurnTime;
   readonly random: Random;
   readonly logger: Logger;
+  /** For what may happen with each packet. */
+  readonly seldomLog: SeldomLog;
   readonly wheel: TimerWheel;
   readonly limits: MqttLimits;
   readonly counters: MqttCounters;
@@ -27,6 +31,7 @@ export interface BrokerContext {
   readonly delivery: DeliveryContext;
   readonly sessions: SessionGateway;
   readonly retained: RetainedGateway;
+  readonly replayPace: ReplayPace;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

@@ -47,11 +47,7 @@ export class SessionPackets {
     const { grant, durable, granted } = own;
     this.#client = client;
     this.#context = context;
-    this.session = new LiveSession(client, context.delivery, {
-      grant,
-      durable,
-      window: granted.window,
-    });
+    this.session = new LiveSession(client, context.delivery, { grant, durable, granted });
     if (granted.inboundPacketIds.length > 0) this.#newPublishes(granted.inboundPacketIds);
   }
 

@@ -13,6 +13,7 @@ import { LiveSession } from './live-session.ts';
 import { LiveSubscription } from './live-subscription.ts';
 import { ManualLog } from './manual-log.fixture.ts';
 import { ProgressKeeper } from './progress-keeper.ts';
+import { Trims } from './trims.ts';
 
 /** A client that keeps the payloads it is sent; its output never fills. */
 class Client {
@@ -68,7 +69,15 @@ describe('a session beside the live path', () => {
     return new LiveSession(asClient, context, {
       grant: { clientId, epoch: 1 },
       durable: false,
-      window,
+      granted: {
+        epoch: 1,
+        present: window.length > 0,
+        subscriptions: [],
+        positions: [],
+        trimmed: undefined,
+        window,
+        inboundPacketIds: [],
+      },
     });
   };
 
@@ -103,6 +112,8 @@ describe('a session beside the live path', () => {
       topicOf: () => shownTopic,
       wallMs: () => 0,
       counters: newMqttCounters(),
+      trims: new Trims({ clock: new VirtualClock(), logger: silentLogger() }),
+      missed: (shardId, records) => session.liveTrimmed(shardId, records),
       logger: silentLogger(),
       matchCacheMax: 10,
     });
@@ -241,6 +252,7 @@ describe('a session beside the live path', () => {
       present: true,
       subscriptions: [],
       positions: [{ shardId: log.shardId, offset: offset(1) }],
+      trimmed: undefined,
       window: [],
       inboundPacketIds: [],
     };
@@ -267,6 +279,7 @@ describe('a session beside the live path', () => {
         present: true,
         subscriptions: [own.stored],
         positions: [{ shardId: log.shardId, offset: offset(1) }],
+        trimmed: undefined,
         window,
         inboundPacketIds: [],
       };

@@ -10,13 +10,14 @@ import type {
   SessionGranted,
   SessionProgress,
   ShardPosition,
+  TrimmedRecords,
   WindowEntry,
 } from '../session/session-gateway.ts';
 import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
 import type { Lag } from './lag.ts';
 import { LaggingShards } from './lagging-shards.ts';
 import { type Granted, grantedByAll, type LiveSubscription } from './live-subscription.ts';
-import type { MatchTarget, NameMatch } from './match-table.ts';
+import { type MatchTarget, type NameMatch, targetOf } from './match-table.ts';
 import { OutboundPublishes } from './outbound-publishes.ts';
 import { readWindow } from './redelivery.ts';
 
@@ -47,22 +48,29 @@ export class LiveSession {
   #sendingAgain = 0;
   #isEnded = false;
   #publisher: Buffer | undefined;
+  /** It has all partitions that the session has: nothing of an earlier connection is to be taken up. */
+  #isWhole: boolean;
+  #trimmed: TrimmedRecords | undefined;
+  /** Sum of the offsets that were stored last: positions never go back, so it tells whether one has moved. */
+  #storedSum = 0;
 
   /**
-   * `window`: what an earlier connection has left unfinished. It is the session's from the beginning: the
+   * What an earlier connection has left unfinished, in the granted window, is the session's from the beginning: the
    * connection may end before {@link resume}, and tells its progress then, too.
    */
   constructor(
     client: DeliveryClient,
     context: DeliveryContext,
-    own: { grant: SessionGrant; durable: boolean; window: readonly WindowEntry[] },
+    own: { grant: SessionGrant; durable: boolean; granted: SessionGranted },
   ) {
     this.#client = client;
     this.#context = context;
     this.grant = own.grant;
     this.durable = own.durable;
     this.outbound = new OutboundPublishes(client, context, this);
-    this.outbound.takeOver(own.window);
+    this.outbound.takeOver(own.granted.window);
+    this.#isWhole = !own.granted.present;
+    this.#trimmed = own.granted.trimmed;
   }
 
   /** Whether it was taken over or its client has gone. */
@@ -202,8 +210,12 @@ export class LiveSession {
       this.#lagFrom(shardId, position, ends.get(shardId));
     }
     for (const [shardId, position] of positions) {
-      if (!this.#shards.has(shardId)) this.#unshown.set(shardId, position);
+      // What is shown and not needed belongs to subscriptions that have ended: it must hold nothing back.
+      if (this.#shards.has(shardId) || this.#context.readers.topicOf(shardId) !== undefined)
+        continue;
+      this.#unshown.set(shardId, position);
     }
+    this.#isWhole = true;
     void this.#resumeSending(granted.window);
   }
 
@@ -227,11 +239,14 @@ export class LiveSession {
     for (let at = 0; at < entries.length; at += sentAgainTogether) {
       const together = entries.slice(at, at + sentAgainTogether);
       const packets = new Map<number, Buffer>();
-      await readWindow(this.#context.log, together, (batch, same) =>
-        this.#encodeAgain(batch, same, packets),
-      );
+      const found = new Set<WindowEntry>();
+      await readWindow(this.#context.log, together, (batch, same) => {
+        for (const entry of same) found.add(entry);
+        this.#encodeAgain(batch, same, packets);
+      });
       for (const entry of together) {
         if (this.#postponed.has(entry)) continue;
+        if (entry.state === 'sent' && !found.has(entry)) this.#missed(entry.shardId, 1);
         while (!this.#isEnded && !this.outbound.hasRoom) await this.outbound.waitForRoom();
         if (this.#isEnded) return;
         this.outbound.sendAgain(entry, packets.get(entry.packetId));
@@ -256,7 +271,7 @@ export class LiveSession {
     scratch.read(batch.cursor);
     // It was sent before, so it does not expire any more. [MQTT5-4.3.3-7, -4.3.3-13]
     readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
-    const own = match.targets.find((target) => target.session === this);
+    const own = targetOf(match, this);
     const granted = own && grantedByAll(subscriptionsOf(own));
     const at = batch.baseOffset + batch.cursor.offsetDelta;
     // What is older than its subscriptions was the answer to one of them. [MQTT-3.3.1-8]
@@ -371,7 +386,7 @@ export class LiveSession {
 
   /** Takes the record on which the batch's cursor stands. False: there is no room. */
   takeLagging(lag: Lag, batch: DecodedBatch, match: NameMatch, at: number): boolean {
-    const own = match.targets.find((target) => target.session === this);
+    const own = targetOf(match, this);
     if (own === undefined) return true;
     const { readers } = this.#context;
     const message = scratch;
@@ -393,17 +408,67 @@ export class LiveSession {
     return this.#deliver(message, grantedByAll(taking), batch.shardId, at);
   }
 
+  // ---- what retention took
+
+  /** Records that were trimmed before it had read them; undefined: none. */
+  get trimmedRecords(): TrimmedRecords | undefined {
+    return this.#trimmed;
+  }
+
+  trimmed(shardId: ShardId, lag: Lag, earliest: Offset): void {
+    // What is older than the connection concerns only those who take it at QoS > 0.
+    const isKept = [...this.subscriptions.values()].some(
+      (one) => one.qos > 0 && one.shardIds.includes(shardId),
+    );
+    const from = isKept ? lag.position : Math.max(lag.position, lag.qos0From);
+    if (earliest > from) this.#missed(shardId, earliest - from);
+  }
+
+  /** The live path has missed records. Those who lag there find out for themselves. */
+  liveTrimmed(shardId: ShardId, records: number): void {
+    if (!this.#shards.has(shardId) || this.#lags?.has(shardId) === true) return;
+    this.#remember(this.#context.readers.topicOf(shardId) ?? '', records);
+  }
+
+  #missed(shardId: ShardId, records: number): void {
+    const { readers } = this.#context;
+    const topic = readers.topicOf(shardId);
+    // The topic is deleted.
+    if (topic === undefined) return;
+    readers.trims.add(topic, records, this.grant.clientId);
+    this.#remember(topic, records);
+  }
+
+  #remember(topic: string, records: number): void {
+    const { readers, progress } = this.#context;
+    const before = this.#trimmed?.records ?? 0;
+    this.#trimmed = { records: before + records, topic, atMs: readers.wallMs };
+    if (this.durable && !this.#isEnded) progress.later(this);
+  }
+
   // ---- progress
+
+  /** Whether what is stored of it is older than what it knows, for all that it has sent or settled nothing. */
+  get isBehind(): boolean {
+    return this.durable && !this.#isEnded && sumOf(this.#positions()) !== this.#storedSum;
+  }
 
   /** What the coordinator should know of it. Everything below a position is settled or in the window. */
   progress(): SessionProgress {
+    const positions = this.#positions();
+    this.#storedSum = sumOf(positions);
+    const window = this.outbound.stored();
+    return { positions, window, complete: this.#isWhole, trimmed: this.#trimmed };
+  }
+
+  #positions(): ShardPosition[] {
     const positions: ShardPosition[] = [];
     for (const shardId of this.#shards.keys()) {
       const at = this.#lags?.position(shardId) ?? this.#context.readers.frontier(shardId);
       if (at !== undefined) positions.push({ shardId, offset: at });
     }
     for (const [shardId, at] of this.#unshown) positions.push({ shardId, offset: at });
-    return { positions, window: this.outbound.stored() };
+    return positions;
   }
 
   progressStored(): void {
@@ -412,6 +477,12 @@ export class LiveSession {
 }
 
 const scratch = new RecordMessage();
+
+function sumOf(positions: readonly ShardPosition[]): number {
+  let sum = 0;
+  for (const { offset: at } of positions) sum += at;
+  return sum;
+}
 
 function subscriptionsOf({ first, more }: MatchTarget): readonly LiveSubscription[] {
   return more === undefined ? [first] : [first, ...more];

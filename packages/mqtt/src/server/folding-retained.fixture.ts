@@ -16,6 +16,23 @@ export class FoldingRetained implements RetainedGateway {
     this.#names = names;
   }
 
+  /** The partitions that have no room. */
+  readonly full = new Set<number>();
+
+  hasRoom(shardId: number): boolean {
+    return !this.full.has(shardId);
+  }
+
+  /** One page with all of them. */
+  async page(
+    filter: string,
+    reached: Parameters<RetainedGateway['page']>[1],
+  ): ReturnType<RetainedGateway['page']> {
+    const messages: RetainedMessage[] = [];
+    await this.lookup(filter, reached, (batch) => void messages.push(...batch));
+    return { messages, next: undefined };
+  }
+
   async lookup(
     filter: string,
     reached: Parameters<RetainedGateway['lookup']>[1],

@@ -10,6 +10,7 @@ import type {
   SessionSubscription,
   ShardPosition,
   StoredMessage,
+  TrimmedRecords,
   WillToStore,
   WindowEntry,
 } from '../session/session-gateway.ts';
@@ -28,6 +29,7 @@ export interface MemorySession {
   readonly subscriptions: Map<string, SessionSubscription>;
   readonly positions: Map<number, ShardPosition>;
   window: readonly WindowEntry[];
+  trimmed: TrimmedRecords | undefined;
   readonly inbound: Map<number, StoredMessage>;
 }
 
@@ -149,6 +151,7 @@ export class MemorySessions {
       subscriptions: [...session.subscriptions.values()],
       positions: [...session.positions.values()],
       window: session.window,
+      trimmed: session.trimmed,
       inboundPacketIds: [...session.inbound.keys()],
     };
   }
@@ -188,11 +191,15 @@ function newSession(): MemorySession {
     subscriptions: new Map(),
     positions: new Map(),
     window: [],
+    trimmed: undefined,
     inbound: new Map(),
   };
 }
 
-function store(session: MemorySession, { positions, window }: SessionProgress): void {
+function store(session: MemorySession, progress: SessionProgress): void {
+  const { positions, window, complete, trimmed } = progress;
+  if (complete) session.positions.clear();
+  session.trimmed = trimmed ?? session.trimmed;
   for (const position of positions) session.positions.set(position.shardId, position);
   session.window = window;
 }

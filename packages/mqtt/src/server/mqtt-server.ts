@@ -26,9 +26,11 @@ import type { BrokerContext } from '../connection/broker-context.ts';
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { Connection } from '../connection/connection.ts';
 import { OutputTurn } from '../connection/output.ts';
+import { IdleProgress } from '../delivery/idle-progress.ts';
 import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
+import { Trims } from '../delivery/trims.ts';
 import type { ClientSocket } from '../listener/client-socket.ts';
 import { Gate } from '../listener/gate.ts';
 import type { MqttListenerOptions } from '../listener/listener-options.ts';
@@ -41,8 +43,10 @@ import type {
   RevokeReason,
   SessionGateway,
 } from '../session/session-gateway.ts';
+import { ReplayPace } from '../subscribe/replay-pace.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
+import { SeldomLog } from './seldom-log.ts';
 
 export interface MqttServerOptions {
   /** At least one. */
@@ -71,6 +75,7 @@ const lingerMs = 2_000;
 /** The MQTT listeners of a broker and everything behind them. */
 export class MqttServer implements AsyncDisposable {
   readonly counters: MqttCounters = newMqttCounters();
+  readonly trims: Trims;
   readonly #options: MqttServerOptions;
   readonly #limits: MqttLimits;
   readonly #gate: Gate;
@@ -87,6 +92,8 @@ export class MqttServer implements AsyncDisposable {
   #stopped = false;
   readonly #unwatch: () => void;
   readonly #progress: ProgressKeeper;
+  readonly #idleProgress: IdleProgress;
+  readonly #replayPace: ReplayPace;
   readonly #wheel: TimerWheel;
   readonly #renaming = new TurnTask(() => this.#rename());
   #topicByShard = new Map<number, string>();
@@ -95,6 +102,7 @@ export class MqttServer implements AsyncDisposable {
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
+    this.trims = new Trims(options);
     const names = this.#readTopics();
     this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
     this.#readers = new LiveReaders({
@@ -103,6 +111,10 @@ export class MqttServer implements AsyncDisposable {
       topicOf: (id) => this.#topicByShard.get(id),
       wallMs: () => options.clock.wallMs(),
       counters: this.counters,
+      trims: this.trims,
+      missed: (id, records) => {
+        for (const session of this.sessions()) session.liveTrimmed(id, records);
+      },
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
     });
@@ -115,6 +127,18 @@ export class MqttServer implements AsyncDisposable {
       logger: options.logger,
       fenced: ({ grant: { clientId, epoch } }) =>
         clients.get(clientId)?.revoke(epoch, ReasonCode.sessionTakenOver),
+    });
+    this.#idleProgress = new IdleProgress({
+      clock: options.clock,
+      roundMs: this.#limits.idleProgressMs,
+      keeper: this.#progress,
+      sessions: () => this.sessions(),
+      size: () => this.#connections.size,
+    });
+    this.#replayPace = new ReplayPace({
+      clock: options.clock,
+      perSecond: this.#limits.replayRateMax,
+      clientPerSecond: this.#limits.clientReplayRateMax,
     });
     this.#context = this.#makeContext(clients);
     this.#gate = new Gate(this.#limits, options.clock.monotonicMs());
@@ -136,6 +160,7 @@ export class MqttServer implements AsyncDisposable {
       throw thrown;
     }
     server.#checkStalled();
+    server.#idleProgress.start();
     return server;
   }
 
@@ -185,6 +210,8 @@ export class MqttServer implements AsyncDisposable {
       connection.close(ReasonCode.serverShuttingDown);
     }
     this.#cancelStalledCheck();
+    this.#idleProgress.close();
+    this.#replayPace[Symbol.dispose]();
     this.#progress.close();
     this.#wheel.clear();
     await Promise.all(this.#endings);
@@ -204,6 +231,7 @@ export class MqttServer implements AsyncDisposable {
       turnTime: new TurnTime(options.clock),
       random: options.random,
       logger: options.logger,
+      seldomLog: new SeldomLog(options),
       wheel: this.#wheel,
       limits,
       counters: this.counters,
@@ -221,6 +249,7 @@ export class MqttServer implements AsyncDisposable {
       },
       sessions: options.sessions,
       retained: options.retained,
+      replayPace: this.#replayPace,
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),

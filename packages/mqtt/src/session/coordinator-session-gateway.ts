@@ -337,9 +337,12 @@ function subscriptionOfProto(subscription: MqttSubscription): SessionSubscriptio
   };
 }
 
-function progressToProto({ positions, window }: SessionProgress): MqttProgress {
+function progressToProto(progress: SessionProgress): MqttProgress {
+  const { positions, window, complete, trimmed } = progress;
   return {
     positions: positionsToProto(positions),
+    complete,
+    trimmed: trimmed && { ...trimmed },
     window: window.map(({ packetId, shardId, offset, qos, state }) => ({
       packetId,
       shardId,
@@ -356,6 +359,7 @@ function grantedOfProto(granted: MqttGranted): SessionGranted {
     present: granted.present,
     subscriptions: granted.subscriptions.map(subscriptionOfProto),
     positions: positionsOfProto(granted.positions),
+    trimmed: granted.trimmed,
     window: granted.window.map((entry) => ({
       packetId: entry.packetId,
       shardId: shardId(entry.shardId),

@@ -62,6 +62,7 @@ export interface SessionGranted {
   readonly present: boolean;
   readonly subscriptions: readonly SessionSubscription[];
   readonly positions: readonly ShardPosition[];
+  readonly trimmed: TrimmedRecords | undefined;
   /** In the order in which they were sent. */
   readonly window: readonly WindowEntry[];
   /** Packet ids of inbound QoS 2 publishes that are stored and not released. */
@@ -70,10 +71,23 @@ export interface SessionGranted {
 
 /** What a broker tells of a session's progress. Absolute, so that repeating it does no harm. */
 export interface SessionProgress {
-  /** Positions that have changed. */
+  /** How far it is on its partitions. */
   readonly positions: readonly ShardPosition[];
   /** The whole window, in the order of sending. */
   readonly window: readonly WindowEntry[];
+  /** The positions are all that the session has: others are forgotten. */
+  readonly complete: boolean;
+  readonly trimmed: TrimmedRecords | undefined;
+}
+
+/** What retention took before a session had read it. */
+export interface TrimmedRecords {
+  /** Since the session was made; those that it did not want are among them. */
+  readonly records: number;
+  /** Topic of the last of them. */
+  readonly topic: string;
+  /** When that was noticed, in ms since 1970. */
+  readonly atMs: number;
 }
 
 /** The grant of one connected session: every call carries its epoch. */
@@ -137,6 +151,23 @@ export interface RetainedMessage {
   readonly headers: readonly StoredHeader[];
 }
 
+/** Where a list of retained messages goes on; what it names may be gone by then. */
+export interface RetainedPlace {
+  /** Coordinators before it are done. */
+  readonly coordinator: number;
+  /** Its shards before it are done. */
+  readonly shardId: number;
+  /** Names of the shard before it are done, in the order of their UTF-16 code units. */
+  readonly name: string;
+}
+
+/** A page of retained messages. It may be empty although more follow. */
+export interface RetainedPage {
+  readonly messages: readonly RetainedMessage[];
+  /** Undefined: this was the last. */
+  readonly next: RetainedPlace | undefined;
+}
+
 export interface RetainedGateway {
   /**
    * Retained messages whose name matches the filter, in batches, once the fold of every listed
@@ -147,4 +178,15 @@ export interface RetainedGateway {
     reached: readonly ShardPosition[],
     batch: (messages: readonly RetainedMessage[]) => Promise<void> | void,
   ): Promise<OperatingError | undefined>;
+  /**
+   * One page of them, at most `limit`, from `from` on. Rejects with UNAVAILABLE when a coordinator cannot be
+   * asked in time.
+   */
+  page(
+    filter: string,
+    reached: readonly ShardPosition[],
+    at: { readonly from: RetainedPlace | undefined; readonly limit: number },
+  ): Promise<RetainedPage>;
+  /** Whether the store has room for one more in that partition, as far as this broker has heard. */
+  hasRoom(shardId: ShardId): boolean;
 }

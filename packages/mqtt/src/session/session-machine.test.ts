@@ -122,6 +122,8 @@ async function failOver(cluster: TestCluster, owner: TestBroker): Promise<TestBr
   return next;
 }
 
+const whole = { complete: true, trimmed: undefined };
+
 function values(cluster: TestCluster): (string | null)[] {
   return cluster.published().map(({ value }) => value);
 }
@@ -139,7 +141,8 @@ describe('a session', () => {
         { packetId: 1, shardId: shardId(100), offset: offset(8), qos: 1, state: 'sent' },
       ],
     } as const;
-    await a.settle(a.gateway.progress(grant(first.epoch), progress));
+    const told = { ...progress, complete: false, trimmed: undefined };
+    await a.settle(a.gateway.progress(grant(first.epoch), told));
     await a.disconnect(first.epoch);
     const second = await b.connect();
     expect(second).toMatchObject({ present: true, ...progress, inboundPacketIds: [] });
@@ -386,10 +389,10 @@ describe('retention', () => {
     const positions = [{ shardId: shardId(100), offset: offset(30) }];
     const entry = { packetId: 1, shardId: shardId(100), offset: offset(15), qos: 1 } as const;
     const window = [{ ...entry, state: 'sent' as const }];
-    await a.settle(a.gateway.progress(slow, { positions, window }));
+    await a.settle(a.gateway.progress(slow, { ...whole, positions, window }));
     await cluster.clock.advance(31_000);
     expect(held(100)).toBe(15);
-    await a.settle(a.gateway.progress(slow, { positions, window: [] }));
+    await a.settle(a.gateway.progress(slow, { ...whole, positions, window: [] }));
     await failOver(cluster, owner);
     await cluster.clock.advance(35_000);
     expect(held(100)).toBe(20);

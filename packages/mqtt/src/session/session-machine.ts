@@ -366,6 +366,7 @@ export class SessionMachine implements StateMachine {
         positions: positions.map(([shardId, offset]) => ({ shardId, offset })),
         window: session?.window ?? [],
         inboundPacketIds: [...(session?.inbound.keys() ?? [])],
+        trimmed: session?.trimmed,
       },
     };
   }

@@ -45,6 +45,8 @@ export function encodeSession(session: Session): Buffer {
     progress: {
       positions: [...positions].map(([shardId, offset]) => ({ shardId, offset })),
       window,
+      complete: true,
+      trimmed: session.trimmed,
     },
     releases: [...releases].map(([packetId, releaseId]) => ({ packetId, releaseId })),
   });
@@ -67,6 +69,7 @@ function decodeSession(bytes: Buffer): Session {
     session.positions.set(shardId, offset);
   }
   session.window = progress?.window ?? [];
+  session.trimmed = progress?.trimmed;
   for (const { packetId, releaseId } of releases) session.releases.set(packetId, releaseId);
   return session;
 }

@@ -3,6 +3,7 @@ import type {
   MqttDisconnected,
   MqttSessionGranted,
   MqttSubscription,
+  MqttTrimmed,
   MqttWindowEntry,
 } from '@robustmq/rpc';
 
@@ -19,6 +20,8 @@ export interface Session extends Entity {
   subscriptionBytes: number;
   /** Offset by shard. */
   readonly positions: Map<number, number>;
+  /** What retention took before it had read it. */
+  trimmed: MqttTrimmed | undefined;
   /** In the order of sending. */
   window: MqttWindowEntry[];
   /** QoS 2 publishes of the client that are stored and not released, by packet id. */
@@ -57,6 +60,7 @@ export function newSession(clientId: string, granted: MqttSessionGranted): Sessi
     subscriptions: new Map(),
     subscriptionBytes: 0,
     positions: new Map(),
+    trimmed: undefined,
     window: [],
     inbound: new Map(),
     inboundBytes: 0,

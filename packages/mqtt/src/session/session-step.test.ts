@@ -63,7 +63,10 @@ const inputs: { [Kind in SessionInputKind]: SessionInputs[Kind] } = {
   },
   subscribe: { epoch: 5, subscribe: { subscriptions: [] } },
   unsubscribe: { epoch: 5, unsubscribe: { filters: ['f'] } },
-  progress: { epoch: 5, progress: { positions: [], window: [] } },
+  progress: {
+    epoch: 5,
+    progress: { positions: [], window: [], complete: true, trimmed: undefined },
+  },
   storeInbound: {
     epoch: 5,
     storeInbound: { packetId: 1, message: { topic: 't', value: undefined, headers: [] } },
@@ -270,7 +273,7 @@ describe('sessionStep', () => {
     for (const packetIds of [[1, 1], [0], [65_536]]) {
       const window = packetIds.map((packetId) => ({ ...entry, packetId }));
       const decision = step('connected', 'progress', {
-        input: { progress: { positions: [], window } },
+        input: { progress: { positions: [], window, complete: true, trimmed: undefined } },
       });
       expect(short(decision)).toBe('INVALID_ARGUMENT');
     }

@@ -255,7 +255,10 @@ function unsubscribe(session: Session, filter: string): void {
   session.subscriptionBytes -= subscriptionBytes(before);
 }
 
-function progress(session: Session, { positions, window }: MqttProgress): void {
+function progress(session: Session, progressed: MqttProgress): void {
+  const { positions, window, complete, trimmed } = progressed;
+  if (complete) session.positions.clear();
   for (const { shardId, offset } of positions) session.positions.set(shardId, offset);
   session.window = window;
+  session.trimmed = trimmed ?? session.trimmed;
 }

@@ -4,6 +4,7 @@ import type { BrokerContext } from '../connection/broker-context.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import type { LiveSubscription } from '../delivery/live-subscription.ts';
 import type { RetainedMessage, ShardPosition } from '../session/session-gateway.ts';
+import type { ClientPace } from './replay-pace.ts';
 
 /** A subscription that wants the retained messages. */
 export interface Replay {
@@ -20,11 +21,13 @@ export interface Replay {
 export class RetainedReplay {
   readonly #context: BrokerContext;
   readonly #session: LiveSession;
+  readonly #pace: ClientPace;
   readonly #waiting = new Map<string, Replay>();
 
   constructor(context: BrokerContext, session: LiveSession) {
     this.#context = context;
     this.#session = session;
+    this.#pace = context.replayPace.client();
   }
 
   /** More, while it runs. */
@@ -52,8 +55,10 @@ export class RetainedReplay {
       const error = await retained.lookup(filter, starts, async (messages) => {
         for (const message of messages) {
           // All of them come again.
-          if (this.#waiting.has(filter)) return;
-          if (isBefore(message)) await this.#session.deliverRetained(subscription, message);
+          if (this.#waiting.has(filter) || this.#session.ended) return;
+          if (!isBefore(message)) continue;
+          await this.#pace.take();
+          await this.#session.deliverRetained(subscription, message);
         }
       });
       if (error !== undefined) throw error;

@@ -99,5 +99,7 @@ export const accessRules: AccessRules = new Map([
     listClients: ['operator'],
     kickClient: ['operator'],
     listSubscriptions: ['operator'],
+    listRetained: ['operator'],
+    clearRetained: ['operator'],
   }),
 ]);

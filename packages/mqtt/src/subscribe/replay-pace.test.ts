@@ -1,0 +1,59 @@
+import { turns, VirtualClock } from '@robustmq/testkit';
+import { describe, expect, it } from 'vitest';
+
+import { ReplayPace } from './replay-pace.ts';
+
+/** Sends as fast as it may; `sent` grows. */
+function sender(pace: ReplayPace): { sent: number; stop(): void } {
+  const own = pace.client();
+  let isStopped = false;
+  const state = { sent: 0, stop: () => (isStopped = true) };
+  const run = async (): Promise<void> => {
+    while (!isStopped) {
+      await own.take();
+      state.sent++;
+    }
+  };
+  void run();
+  return state;
+}
+
+describe('the pace of retained messages', () => {
+  it('is that of a client for one, and shared out when the broker has reached its own', async () => {
+    const clock = new VirtualClock();
+    const pace = new ReplayPace({ clock, perSecond: 3000, clientPerSecond: 1000 });
+    const first = sender(pace);
+    for (let ms = 0; ms < 1000; ms += 5) await clock.advance(5);
+    expect(first.sent).toBeGreaterThan(900);
+    expect(first.sent).toBeLessThan(1200);
+    const others = Array.from({ length: 9 }, () => sender(pace));
+    const before = first.sent;
+    for (let ms = 0; ms < 1000; ms += 5) await clock.advance(5);
+    const all = [first.sent - before, ...others.map(({ sent }) => sent)];
+    expect(all.reduce((sum, sent) => sum + sent)).toBeLessThan(3400);
+    expect(Math.min(...all), 'nobody waits for the others').toBeGreaterThan(200);
+    for (const each of [first, ...others]) each.stop();
+    pace[Symbol.dispose]();
+  });
+
+  it('without limits still lets others have their turn', async () => {
+    const pace = new ReplayPace({ clock: new VirtualClock(), perSecond: 0, clientPerSecond: 0 });
+    const one = sender(pace);
+    await turns(10);
+    expect(one.sent).toBeGreaterThan(64);
+    expect(one.sent).toBeLessThan(64 * 8 * 12);
+    one.stop();
+    pace[Symbol.dispose]();
+  });
+
+  it('is as slow as one in a second', async () => {
+    const clock = new VirtualClock();
+    const pace = new ReplayPace({ clock, perSecond: 0, clientPerSecond: 1 });
+    const one = sender(pace);
+    for (let second = 0; second < 5; second++) await clock.advance(1000);
+    expect(one.sent).toBeGreaterThanOrEqual(5);
+    expect(one.sent).toBeLessThanOrEqual(6);
+    one.stop();
+    pace[Symbol.dispose]();
+  });
+});
