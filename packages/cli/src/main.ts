@@ -9,6 +9,7 @@ import { runDev } from './commands/dev.ts';
 import { drainJournal, removeJournal } from './commands/journal-removal.ts';
 import { listJournals } from './commands/journal.ts';
 import { runRebuild } from './commands/rebuild.ts';
+import { clearRetained, listRetained } from './commands/retained.ts';
 import { scrubJournals } from './commands/scrub.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
 import { describeShards, sealShard } from './commands/shard.ts';
@@ -85,6 +86,7 @@ function program(): Command {
   journalCommands(root);
   shardCommands(root);
   clientCommands(root);
+  retainedCommands(root);
   clusterCommands(root);
   rebuildCommand(root);
   return root;
@@ -166,6 +168,19 @@ function clientCommands(root: Command): void {
   narrowed(admin(subscription, 'list', 'subscriptions of clients that are connected'))
     .option('--filter <pattern>', 'topic filters like this; * stands for any characters')
     .action(withOptions('admin', listSubscriptions));
+}
+
+function retainedCommands(root: Command): void {
+  const retained = root.command('retained').description('retained MQTT messages');
+  admin(retained, 'list', 'retained messages of the cluster')
+    .argument('[topic-filter]', 'MQTT topic filter or name (default "#")')
+    .option('--limit <n>', 'most rows', '1000')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', listRetained));
+  admin(retained, 'clear', 'clear retained messages; subscribers get the empty messages')
+    .argument('<topic-filter>', 'MQTT topic filter or name')
+    .option('--yes', 'do not ask')
+    .action(withOptions('admin', clearRetained));
 }
 
 /** A list of clients, or of what is theirs. */

@@ -1,13 +1,16 @@
+import { OperatingError } from '@robustmq/core';
 import { brokerAdminMethods, type ServiceRegistry } from '@robustmq/rpc';
 
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { listClients } from './client-list.ts';
+import { clearRetained, listRetained, type RetainedStore } from './retained-list.ts';
 import { listSubscriptions } from './subscription-list.ts';
 
 /** What operators may ask of an MQTT server, and have it do. */
 export interface AdministeredServer {
   clients(after: number): Iterable<ConnectedClient>;
   kick(clientId: string): boolean;
+  readonly retained: RetainedStore;
 }
 
 /** Serves operators. `server`: undefined while there is none. */
@@ -24,4 +27,11 @@ export function registerBrokerAdmin(
   registry.unary(brokerAdminMethods.listSubscriptions, (request) =>
     listSubscriptions(clientsAfter, request),
   );
+  const retained = (): RetainedStore => {
+    const store = server()?.retained;
+    if (store !== undefined) return store;
+    throw new OperatingError('UNAVAILABLE', 'this broker speaks no MQTT: ask another one');
+  };
+  registry.unary(brokerAdminMethods.listRetained, (request) => listRetained(retained(), request));
+  registry.unary(brokerAdminMethods.clearRetained, (request) => clearRetained(retained(), request));
 }

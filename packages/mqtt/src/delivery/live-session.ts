@@ -20,6 +20,7 @@ import { type Granted, grantedByAll, type LiveSubscription } from './live-subscr
 import { type MatchTarget, type NameMatch, targetOf } from './match-table.ts';
 import { OutboundPublishes } from './outbound-publishes.ts';
 import { readWindow } from './redelivery.ts';
+import { SessionTrims } from './session-trims.ts';
 
 /** Messages of an earlier connection that are read from the log together. */
 const sentAgainTogether = 64;
@@ -50,7 +51,7 @@ export class LiveSession {
   #publisher: Buffer | undefined;
   /** It has all partitions that the session has: nothing of an earlier connection is to be taken up. */
   #isWhole: boolean;
-  #trimmed: TrimmedRecords | undefined;
+  readonly #trims: SessionTrims;
   /** Sum of the offsets that were stored last: positions never go back, so it tells whether one has moved. */
   #storedSum = 0;
 
@@ -70,7 +71,8 @@ export class LiveSession {
     this.outbound = new OutboundPublishes(client, context, this);
     this.outbound.takeOver(own.granted.window);
     this.#isWhole = !own.granted.present;
-    this.#trimmed = own.granted.trimmed;
+    const { clientId } = own.grant;
+    this.#trims = new SessionTrims(clientId, context.readers, own.granted.trimmed);
   }
 
   /** Whether it was taken over or its client has gone. */
@@ -410,9 +412,9 @@ export class LiveSession {
 
   // ---- what retention took
 
-  /** Records that were trimmed before it had read them; undefined: none. */
+  /** Undefined: nothing. */
   get trimmedRecords(): TrimmedRecords | undefined {
-    return this.#trimmed;
+    return this.#trims.sum;
   }
 
   trimmed(shardId: ShardId, lag: Lag, earliest: Offset): void {
@@ -427,23 +429,13 @@ export class LiveSession {
   /** The live path has missed records. Those who lag there find out for themselves. */
   liveTrimmed(shardId: ShardId, records: number): void {
     if (!this.#shards.has(shardId) || this.#lags?.has(shardId) === true) return;
-    this.#remember(this.#context.readers.topicOf(shardId) ?? '', records);
+    this.#trims.shared(shardId, records);
+    if (this.durable) this.#context.progress.later(this);
   }
 
   #missed(shardId: ShardId, records: number): void {
-    const { readers } = this.#context;
-    const topic = readers.topicOf(shardId);
-    // The topic is deleted.
-    if (topic === undefined) return;
-    readers.trims.add(topic, records, this.grant.clientId);
-    this.#remember(topic, records);
-  }
-
-  #remember(topic: string, records: number): void {
-    const { readers, progress } = this.#context;
-    const before = this.#trimmed?.records ?? 0;
-    this.#trimmed = { records: before + records, topic, atMs: readers.wallMs };
-    if (this.durable && !this.#isEnded) progress.later(this);
+    this.#trims.own(shardId, records);
+    if (this.durable && !this.#isEnded) this.#context.progress.later(this);
   }
 
   // ---- progress
@@ -458,7 +450,7 @@ export class LiveSession {
     const positions = this.#positions();
     this.#storedSum = sumOf(positions);
     const window = this.outbound.stored();
-    return { positions, window, complete: this.#isWhole, trimmed: this.#trimmed };
+    return { positions, window, complete: this.#isWhole, trimmed: this.#trims.sum };
   }
 
   #positions(): ShardPosition[] {

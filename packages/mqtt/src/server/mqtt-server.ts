@@ -20,6 +20,8 @@ import {
 import type { Catalog } from '@robustmq/placement-client';
 import type { Topic } from '@robustmq/rpc';
 
+import { ClusterRetained } from '../admin/cluster-retained.ts';
+import type { RetainedStore } from '../admin/retained-list.ts';
 import { PacketDecoder } from '../codec/packet-decoder.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
@@ -76,6 +78,7 @@ const lingerMs = 2_000;
 export class MqttServer implements AsyncDisposable {
   readonly counters: MqttCounters = newMqttCounters();
   readonly trims: Trims;
+  readonly retained: RetainedStore;
   readonly #options: MqttServerOptions;
   readonly #limits: MqttLimits;
   readonly #gate: Gate;
@@ -103,6 +106,10 @@ export class MqttServer implements AsyncDisposable {
     this.#options = options;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
     this.trims = new Trims(options);
+    this.retained = new ClusterRetained({
+      ...options,
+      shardsOf: (filter) => this.#shardsOf(filter),
+    });
     const names = this.#readTopics();
     this.#routes = new RouteTable(options.logWriter, names, this.#limits.routeCacheMax);
     this.#readers = new LiveReaders({
