@@ -98,7 +98,7 @@ function payloadText({ payloadStart, payloadBytes }: ListedRetained): string {
   // A character may be cut in two at the end of what was sent.
   const whole = isCut ? text.replace(/\uFFFD+$/u, '') : text;
   if (whole.includes('\uFFFD')) return `0x${payloadStart.toString('hex').slice(0, payloadLength)}…`;
-  const characters = [...whole];
+  const characters = Array.from(whole);
   const isLong = isCut || characters.length > payloadLength;
   return shownText(characters.slice(0, payloadLength).join('')) + (isLong ? '…' : '');
 }

@@ -11,7 +11,7 @@ import type {
 import { parseSharedFilter, TopicProblem, topicFilterProblem } from '../codec/topic.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type { RetainedMessage, RetainedPage } from '../session/session-gateway.ts';
-import { PageRoom } from './page-room.ts';
+import { checkRows } from './page-room.ts';
 
 /** The retained messages of the cluster, as a broker reaches them. */
 export interface RetainedStore {
@@ -31,8 +31,7 @@ export async function listRetained(
   { topicFilter, from, limit }: ListRetainedRequest,
 ): Promise<ListRetainedResponse> {
   checkFilter(topicFilter);
-  // It checks the number of rows; the page that the store gives is bounded in bytes already.
-  new PageRoom(limit);
+  checkRows(limit);
   const { messages, next } = await store.page(topicFilter, from, limit);
   return { messages: messages.map(listed), next };
 }

@@ -279,7 +279,7 @@ describe('a subscriber that takes nothing', () => {
 describe('reading on', () => {
   it('goes over a piece that retention took, counts it and tells it', async () => {
     const warnings: Record<string, unknown>[] = [];
-    const warn: Logger['warn'] = (fields) => void warnings.push({ ...(fields as object) });
+    const warn: Logger['warn'] = (fields) => void warnings.push({ ...fields });
     await using rig = await MqttRig.start({ logger: { ...silentLogger(), warn } });
     const publisher = await rig.connect({ clientId: 'p' });
     const client = await rig.connect({ clientId: 'c', properties: keep });

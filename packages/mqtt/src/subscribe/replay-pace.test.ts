@@ -4,29 +4,36 @@ import { describe, expect, it } from 'vitest';
 import { ReplayPace } from './replay-pace.ts';
 
 /** Sends as fast as it may; `sent` grows. */
-function sender(pace: ReplayPace): { sent: number; stop(): void } {
-  const own = pace.client();
-  let isStopped = false;
-  const state = { sent: 0, stop: () => (isStopped = true) };
-  const run = async (): Promise<void> => {
-    while (!isStopped) {
+class Sender {
+  sent = 0;
+  #isStopped = false;
+
+  constructor(pace: ReplayPace) {
+    void this.#run(pace);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  async #run(pace: ReplayPace): Promise<void> {
+    const own = pace.client();
+    while (!this.#isStopped) {
       await own.take();
-      state.sent++;
+      this.sent++;
     }
-  };
-  void run();
-  return state;
+  }
 }
 
 describe('the pace of retained messages', () => {
   it('is that of a client for one, and shared out when the broker has reached its own', async () => {
     const clock = new VirtualClock();
     const pace = new ReplayPace({ clock, perSecond: 3000, clientPerSecond: 1000 });
-    const first = sender(pace);
+    const first = new Sender(pace);
     for (let ms = 0; ms < 1000; ms += 5) await clock.advance(5);
     expect(first.sent).toBeGreaterThan(900);
     expect(first.sent).toBeLessThan(1200);
-    const others = Array.from({ length: 9 }, () => sender(pace));
+    const others = Array.from({ length: 9 }, () => new Sender(pace));
     const before = first.sent;
     for (let ms = 0; ms < 1000; ms += 5) await clock.advance(5);
     const all = [first.sent - before, ...others.map(({ sent }) => sent)];
@@ -38,7 +45,7 @@ describe('the pace of retained messages', () => {
 
   it('without limits still lets others have their turn', async () => {
     const pace = new ReplayPace({ clock: new VirtualClock(), perSecond: 0, clientPerSecond: 0 });
-    const one = sender(pace);
+    const one = new Sender(pace);
     await turns(10);
     expect(one.sent).toBeGreaterThan(64);
     expect(one.sent).toBeLessThan(64 * 8 * 12);
@@ -49,7 +56,7 @@ describe('the pace of retained messages', () => {
   it('is as slow as one in a second', async () => {
     const clock = new VirtualClock();
     const pace = new ReplayPace({ clock, perSecond: 0, clientPerSecond: 1 });
-    const one = sender(pace);
+    const one = new Sender(pace);
     for (let second = 0; second < 5; second++) await clock.advance(1000);
     expect(one.sent).toBeGreaterThanOrEqual(5);
     expect(one.sent).toBeLessThanOrEqual(6);

@@ -116,8 +116,11 @@ export class ClientPace {
       this.left--;
       return undefined;
     }
-    return this.#wait(this).then(() => {
-      this.left--;
-    });
+    return this.#takeLater();
+  }
+
+  async #takeLater(): Promise<void> {
+    await this.#wait(this);
+    this.left--;
   }
 }
