@@ -133,6 +133,7 @@ export {
   MqttRelease,
   MqttReleased,
   MqttReleaseInbound,
+  MqttReplay,
   MqttRetained,
   MqttRetainedCommand,
   MqttRetainedLookup,

@@ -104,6 +104,12 @@ export class SessionPackets {
     for (const subscription of subscriptions) {
       session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
     }
+    const replays = granted.replays.flatMap(({ filter, from }) => {
+      const subscription = session.subscriptions.get(filter);
+      if (subscription === undefined) return [];
+      return [{ subscription, starts: subscription.stored.startOffsets, from }];
+    });
+    if (replays.length > 0) this.#replayRetained(replays);
   }
 
   /** The connection has ended: what is under way is finished without an answer. */

@@ -77,6 +77,7 @@ describe('a session beside the live path', () => {
         trimmed: undefined,
         window,
         inboundPacketIds: [],
+        replays: [],
       },
     });
   };
@@ -255,6 +256,7 @@ describe('a session beside the live path', () => {
       trimmed: undefined,
       window: [],
       inboundPacketIds: [],
+      replays: [],
     };
     session.resume(granted, [subscription('t', offset(2))], new Map([[log.shardId, log.end]]));
     await log.serve();
@@ -282,6 +284,7 @@ describe('a session beside the live path', () => {
         trimmed: undefined,
         window,
         inboundPacketIds: [],
+        replays: [],
       };
       session.resume(granted, [own], new Map());
       await log.serve();

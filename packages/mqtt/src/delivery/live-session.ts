@@ -5,7 +5,9 @@ import type { Qos } from '../codec/packet.ts';
 import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type {
+  OwedReplay,
   RetainedMessage,
+  RetainedPlace,
   SessionGrant,
   SessionGranted,
   SessionProgress,
@@ -35,6 +37,8 @@ export class LiveSession {
   /** Its state outlives the connection. */
   readonly durable: boolean;
   readonly subscriptions = new Map<string, LiveSubscription>();
+  /** Retained messages that subscriptions still get, by filter. Kept for durable sessions. */
+  readonly replays = new Map<string, OwedReplay>();
   readonly outbound: OutboundPublishes;
   readonly #client: DeliveryClient;
   readonly #context: DeliveryContext;
@@ -137,6 +141,7 @@ export class LiveSession {
     const subscription = this.subscriptions.get(filter);
     if (subscription === undefined) return false;
     this.subscriptions.delete(filter);
+    this.replays.delete(filter);
     this.#context.readers.trie.remove(filter, this);
     this.#leave(subscription.shardIds);
     return true;
@@ -217,6 +222,7 @@ export class LiveSession {
         continue;
       this.#unshown.set(shardId, position);
     }
+    for (const replay of granted.replays) this.replays.set(replay.filter, replay);
     this.#isWhole = true;
     void this.#resumeSending(granted.window);
   }
@@ -348,12 +354,26 @@ export class LiveSession {
 
   // ---- retained messages
 
-  /** Sends a retained message for a new subscription; waits until there is room for it. */
-  async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
+  /**
+   * Sends a retained message for a new subscription; waits until there is room for it. The replay goes on at
+   * `next`, which is told together with the message: none is left out or repeated when it goes on elsewhere.
+   */
+  async deliverRetained(
+    subscription: LiveSubscription,
+    retained: RetainedMessage,
+    next: RetainedPlace | undefined,
+  ): Promise<void> {
     while (!this.#isEnded && !this.#takesReliable) await this.outbound.waitForRoom();
     const current = this.subscriptions.get(subscription.stored.filter);
     // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
     if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
+    this.#sendRetained(current, retained);
+    const { filter } = subscription.stored;
+    if (next === undefined) this.replays.delete(filter);
+    else if (this.replays.has(filter)) this.replays.set(filter, { filter, from: next });
+  }
+
+  #sendRetained(current: LiveSubscription, retained: RetainedMessage): void {
     const { readers } = this.#context;
     const message = scratch;
     message.readStored(retained.value, retained.headers);
@@ -368,6 +388,11 @@ export class LiveSession {
     // As the answer to a subscription it always says so. [MQTT5 section 3.3.1.3, MQTT-3.3.1-8]
     if (qos === 0) this.outbound.sendOnce(current, true);
     else this.outbound.send(qos, current, true, retained.shardId, retained.offset);
+  }
+
+  /** The replay of that filter is over, or was not begun. */
+  replayed(filter: string): void {
+    if (this.replays.delete(filter) && !this.#isEnded) this.#context.progress.later(this);
   }
 
   // ---- lagging
@@ -450,7 +475,8 @@ export class LiveSession {
     const positions = this.#positions();
     this.#storedSum = sumOf(positions);
     const window = this.outbound.stored();
-    return { positions, window, complete: this.#isWhole, trimmed: this.#trims.sum };
+    const replays = [...this.replays.values()];
+    return { positions, window, complete: this.#isWhole, trimmed: this.#trims.sum, replays };
   }
 
   #positions(): ShardPosition[] {

@@ -1,11 +1,4 @@
-import {
-  type Clock,
-  offset,
-  OperatingError,
-  type ShardId,
-  shardId,
-  toOperatingError,
-} from '@robustmq/core';
+import { type Clock, offset, type ShardId, shardId } from '@robustmq/core';
 import type { CoordinatorCalls } from '@robustmq/kernel';
 import type { Catalog } from '@robustmq/placement-client';
 import {
@@ -36,11 +29,7 @@ export interface CoordinatorRetainedGatewayOptions {
   readonly timeoutMs?: number;
 }
 
-type BatchListener = (messages: readonly RetainedMessage[]) => Promise<void> | void;
-
 const timeoutMsDefault = 10_000;
-/** Coordinators that one lookup asks at once. */
-const atOnce = 4;
 
 /** Retained messages over their coordinators. */
 export class CoordinatorRetainedGateway implements RetainedGateway, Disposable {
@@ -60,33 +49,6 @@ export class CoordinatorRetainedGateway implements RetainedGateway, Disposable {
     this.#room[Symbol.dispose]();
   }
 
-  async lookup(
-    filter: string,
-    reached: readonly ShardPosition[],
-    batch: BatchListener,
-  ): Promise<OperatingError | undefined> {
-    const waiting = [...this.#byCoordinator(reached)];
-    let given: Promise<void> = Promise.resolve();
-    // One batch at a time, although several coordinators are asked.
-    const give = (messages: readonly RetainedMessage[]): Promise<void> => {
-      given = given.then(() => batch(messages));
-      return given;
-    };
-    let failed: OperatingError | undefined;
-    const ask = async (): Promise<void> => {
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        const error = await this.#ask(
-          next[0],
-          { filter, reached: next[1], from: undefined, limit: 0 },
-          give,
-        );
-        failed ??= error;
-      }
-    };
-    await Promise.all(Array.from({ length: atOnce }, ask));
-    return failed;
-  }
-
   async page(
     filter: string,
     reached: readonly ShardPosition[],
@@ -96,15 +58,17 @@ export class CoordinatorRetainedGateway implements RetainedGateway, Disposable {
       .filter(([index]) => index >= (from?.coordinator ?? 0))
       .toSorted(([a], [b]) => a - b);
     const [asked, following] = left;
-    if (asked === undefined) return { messages: [], next: undefined };
+    if (asked === undefined) return { coordinator: 0, messages: [], next: undefined };
     const [index, positions] = asked;
     const isGoingOn = index === from?.coordinator;
     const lookup = { filter, reached: positions, from: isGoingOn ? from : undefined, limit };
     const page = await this.#page(index, lookup);
     const messages = page.messages.map(retainedMessage);
-    if (page.next !== undefined) return { messages, next: { coordinator: index, ...page.next } };
-    const next = following && { coordinator: following[0], shardId: 0, name: '' };
-    return { messages, next };
+    const next =
+      page.next !== undefined
+        ? { coordinator: index, ...page.next }
+        : following && { coordinator: following[0], shardId: 0, name: '' };
+    return { coordinator: index, messages, next };
   }
 
   get #shards(): number {
@@ -125,23 +89,6 @@ export class CoordinatorRetainedGateway implements RetainedGateway, Disposable {
       else positions.push({ shardId, offset });
     }
     return byIndex;
-  }
-
-  /** Pages of one coordinator. What `give` throws is thrown; what the coordinator does not answer is returned. */
-  async #ask(
-    index: number,
-    first: MqttRetainedLookup,
-    give: (messages: readonly RetainedMessage[]) => Promise<void>,
-  ): Promise<OperatingError | undefined> {
-    let lookup = first;
-    for (;;) {
-      const page = await this.#page(index, lookup).catch(toOperatingError);
-      if (page instanceof OperatingError) return page;
-      const messages = page.messages.map(retainedMessage);
-      if (messages.length > 0) await give(messages);
-      if (page.next === undefined) return undefined;
-      lookup = { ...first, from: page.next };
-    }
   }
 
   async #page(index: number, lookup: MqttRetainedLookup): Promise<MqttRetainedPage> {

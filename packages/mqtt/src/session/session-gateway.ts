@@ -67,6 +67,8 @@ export interface SessionGranted {
   readonly window: readonly WindowEntry[];
   /** Packet ids of inbound QoS 2 publishes that are stored and not released. */
   readonly inboundPacketIds: readonly number[];
+  /** Replays that an earlier connection has not finished. */
+  readonly replays: readonly OwedReplay[];
 }
 
 /** What a broker tells of a session's progress. Absolute, so that repeating it does no harm. */
@@ -78,6 +80,15 @@ export interface SessionProgress {
   /** The positions are all that the session has: others are forgotten. */
   readonly complete: boolean;
   readonly trimmed: TrimmedRecords | undefined;
+  /** Replays that it still owes; all of them when `complete`. */
+  readonly replays: readonly OwedReplay[];
+}
+
+/** Retained messages that a subscription still gets. */
+export interface OwedReplay {
+  readonly filter: string;
+  /** Undefined: all of them. */
+  readonly from: RetainedPlace | undefined;
 }
 
 /** What retention took before a session had read it. */
@@ -107,8 +118,15 @@ export interface SessionGateway {
    * latest when its coordinator is back. One of the same client id that is under way is given up.
    */
   connect(request: ConnectSession): Promise<SessionGranted>;
-  /** Committed when it resolves (durable sessions only: others keep subscriptions at the broker). */
-  subscribe(grant: SessionGrant, subscriptions: readonly SessionSubscription[]): Promise<void>;
+  /**
+   * Committed when it resolves (durable sessions only: others keep subscriptions at the broker).
+   * `replays`: filters of those that get the retained messages, from the beginning.
+   */
+  subscribe(
+    grant: SessionGrant,
+    subscriptions: readonly SessionSubscription[],
+    replays?: readonly string[],
+  ): Promise<void>;
   unsubscribe(grant: SessionGrant, filters: readonly string[]): Promise<void>;
   progress(grant: SessionGrant, progress: SessionProgress): Promise<void>;
   /** Stores a QoS 2 publish; resolves after the commit. A packet id that is stored already is left as it is. */
@@ -163,6 +181,8 @@ export interface RetainedPlace {
 
 /** A page of retained messages. It may be empty although more follow. */
 export interface RetainedPage {
+  /** The coordinator that was asked. */
+  readonly coordinator: number;
   readonly messages: readonly RetainedMessage[];
   /** Undefined: this was the last. */
   readonly next: RetainedPlace | undefined;
@@ -170,17 +190,9 @@ export interface RetainedPage {
 
 export interface RetainedGateway {
   /**
-   * Retained messages whose name matches the filter, in batches, once the fold of every listed
-   * partition has reached its offset. `failed` says which could not be asked in time.
-   */
-  lookup(
-    filter: string,
-    reached: readonly ShardPosition[],
-    batch: (messages: readonly RetainedMessage[]) => Promise<void> | void,
-  ): Promise<OperatingError | undefined>;
-  /**
-   * One page of them, at most `limit`, from `from` on. Rejects with UNAVAILABLE when a coordinator cannot be
-   * asked in time.
+   * A page of the retained messages whose name matches the filter, at most `limit` (0: as many as it has room for),
+   * from `from` on, once the fold of every listed partition that it concerns has reached its offset. Pages come in
+   * the order of coordinators, shards and names. Rejects with UNAVAILABLE when one cannot be asked in time.
    */
   page(
     filter: string,

@@ -343,7 +343,7 @@ class History {
     session.position = ++this.#count;
     const positions = [{ shardId: shardId(100), offset: offset(session.position) }];
     const grant = { clientId, epoch: session.epoch };
-    const progress = { positions, window: [], complete: true, trimmed: undefined };
+    const progress = { positions, window: [], complete: true, trimmed: undefined, replays: [] };
     await this.cluster.settle(session.holder.gateway.progress(grant, progress));
   }
 

@@ -122,7 +122,7 @@ async function failOver(cluster: TestCluster, owner: TestBroker): Promise<TestBr
   return next;
 }
 
-const whole = { complete: true, trimmed: undefined };
+const whole = { complete: true, trimmed: undefined, replays: [] };
 
 function values(cluster: TestCluster): (string | null)[] {
   return cluster.published().map(({ value }) => value);
@@ -141,7 +141,7 @@ describe('a session', () => {
         { packetId: 1, shardId: shardId(100), offset: offset(8), qos: 1, state: 'sent' },
       ],
     } as const;
-    const told = { ...progress, complete: false, trimmed: undefined };
+    const told = { ...progress, complete: false, trimmed: undefined, replays: [] };
     await a.settle(a.gateway.progress(grant(first.epoch), told));
     await a.disconnect(first.epoch);
     const second = await b.connect();
@@ -250,6 +250,36 @@ describe('a session', () => {
     expect(resumed.subscriptions.map(({ filter }) => filter)).toEqual(filters);
     expect(resumed.subscriptions.at(-1)).toEqual(subscription('f/49', 49));
     expect(resumed.inboundPacketIds.toSorted((x, y) => x - y)).toHaveLength(50);
+  });
+
+  it('keeps the replays that it owes until they are over, through a failover', async () => {
+    const { cluster, owner, a, b } = await start();
+    const { epoch } = await a.connect();
+    const all = ['x/#', 'y', 'z'].map((filter) => subscription(filter));
+    await a.settle(a.gateway.subscribe(grant(epoch), all, ['x/#', 'y']));
+    const from = { coordinator: 3, shardId: 104, name: 'x/m' };
+    const progress = { positions: [], window: [], ...whole };
+    // What does not know of all of them says nothing of them.
+    await a.settle(a.gateway.progress(grant(epoch), { ...progress, complete: false }));
+    const replays = [
+      { filter: 'x/#', from },
+      { filter: 'not subscribed', from },
+    ];
+    await a.settle(a.gateway.progress(grant(epoch), { ...progress, replays }));
+    // One that replaces another has its rest.
+    await a.settle(a.gateway.subscribe(grant(epoch), [subscription('x/#')]));
+    await a.disconnect(epoch);
+    await failOver(cluster, owner);
+    const second = await b.connect();
+    expect(second.replays).toEqual([{ filter: 'x/#', from }]);
+    await b.settle(b.gateway.subscribe(grant(second.epoch), all, ['x/#']));
+    await b.settle(b.gateway.subscribe(grant(second.epoch), [], []));
+    await b.disconnect(second.epoch);
+    const third = await a.connect();
+    expect(third.replays).toEqual([{ filter: 'x/#', from: undefined }]);
+    await a.settle(a.gateway.unsubscribe(grant(third.epoch), ['x/#']));
+    await a.disconnect(third.epoch);
+    expect((await b.connect()).replays).toEqual([]);
   });
 
   it('is restored from a snapshot that cuts it into several chunks', async () => {

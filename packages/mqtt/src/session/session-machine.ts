@@ -367,6 +367,7 @@ export class SessionMachine implements StateMachine {
         window: session?.window ?? [],
         inboundPacketIds: [...(session?.inbound.keys() ?? [])],
         trimmed: session?.trimmed,
+        replays: [...(session?.replays.values() ?? [])],
       },
     };
   }

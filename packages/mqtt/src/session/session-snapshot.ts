@@ -47,6 +47,7 @@ export function encodeSession(session: Session): Buffer {
       window,
       complete: true,
       trimmed: session.trimmed,
+      replays: [...session.replays.values()],
     },
     releases: [...releases].map(([packetId, releaseId]) => ({ packetId, releaseId })),
   });
@@ -70,6 +71,7 @@ function decodeSession(bytes: Buffer): Session {
   }
   session.window = progress?.window ?? [];
   session.trimmed = progress?.trimmed;
+  for (const replay of progress?.replays ?? []) session.replays.set(replay.filter, replay);
   for (const { packetId, releaseId } of releases) session.releases.set(packetId, releaseId);
   return session;
 }

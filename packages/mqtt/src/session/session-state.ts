@@ -1,6 +1,7 @@
 import type { Entity } from '@robustmq/kernel';
 import type {
   MqttDisconnected,
+  MqttReplay,
   MqttSessionGranted,
   MqttSubscription,
   MqttTrimmed,
@@ -22,6 +23,8 @@ export interface Session extends Entity {
   readonly positions: Map<number, number>;
   /** What retention took before it had read it. */
   trimmed: MqttTrimmed | undefined;
+  /** Replays that it still owes, by filter. */
+  readonly replays: Map<string, MqttReplay>;
   /** In the order of sending. */
   window: MqttWindowEntry[];
   /** QoS 2 publishes of the client that are stored and not released, by packet id. */
@@ -61,6 +64,7 @@ export function newSession(clientId: string, granted: MqttSessionGranted): Sessi
     subscriptionBytes: 0,
     positions: new Map(),
     trimmed: undefined,
+    replays: new Map(),
     window: [],
     inbound: new Map(),
     inboundBytes: 0,

@@ -61,11 +61,11 @@ const inputs: { [Kind in SessionInputKind]: SessionInputs[Kind] } = {
       will: undefined,
     },
   },
-  subscribe: { epoch: 5, subscribe: { subscriptions: [] } },
+  subscribe: { epoch: 5, subscribe: { subscriptions: [], replays: [] } },
   unsubscribe: { epoch: 5, unsubscribe: { filters: ['f'] } },
   progress: {
     epoch: 5,
-    progress: { positions: [], window: [], complete: true, trimmed: undefined },
+    progress: { positions: [], window: [], complete: true, trimmed: undefined, replays: [] },
   },
   storeInbound: {
     epoch: 5,
@@ -273,7 +273,9 @@ describe('sessionStep', () => {
     for (const packetIds of [[1, 1], [0], [65_536]]) {
       const window = packetIds.map((packetId) => ({ ...entry, packetId }));
       const decision = step('connected', 'progress', {
-        input: { progress: { positions: [], window, complete: true, trimmed: undefined } },
+        input: {
+          progress: { positions: [], window, complete: true, trimmed: undefined, replays: [] },
+        },
       });
       expect(short(decision)).toBe('INVALID_ARGUMENT');
     }

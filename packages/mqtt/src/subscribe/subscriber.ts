@@ -103,7 +103,7 @@ async function add(
   const stored = requests.map((request, index) =>
     storedSubscription(session, request, subscriptionId, positionsAt(shards[index] ?? [], ends)),
   );
-  if (session.durable) await context.sessions.subscribe(session.grant, stored);
+  if (session.durable) await store(context, session, stored);
   if (session.ended) return [];
   return stored.flatMap((subscription, index) => {
     const { filter, retainHandling } = subscription;
@@ -113,8 +113,35 @@ async function add(
     // Partitions that were made while the ends were read.
     session.setShards(live, context.shardsOf(filter));
     const wantsRetained = retainHandling === 0 || (retainHandling === 1 && isNew);
-    return wantsRetained ? [{ subscription: live, starts }] : [];
+    return wantsRetained ? [{ subscription: live, starts, from: undefined }] : [];
   });
+}
+
+/** Stores subscriptions, and that their retained messages are owed: the connection may end before all are sent. */
+async function store(
+  context: BrokerContext,
+  session: LiveSession,
+  stored: readonly SessionSubscription[],
+): Promise<void> {
+  const { replays } = session;
+  const owed = stored
+    .filter(({ filter, retainHandling: handling }) =>
+      handling === 1 ? !session.subscriptions.has(filter) : handling === 0,
+    )
+    .map(({ filter }) => filter);
+  const before = new Map(replays);
+  // What is told of the progress from now on is carried out after this call.
+  for (const filter of owed) replays.set(filter, { filter, from: undefined });
+  try {
+    await context.sessions.subscribe(session.grant, stored, owed);
+  } catch (thrown) {
+    for (const filter of owed) {
+      const rest = before.get(filter);
+      if (rest === undefined) replays.delete(filter);
+      else replays.set(filter, rest);
+    }
+    throw thrown;
+  }
 }
 
 function positionsAt(

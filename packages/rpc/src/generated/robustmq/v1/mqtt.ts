@@ -108,7 +108,21 @@ export interface MqttProgress {
   /** The positions are all that the session has: others are forgotten. */
   complete: boolean;
   /** What retention took before the session had read it. */
-  trimmed: MqttTrimmed | undefined;
+  trimmed:
+    | MqttTrimmed
+    | undefined;
+  /** Replays that it still owes; all of them when `complete`, otherwise it says nothing of them. */
+  replays: MqttReplay[];
+}
+
+/** Retained messages that a subscription still gets. */
+export interface MqttReplay {
+  /** Its filter. */
+  filter: string;
+  /** Coordinators of `mqtt-retained` before it are done. */
+  coordinator: number;
+  /** Where the replay goes on in that one. */
+  from: MqttRetainedPlace | undefined;
 }
 
 /** Records that a session has missed because they were trimmed. */
@@ -177,6 +191,8 @@ export interface MqttAwaitRelease {
 export interface MqttSubscribe {
   /** The subscriptions. */
   subscriptions: MqttSubscription[];
+  /** Filters of those that get the retained messages now, from the beginning. */
+  replays: string[];
 }
 
 /** Removes subscriptions. */
@@ -260,7 +276,11 @@ export interface MqttGranted {
   /** Packet ids of QoS 2 publishes that are stored and not released. */
   inboundPacketIds: number[];
   /** What retention took before it had read it. */
-  trimmed: MqttTrimmed | undefined;
+  trimmed:
+    | MqttTrimmed
+    | undefined;
+  /** Replays that an earlier connection has not finished. */
+  replays: MqttReplay[];
 }
 
 /** The answer to `release_inbound`. */
@@ -1066,7 +1086,7 @@ export const MqttWindowEntry: MessageFns<MqttWindowEntry> = {
 };
 
 function createBaseMqttProgress(): MqttProgress {
-  return { positions: [], window: [], complete: false, trimmed: undefined };
+  return { positions: [], window: [], complete: false, trimmed: undefined, replays: [] };
 }
 
 export const MqttProgress: MessageFns<MqttProgress> = {
@@ -1082,6 +1102,9 @@ export const MqttProgress: MessageFns<MqttProgress> = {
     }
     if (message.trimmed !== undefined) {
       MqttTrimmed.encode(message.trimmed, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.replays) {
+      MqttReplay.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1131,6 +1154,14 @@ export const MqttProgress: MessageFns<MqttProgress> = {
             message.trimmed = MqttTrimmed.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replays.push(MqttReplay.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1153,6 +1184,88 @@ export const MqttProgress: MessageFns<MqttProgress> = {
     message.complete = object.complete ?? false;
     message.trimmed = (object.trimmed !== undefined && object.trimmed !== null)
       ? MqttTrimmed.fromPartial(object.trimmed)
+      : undefined;
+    message.replays = object.replays?.map((e) => MqttReplay.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMqttReplay(): MqttReplay {
+  return { filter: "", coordinator: 0, from: undefined };
+}
+
+export const MqttReplay: MessageFns<MqttReplay> = {
+  encode(message: MqttReplay, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.filter !== "") {
+      writer.uint32(10).string(message.filter);
+    }
+    if (message.coordinator !== 0) {
+      writer.uint32(16).uint32(message.coordinator);
+    }
+    if (message.from !== undefined) {
+      MqttRetainedPlace.encode(message.from, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttReplay {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttReplay();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.coordinator = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = MqttRetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttReplay>): MqttReplay {
+    return MqttReplay.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttReplay>): MqttReplay {
+    const message = createBaseMqttReplay();
+    message.filter = object.filter ?? "";
+    message.coordinator = object.coordinator ?? 0;
+    message.from = (object.from !== undefined && object.from !== null)
+      ? MqttRetainedPlace.fromPartial(object.from)
       : undefined;
     return message;
   },
@@ -1656,13 +1769,16 @@ export const MqttAwaitRelease: MessageFns<MqttAwaitRelease> = {
 };
 
 function createBaseMqttSubscribe(): MqttSubscribe {
-  return { subscriptions: [] };
+  return { subscriptions: [], replays: [] };
 }
 
 export const MqttSubscribe: MessageFns<MqttSubscribe> = {
   encode(message: MqttSubscribe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.subscriptions) {
       MqttSubscription.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.replays) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -1688,6 +1804,14 @@ export const MqttSubscribe: MessageFns<MqttSubscribe> = {
             message.subscriptions.push(MqttSubscription.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replays.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1706,6 +1830,7 @@ export const MqttSubscribe: MessageFns<MqttSubscribe> = {
   fromPartial(object: DeepPartial<MqttSubscribe>): MqttSubscribe {
     const message = createBaseMqttSubscribe();
     message.subscriptions = object.subscriptions?.map((e) => MqttSubscription.fromPartial(e)) || [];
+    message.replays = object.replays?.map((e) => e) || [];
     return message;
   },
 };
@@ -2149,6 +2274,7 @@ function createBaseMqttGranted(): MqttGranted {
     window: [],
     inboundPacketIds: [],
     trimmed: undefined,
+    replays: [],
   };
 }
 
@@ -2178,6 +2304,9 @@ export const MqttGranted: MessageFns<MqttGranted> = {
     }
     if (message.trimmed !== undefined) {
       MqttTrimmed.encode(message.trimmed, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.replays) {
+      MqttReplay.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2261,6 +2390,14 @@ export const MqttGranted: MessageFns<MqttGranted> = {
             message.trimmed = MqttTrimmed.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.replays.push(MqttReplay.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2287,6 +2424,7 @@ export const MqttGranted: MessageFns<MqttGranted> = {
     message.trimmed = (object.trimmed !== undefined && object.trimmed !== null)
       ? MqttTrimmed.fromPartial(object.trimmed)
       : undefined;
+    message.replays = object.replays?.map((e) => MqttReplay.fromPartial(e)) || [];
     return message;
   },
 };
