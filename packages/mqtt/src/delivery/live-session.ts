@@ -19,13 +19,10 @@ import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
 import type { Lag } from './lag.ts';
 import { LaggingShards } from './lagging-shards.ts';
 import { type Granted, grantedByAll, type LiveSubscription } from './live-subscription.ts';
-import { type MatchTarget, type NameMatch, targetOf } from './match-table.ts';
+import { type MatchTarget, type NameMatch, subscriptionsOf, targetOf } from './match-table.ts';
 import { OutboundPublishes } from './outbound-publishes.ts';
-import { readWindow } from './redelivery.ts';
+import { Resending } from './resending.ts';
 import { SessionTrims } from './session-trims.ts';
-
-/** Messages of an earlier connection that are read from the log together. */
-const sentAgainTogether = 64;
 
 /**
  * A connected session: what it is subscribed to, what is under way to its client, and how far it is
@@ -47,10 +44,7 @@ export class LiveSession {
   readonly #shards = new Map<ShardId, number>();
   /** Partitions that the catalog does not show yet, with how far the session is there. */
   readonly #unshown = new Map<ShardId, Offset>();
-  /** Messages of an earlier connection in such partitions. */
-  readonly #postponed = new Set<WindowEntry>();
-  /** Until what an earlier connection left is sent again, nothing new is. */
-  #sendingAgain = 0;
+  readonly #resending: Resending;
   #isEnded = false;
   #publisher: Buffer | undefined;
   /** It has all partitions that the session has: nothing of an earlier connection is to be taken up. */
@@ -73,6 +67,7 @@ export class LiveSession {
     this.grant = own.grant;
     this.durable = own.durable;
     this.outbound = new OutboundPublishes(client, context, this);
+    this.#resending = new Resending(this, client, context);
     this.outbound.takeOver(own.granted.window);
     this.#isWhole = !own.granted.present;
     const { clientId } = own.grant;
@@ -161,16 +156,9 @@ export class LiveSession {
       this.#unshown.delete(shardId);
       if (this.#join(shardId, start) !== start && isFirst) this.#lagFrom(shardId, start);
     }
-    if (this.#postponed.size > 0) this.#sendPostponed();
+    this.#resending.sendPostponed();
     this.#leave(before.filter((shardId) => !shardIds.includes(shardId)));
     this.#pump();
-  }
-
-  /** The catalog has changed: what stands in partitions that it shows now is sent again. */
-  #sendPostponed(): void {
-    const entries = [...this.#postponed];
-    this.#postponed.clear();
-    void this.#resumeSending(entries);
   }
 
   /** Needs the partition once more; returns how far the session is there. */
@@ -224,83 +212,7 @@ export class LiveSession {
     }
     for (const replay of granted.replays) this.replays.set(replay.filter, replay);
     this.#isWhole = true;
-    void this.#resumeSending(granted.window);
-  }
-
-  get #isSendingAgain(): boolean {
-    return this.#sendingAgain > 0;
-  }
-
-  async #resumeSending(window: readonly WindowEntry[]): Promise<void> {
-    this.#sendingAgain++;
-    try {
-      await this.#sendAgain(window);
-    } catch (thrown) {
-      this.#client.failed(toOperatingError(thrown));
-      return;
-    }
-    this.#sendingAgain--;
-    if (!this.#isEnded && !this.#isSendingAgain) this.roomMade();
-  }
-
-  async #sendAgain(entries: readonly WindowEntry[]): Promise<void> {
-    for (let at = 0; at < entries.length; at += sentAgainTogether) {
-      const together = entries.slice(at, at + sentAgainTogether);
-      const packets = new Map<number, Buffer>();
-      const found = new Set<WindowEntry>();
-      await readWindow(this.#context.log, together, (batch, same) => {
-        for (const entry of same) found.add(entry);
-        this.#encodeAgain(batch, same, packets);
-      });
-      for (const entry of together) {
-        if (this.#postponed.has(entry)) continue;
-        if (entry.state === 'sent' && !found.has(entry)) this.#missed(entry.shardId, 1);
-        while (!this.#isEnded && !this.outbound.hasRoom) await this.outbound.waitForRoom();
-        if (this.#isEnded) return;
-        this.outbound.sendAgain(entry, packets.get(entry.packetId));
-      }
-    }
-  }
-
-  #encodeAgain(
-    batch: DecodedBatch,
-    entries: readonly WindowEntry[],
-    packets: Map<number, Buffer>,
-  ): void {
-    const { writer, readers } = this.#context;
-    const [{ shardId } = { shardId: batch.shardId }] = entries;
-    const table = readers.tableOfShard(shardId);
-    if (table === undefined) {
-      // It is in the log, so its topic lives: the catalog here is older than that of the earlier broker.
-      for (const entry of entries) this.#postponed.add(entry);
-      return;
-    }
-    const match = table.of(batch.cursor);
-    scratch.read(batch.cursor);
-    // It was sent before, so it does not expire any more. [MQTT5-4.3.3-7, -4.3.3-13]
-    readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
-    const own = targetOf(match, this);
-    const granted = own && grantedByAll(subscriptionsOf(own));
-    const at = batch.baseOffset + batch.cursor.offsetDelta;
-    // What is older than its subscriptions was the answer to one of them. [MQTT-3.3.1-8]
-    const isAnswer =
-      own !== undefined && subscriptionsOf(own).every((one) => !one.takes(shardId, at));
-    const keepsRetain = isAnswer || granted?.retainAsPublished === true;
-    for (const { packetId, qos } of entries) {
-      readers.classes.encodeFor(writer, this.#client.mqtt5, {
-        qos,
-        retain: keepsRetain && scratch.retain,
-        dup: true,
-        packetId,
-        subscriptionIds: granted?.ids ?? [],
-        // It is sent when there is room: what the client knows by then is not known now.
-        topicAlias: 0,
-        isAliasKnown: false,
-      });
-      // The client may take less now than it did. [MQTT5-3.1.2-25]
-      if (writer.length > this.#client.packetBytesMax) writer.clear();
-      else packets.set(packetId, Buffer.from(writer.take()));
-    }
+    this.#resending.send(granted.window);
   }
 
   // ---- delivery
@@ -341,7 +253,7 @@ export class LiveSession {
   }
 
   get #takesReliable(): boolean {
-    return !this.#isSendingAgain && this.outbound.hasRoom;
+    return !this.#resending.isUnderWay && this.outbound.hasRoom;
   }
 
   /** There is room in the window or in the socket: those who wait and lagging partitions go on. */
@@ -399,7 +311,7 @@ export class LiveSession {
 
   /** Whether reading on from the log pays now. */
   get canCatchUp(): boolean {
-    return !this.#isSendingAgain && this.outbound.isRoomy;
+    return !this.#resending.isUnderWay && this.outbound.isRoomy;
   }
 
   #lagFrom(shardId: ShardId, from: Offset, qos0From: Offset = offset(0)): void {
@@ -408,7 +320,7 @@ export class LiveSession {
   }
 
   #pump(): void {
-    if (!this.#isSendingAgain && !this.#isEnded) this.#lags?.pump();
+    if (!this.#resending.isUnderWay && !this.#isEnded) this.#lags?.pump();
   }
 
   /** Takes the record on which the batch's cursor stands. False: there is no room. */
@@ -448,7 +360,7 @@ export class LiveSession {
       (one) => one.qos > 0 && one.shardIds.includes(shardId),
     );
     const from = isKept ? lag.position : Math.max(lag.position, lag.qos0From);
-    if (earliest > from) this.#missed(shardId, earliest - from);
+    if (earliest > from) this.missed(shardId, earliest - from);
   }
 
   /** The live path has missed records. Those who lag there find out for themselves. */
@@ -458,7 +370,8 @@ export class LiveSession {
     if (this.durable) this.#context.progress.later(this);
   }
 
-  #missed(shardId: ShardId, records: number): void {
+  /** It alone has missed records that were trimmed. */
+  missed(shardId: ShardId, records: number): void {
     this.#trims.own(shardId, records);
     if (this.durable && !this.#isEnded) this.#context.progress.later(this);
   }
@@ -500,10 +413,6 @@ function sumOf(positions: readonly ShardPosition[]): number {
   let sum = 0;
   for (const { offset: at } of positions) sum += at;
   return sum;
-}
-
-function subscriptionsOf({ first, more }: MatchTarget): readonly LiveSubscription[] {
-  return more === undefined ? [first] : [first, ...more];
 }
 
 /** A record that does not say is delivered at the subscription's QoS. */

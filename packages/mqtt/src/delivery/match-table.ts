@@ -39,6 +39,11 @@ export function targetOf(match: NameMatch, session: LiveSession): MatchTarget | 
   return match.bySession.get(session);
 }
 
+/** The subscriptions of one session that match. */
+export function subscriptionsOf({ first, more }: MatchTarget): readonly LiveSubscription[] {
+  return more === undefined ? [first] : [first, ...more];
+}
+
 const nothing = Buffer.alloc(0);
 const none: readonly MatchTarget[] = [];
 /** Longer keys are matched each time: what is remembered stays bounded in bytes. */

@@ -89,6 +89,10 @@ describe('FilterScan', () => {
     const [none, noLooks] = cost('s7/+/other');
     expect(none).toBe(0);
     expect(noLooks).toBeLessThanOrEqual(3 * 100 + 1);
+    // What is below the last level that a `+` stands for is not looked at.
+    const [shallow, shallowLooks] = cost('s7/+');
+    expect(shallow).toBe(0);
+    expect(shallowLooks).toBeLessThanOrEqual(100 + 1);
     expect(cost('x/#')[1]).toBeLessThanOrEqual(1);
     expect(cost('s7/d7/v7')).toEqual([1, 2]);
   }, 60_000);

@@ -48,8 +48,27 @@ describe('the pace of retained messages', () => {
     const one = new Sender(pace);
     await turns(10);
     expect(one.sent).toBeGreaterThan(64);
-    expect(one.sent).toBeLessThan(64 * 8 * 12);
+    expect(one.sent).toBeLessThan(64 * 12);
     one.stop();
+    const many = Array.from({ length: 100 }, () => new Sender(pace));
+    await turns(3);
+    const sent = many.reduce((sum, each) => sum + each.sent, 0);
+    expect(sent, 'in a turn 8 portions of 64').toBeLessThanOrEqual(64 * 8 * 4);
+    for (const each of many) each.stop();
+    pace[Symbol.dispose]();
+  });
+
+  it('of one client holds up no other', async () => {
+    const pace = new ReplayPace({
+      clock: new VirtualClock(),
+      perSecond: 0,
+      clientPerSecond: 1,
+    });
+    const first = new Sender(pace);
+    await turns(3);
+    const second = new Sender(pace);
+    await turns(3);
+    expect([first.sent, second.sent]).toEqual([1, 1]);
     pace[Symbol.dispose]();
   });
 

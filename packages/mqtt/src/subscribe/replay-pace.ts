@@ -53,7 +53,7 @@ export class ReplayPace implements Disposable {
   #wait(client: ClientPace): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push({ client, go: resolve });
-      if (this.#cancelTimer === undefined) this.#task.schedule();
+      this.#task.schedule();
     });
   }
 
