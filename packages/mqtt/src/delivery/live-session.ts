@@ -1,4 +1,4 @@
-import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/core';
+import { type Offset, offset, type ShardId } from '@robustmq/core';
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import type { Qos } from '../codec/packet.ts';
@@ -13,7 +13,6 @@ import type {
   SessionProgress,
   ShardPosition,
   TrimmedRecords,
-  WindowEntry,
 } from '../session/session-gateway.ts';
 import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
 import type { Lag } from './lag.ts';

@@ -1,4 +1,4 @@
-import { type ShardId, toOperatingError } from '@robustmq/core';
+import { toOperatingError } from '@robustmq/core';
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import { RecordMessage } from '../message/record-message.ts';

@@ -1,4 +1,4 @@
-import type { Offset, OperatingError, ShardId } from '@robustmq/core';
+import type { Offset, ShardId } from '@robustmq/core';
 
 /** A subscription as the session keeps it. */
 export interface SessionSubscription {
