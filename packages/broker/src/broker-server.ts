@@ -32,13 +32,15 @@ import {
   createSessionKind,
   type ListenerKind,
   type MqttLimits,
+  mqttLimitsDefault,
   type MqttListenerOptions,
   type MqttObservation,
   MqttServer,
   mqttMetrics,
   mqttShares,
   registerBrokerAdmin,
-  type RetainedCount,
+  retainedMetrics,
+  RetainedStats,
   type RewriteRule,
 } from '@robustmq/mqtt';
 import { NodeRegistration, PlacementClient } from '@robustmq/placement-client';
@@ -109,12 +111,6 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerServer>
   }
 }
 
-function sumOf(counts: Iterable<RetainedCount>): number {
-  let sum = 0;
-  for (const { messages } of counts) sum += messages;
-  return sum;
-}
-
 class Broker implements BrokerServer {
   readonly nodeId: string;
   readonly #incarnation: number;
@@ -132,6 +128,8 @@ class Broker implements BrokerServer {
   #sessions: CoordinatorSessionGateway | undefined;
   #shareGroups: ShareGroupClient | undefined;
   readonly #shareCounts = newShareGroupCounts();
+  #retained: CoordinatorRetainedGateway | undefined;
+  readonly #retainedStats = new RetainedStats();
   #registration: NodeRegistration | undefined;
   #refused: OperatingError | undefined;
   #isServing = false;
@@ -184,7 +182,10 @@ class Broker implements BrokerServer {
     await this.#placement.catalog.ready();
     if (mqttListeners.length > 0) this.#mqtt = await this.#startMqtt();
     registerMetrics(this.#options.registry, {
-      mqtt: this.#mqtt === undefined ? [] : mqttMetrics(this.#mqtt),
+      mqtt:
+        this.#mqtt === undefined
+          ? []
+          : [...mqttMetrics(this.#mqtt), ...retainedMetrics(this.#retainedStats)],
       access: this.#access === undefined ? [] : accessFamilies(this.#access),
       journal: this.#journal,
       host: this.#host,
@@ -208,17 +209,20 @@ class Broker implements BrokerServer {
     const { catalog } = this.#placement;
     const sessions = new CoordinatorSessionGateway({ calls: this.#coordinators, clock });
     this.#sessions = sessions;
-    const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog });
+    const retained = new CoordinatorRetainedGateway({ calls: this.#coordinators, catalog, clock });
+    this.#retained = retained;
     const placement = this.#placement;
     const calls = this.#coordinators;
     const shareGroups = new ShareGroupClient({ calls, clock, logger });
     this.#shareGroups = shareGroups;
     const endMember = (member: Parameters<typeof endShareMember>[1]): Promise<void> =>
       endShareMember(calls, member);
+    const fanOut = this.#fanOut;
+    const bytesMax = mqttLimits?.retainedBytesMax ?? mqttLimitsDefault.retainedBytesMax;
+    const stats = this.#retainedStats;
     this.#host.register(createSessionKind({ catalog, placement, endMember }));
-    const counts = new Set<RetainedCount>();
     this.#host.register(
-      createRetainedKind({ catalog, placement, fanOut: this.#fanOut, running: counts }),
+      createRetainedKind({ catalog, placement, fanOut, limits: { bytesMax }, stats }),
     );
     this.#host.register(this.#shareGroupKind());
     this.#host.start();
@@ -233,7 +237,7 @@ class Broker implements BrokerServer {
       sessions,
       retained,
       shareGroups,
-      retainedMessages: () => sumOf(counts),
+      retainedMessages: () => stats.messages,
       nodeId: this.nodeId,
       version: this.#options.version,
       brokerId: `${this.nodeId}-${this.#incarnation}`,
@@ -341,6 +345,7 @@ class Broker implements BrokerServer {
       await this.#mqtt?.[Symbol.asyncDispose]();
       this.#sessions?.[Symbol.dispose]();
       this.#shareGroups?.[Symbol.dispose]();
+      this.#retained?.[Symbol.dispose]();
       await this.#coordinators[Symbol.asyncDispose]();
       await this.#host[Symbol.asyncDispose]();
     });

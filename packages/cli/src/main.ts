@@ -9,6 +9,7 @@ import { runDev } from './commands/dev.ts';
 import { drainJournal, removeJournal } from './commands/journal-removal.ts';
 import { listJournals } from './commands/journal.ts';
 import { runRebuild } from './commands/rebuild.ts';
+import { clearRetained, listRetained } from './commands/retained.ts';
 import { scrubJournals } from './commands/scrub.ts';
 import { runBroker, runJournal, runPlacement } from './commands/role.ts';
 import { listSlowClients } from './commands/slow-clients.ts';
@@ -89,6 +90,7 @@ function program(): Command {
   clientCommands(root);
   traceCommands(root);
   messageCommands(root);
+  retainedCommands(root);
   clusterCommands(root);
   accessCommands(root);
   rebuildCommand(root);
@@ -231,6 +233,19 @@ function clientFlags(command: Command): Command {
     .option('--ca <file>', "authorities that the broker's certificate must come from, in PEM")
     .option('--cert <file>', 'certificate to show to the broker, in PEM; needs --key')
     .option('--key <file>', 'private key of --cert, in PEM');
+}
+
+function retainedCommands(root: Command): void {
+  const retained = root.command('retained').description('retained MQTT messages');
+  admin(retained, 'list', 'retained messages of the cluster')
+    .argument('[topic-filter]', 'MQTT topic filter or name (default "#")')
+    .option('--limit <n>', 'most rows', '1000')
+    .option('--json', 'as JSON')
+    .action(withOptions('admin', listRetained));
+  admin(retained, 'clear', 'clear retained messages; subscribers get the empty messages')
+    .argument('<topic-filter>', 'MQTT topic filter or name')
+    .option('--yes', 'do not ask')
+    .action(withOptions('admin', clearRetained));
 }
 
 /** A list of clients, or of what is theirs. */

@@ -24,10 +24,11 @@ export {
 } from './retained/coordinator-retained-gateway.ts';
 export {
   createRetainedKind,
-  type RetainedCount,
   type RetainedKindOptions,
   type RetainedLimits,
 } from './retained/retained-machine.ts';
+export { retainedMetrics } from './retained/retained-metrics.ts';
+export { RetainedStats } from './retained/retained-room.ts';
 export {
   CoordinatorSessionGateway,
   type CoordinatorSessionGatewayOptions,

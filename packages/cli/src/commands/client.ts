@@ -117,9 +117,16 @@ function clientLines(client: Listed): [string, string | number][] {
     ['subscriptions', client.subscriptions],
     ['in flight', client.inFlight],
     ['lag', `${client.lagRecords} records`],
+    ['trimmed before it was read', trimmedText(client)],
     ['received', bytesText(client.receivedBytes)],
     ['sent', bytesText(client.sentBytes)],
   ];
+}
+
+function trimmedText({ trimmedRecords, trimmedTopic, trimmedAtMs }: Listed): string {
+  if (trimmedRecords === 0) return 'nothing';
+  const at = new Date(trimmedAtMs).toISOString();
+  return `${trimmedRecords} records, the last of ${shownText(trimmedTopic)} at ${at}`;
 }
 
 function expiryText(seconds: number): string {
@@ -132,11 +139,12 @@ function addressText({ address, port }: Listed): string {
 }
 
 function clientJson(client: Listed): object {
-  const { protocolVersion, sessionExpirySeconds, connectedSinceMs } = client;
+  const { protocolVersion, sessionExpirySeconds, connectedSinceMs, trimmedAtMs } = client;
   return {
     ...client,
     protocolVersion: versionWords[protocolVersion] ?? String(protocolVersion),
     sessionExpirySeconds: sessionExpirySeconds === forEver ? null : sessionExpirySeconds,
     connectedSince: new Date(connectedSinceMs).toISOString(),
+    trimmedAt: trimmedAtMs === 0 ? null : new Date(trimmedAtMs).toISOString(),
   };
 }

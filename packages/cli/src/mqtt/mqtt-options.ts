@@ -147,6 +147,36 @@ export const mqttOptionTable = {
     default: '500',
     help: 'how far behind the stored progress of a durable session may be',
   },
+  'mqtt-idle-progress-ms': {
+    roles,
+    value: 'MS',
+    schema: count,
+    default: '30000',
+    help: 'how far behind that of a connected session may be that gets nothing: retention waits for it',
+  },
+  'mqtt-retained-bytes-max': {
+    roles,
+    value: 'BYTES',
+    schema: bytes,
+    default: '512MiB',
+    help:
+      'memory for the retained messages of one of the 16 coordinators; above it publishes that set one ' +
+      'are refused',
+  },
+  'mqtt-replay-rate': {
+    roles,
+    value: 'N',
+    schema: wholeNumber(0),
+    default: '50000',
+    help: 'retained messages that the broker sends for new subscriptions in a second; 0: no limit',
+  },
+  'mqtt-client-replay-rate': {
+    roles,
+    value: 'N',
+    schema: wholeNumber(0),
+    default: '10000',
+    help: 'those that one client is sent in a second; 0: no limit',
+  },
   'mqtt-match-cache-max': {
     roles,
     value: 'N',
@@ -183,6 +213,10 @@ const optionOf = {
   stalledTimeoutMs: 'mqtt-stalled-timeout-ms',
   catchUpReadBytes: 'mqtt-catch-up-read-bytes',
   progressDelayMs: 'mqtt-progress-delay-ms',
+  idleProgressMs: 'mqtt-idle-progress-ms',
+  retainedBytesMax: 'mqtt-retained-bytes-max',
+  replayRateMax: 'mqtt-replay-rate',
+  clientReplayRateMax: 'mqtt-client-replay-rate',
   matchCacheMax: 'mqtt-match-cache-max',
   routeCacheMax: 'mqtt-route-cache-max',
 } as const satisfies Record<keyof MqttLimits, keyof typeof mqttOptionTable>;

@@ -3,6 +3,7 @@ import {
   type ConnectedClient,
   type ConnectedSubscription,
   inProcessTransport,
+  type ListedRetained,
   type ListSubscriptionsResponse,
   type RpcClient,
 } from '@robustmq/rpc';
@@ -258,5 +259,60 @@ it('a broker without MQTT has no clients', async () => {
   });
   expect(await operator.call(brokerAdminMethods.kickClient, { clientId: 'c' })).toEqual({
     kicked: false,
+  });
+});
+
+describe('retained messages for operators', () => {
+  const row = { payloadStart: Buffer.from('v'), payloadBytes: 1, qos: 1 };
+
+  it('are listed by filter, with what is known of them, and cleared', async () => {
+    await using admin = await AdminRig.start();
+    const { mqtt, operator } = admin;
+    const client = await mqtt.connect({ clientId: 'c' });
+    for (const name of ['a/1', 'a/2', 'b']) {
+      await client.publishAcked(name, 'v', {
+        retain: true,
+        properties: { messageExpiryInterval: 60 },
+      });
+    }
+    await client.publishAcked('a/3', 'x'.repeat(1000), { retain: true });
+    const list = async (topicFilter: string): Promise<ListedRetained[]> => {
+      const request = { topicFilter, from: undefined, limit: 1_000 };
+      const { messages } = await operator.call(brokerAdminMethods.listRetained, request);
+      return messages.toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+    };
+    const listed = await list('a/+');
+    expect(listed).toMatchObject([
+      { topic: 'a/1', ...row },
+      { topic: 'a/2', ...row },
+      { topic: 'a/3', payloadBytes: 1000, payloadStart: Buffer.from('x'.repeat(256)) },
+    ]);
+    const [first, , last] = listed;
+    expect(first?.expiresAtMs).toBe((first?.appendTimeMs ?? 0) + 60_000);
+    expect(last?.expiresAtMs).toBeUndefined();
+    await client.subscribe('a/1');
+    await client.payloads(1);
+    const request = { topicFilter: 'a/#', from: undefined };
+    expect(await operator.call(brokerAdminMethods.clearRetained, request)).toEqual({
+      cleared: 3,
+      next: undefined,
+    });
+    expect((await list('#')).map(({ topic }) => topic)).toEqual(['b']);
+    // Who is subscribed hears of it, as of any empty retained publish.
+    expect(await client.payloads(1)).toEqual(['']);
+  });
+
+  it.each(['', 'a/#/b', 'a+', '$share/g/a'])('%j is no filter', async (topicFilter) => {
+    await using admin = await AdminRig.start();
+    const call = admin.operator.call(brokerAdminMethods.listRetained, {
+      topicFilter,
+      from: undefined,
+      limit: 10,
+    });
+    await expect(call).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const clear = { topicFilter, from: undefined };
+    await expect(
+      admin.operator.call(brokerAdminMethods.clearRetained, clear),
+    ).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 });

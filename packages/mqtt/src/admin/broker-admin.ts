@@ -1,7 +1,9 @@
+import { OperatingError } from '@robustmq/core';
 import { brokerAdminMethods, type ServiceRegistry } from '@robustmq/rpc';
 
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { listClients } from './client-list.ts';
+import { clearRetained, listRetained, type RetainedStore } from './retained-list.ts';
 import type { SlowClients } from '../slow/slow-clients.ts';
 import type { Traces } from '../trace/traces.ts';
 import { listSubscriptions } from './subscription-list.ts';
@@ -15,6 +17,7 @@ export interface AdministeredServer {
   kick(clientId: string): boolean;
   readonly traces: Traces;
   readonly slowClients: SlowClients;
+  readonly retained: RetainedStore;
 }
 
 /** Serves operators. `server`: undefined while there is none. */
@@ -35,4 +38,11 @@ export function registerBrokerAdmin(
     clients: server()?.slowClients.slowest(Math.min(limit, slowClientsListedMax)) ?? [],
   }));
   registry.stream(brokerAdminMethods.trace, (stream) => traceStream(stream, server()?.traces));
+  const retained = (): RetainedStore => {
+    const store = server()?.retained;
+    if (store !== undefined) return store;
+    throw new OperatingError('UNAVAILABLE', 'this broker speaks no MQTT: ask another one');
+  };
+  registry.unary(brokerAdminMethods.listRetained, (request) => listRetained(retained(), request));
+  registry.unary(brokerAdminMethods.clearRetained, (request) => clearRetained(retained(), request));
 }

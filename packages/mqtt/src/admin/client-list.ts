@@ -59,6 +59,7 @@ function networksOf(address: string): IpNetworks {
 
 function toldClient(client: ConnectedClient): ToldClient {
   const { peer, session } = client;
+  const { trimmedRecords: trimmed } = session;
   return {
     clientId: client.clientId,
     user: client.user,
@@ -75,5 +76,8 @@ function toldClient(client: ConnectedClient): ToldClient {
     receivedBytes: client.receivedBytes,
     sentBytes: client.sentBytes,
     certificateCommonName: peer.certificate?.commonName ?? '',
+    trimmedRecords: trimmed?.records ?? 0,
+    trimmedTopic: trimmed?.topic ?? '',
+    trimmedAtMs: trimmed?.atMs ?? 0,
   };
 }

@@ -5,6 +5,12 @@ const rowsMax = 1_000;
 /** Far below what a message may have: a client id or a topic filter has up to 64 KiB. */
 const bytesMax = 4 * 1024 * 1024;
 
+/** Throws INVALID_ARGUMENT when a page may not have so many rows. */
+export function checkRows(rows: number): void {
+  if (rows >= 1 && rows <= rowsMax) return;
+  throw new OperatingError('INVALID_ARGUMENT', `a page has 1 to ${rowsMax} rows, not ${rows}`);
+}
+
 /** How much still goes into a page. */
 export class PageRoom {
   #rows: number;
@@ -12,9 +18,7 @@ export class PageRoom {
 
   /** Throws INVALID_ARGUMENT when the page may not have so many rows. */
   constructor(rows: number) {
-    if (rows < 1 || rows > rowsMax) {
-      throw new OperatingError('INVALID_ARGUMENT', `a page has 1 to ${rowsMax} rows, not ${rows}`);
-    }
+    checkRows(rows);
     this.#rows = rows;
   }
 

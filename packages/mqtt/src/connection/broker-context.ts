@@ -9,7 +9,9 @@ import type { RouteTable } from '../publish/route-table.ts';
 import type { TurnTime } from '../publish/turn-time.ts';
 import type { MqttCounters } from '../server/mqtt-counters.ts';
 import type { MqttLimits } from '../server/mqtt-limits.ts';
+import type { SeldomLog } from '../server/seldom-log.ts';
 import type { RetainedGateway, SessionGateway } from '../session/session-gateway.ts';
+import type { ReplayPace } from '../subscribe/replay-pace.ts';
 import type { AutoSubscriptions } from '../rewrite/auto-subscriptions.ts';
 import type { TopicRewriter } from '../rewrite/topic-rewriter.ts';
 import type { ClientEvents } from '../system/client-events.ts';
@@ -25,6 +27,8 @@ export interface BrokerContext {
   readonly turnTime: TurnTime;
   readonly random: Random;
   readonly logger: Logger;
+  /** For what may happen with each packet. */
+  readonly seldomLog: SeldomLog;
   readonly wheel: TimerWheel;
   readonly limits: MqttLimits;
   readonly counters: MqttCounters;
@@ -45,6 +49,7 @@ export interface BrokerContext {
   /** Undefined: there are no rules. */
   readonly rewriter: TopicRewriter | undefined;
   readonly autoSubscriptions: AutoSubscriptions;
+  readonly replayPace: ReplayPace;
   /** Connections by client id. */
   readonly clients: Map<string, Connection>;
   /** Partitions that can hold what a filter matches. */

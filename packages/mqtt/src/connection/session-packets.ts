@@ -83,12 +83,7 @@ export class SessionPackets {
     const { grant, durable, granted, access } = own;
     this.#client = client;
     this.#context = context;
-    this.session = new LiveSession(client, context.delivery, {
-      grant,
-      durable,
-      window: granted.window,
-      access,
-    });
+    this.session = new LiveSession(client, context.delivery, { grant, durable, granted, access });
     const { delivery, shareGroups: groups } = context;
     this.session.shared = new SharedSubscriptions(this.session, {
       client,
@@ -156,6 +151,12 @@ export class SessionPackets {
     for (const subscription of subscriptions) {
       session.setShards(subscription, this.#context.shardsOf(subscription.stored.filter));
     }
+    const replays = granted.replays.flatMap(({ filter, from }) => {
+      const subscription = session.subscriptions.get(filter);
+      if (subscription === undefined) return [];
+      return [{ subscription, starts: subscription.stored.startOffsets, from }];
+    });
+    if (replays.length > 0) this.#replayRetained(replays);
   }
 
   /** The connection has ended: what is under way is finished without an answer. */

@@ -11,6 +11,8 @@ export interface LaggingSession {
   readonly canCatchUp: boolean;
   /** Takes the record on which the batch's cursor stands. False: there is no room. */
   takeLagging(lag: Lag, batch: DecodedBatch, match: NameMatch, at: number): boolean;
+  /** Records from the lag's position up to `earliest` are not in the log any more. */
+  trimmed(shardId: ShardId, lag: Lag, earliest: Offset): void;
 }
 
 /** Reading is tried again so long after it has failed for a reason that passes. */
@@ -130,16 +132,15 @@ export class LaggingShards {
   }
 
   async #failed(shardId: ShardId, lag: Lag, thrown: unknown): Promise<void> {
-    const { readers, clock } = this.#context;
     const earliest = lag.lost(thrown);
     if (earliest !== undefined) {
-      readers.counters.lostToRetention += earliest - lag.position;
+      this.#session.trimmed(shardId, lag, earliest);
       lag.position = earliest;
       return;
     }
     const error = toOperatingError(thrown);
     if (error.code === 'NOT_FOUND') this.drop(shardId);
-    else if (error.retriable) await delay(clock, retryDelayMs);
+    else if (error.retriable) await delay(this.#context.clock, retryDelayMs);
     else this.#client.failed(error);
   }
 

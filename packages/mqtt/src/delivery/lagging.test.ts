@@ -1,4 +1,4 @@
-import { offset, OperatingError } from '@robustmq/core';
+import { type Logger, offset, OperatingError, silentLogger } from '@robustmq/core';
 import type { LogReader } from '@robustmq/kernel';
 import { type RawMqttClient, VirtualClock } from '@robustmq/testkit';
 import { array, assert, asyncProperty, constantFrom, integer, oneof, record } from 'fast-check';
@@ -277,8 +277,10 @@ describe('a subscriber that takes nothing', () => {
 });
 
 describe('reading on', () => {
-  it('goes over a piece that retention took, and counts it', async () => {
-    await using rig = await MqttRig.start();
+  it('goes over a piece that retention took, counts it and tells it', async () => {
+    const warnings: Record<string, unknown>[] = [];
+    const warn: Logger['warn'] = (fields) => void warnings.push({ ...fields });
+    await using rig = await MqttRig.start({ logger: { ...silentLogger(), warn } });
     const publisher = await rig.connect({ clientId: 'p' });
     const client = await rig.connect({ clientId: 'c', properties: keep });
     await client.subscribe('t', { qos: 1 });
@@ -289,7 +291,38 @@ describe('reading on', () => {
     rig.journal.fake.shardChanged(shard);
     const again = await rig.connect({ clientId: 'c', clean: false, properties: keep });
     expect(await again.payloads(3)).toEqual(['7', '8', '9']);
-    expect(rig.server.counters.lostToRetention).toBe(7);
+    expect([...rig.server.trims.byTopic]).toEqual([['mqtt', 7]]);
+    expect(warnings.filter(({ topic }) => topic === 'mqtt')).toEqual([
+      { topic: 'mqtt', clientId: 'c', count: 7 },
+    ]);
+    // It is kept with the session, for whoever asks after its next connection.
+    await again.disconnect();
+    await until(() => !rig.sessions.session('c').isConnected);
+    expect(rig.sessions.session('c').trimmed).toMatchObject({ records: 7, topic: 'mqtt' });
+    const last = await rig.connect({ clientId: 'c', clean: false, properties: keep });
+    const own = [...rig.server.clients()].find(({ clientId }) => clientId === 'c');
+    expect(own?.session.trimmedRecords).toMatchObject({ records: 7, topic: 'mqtt' });
+    await publisher.publishAcked('t', 'after');
+    expect(await last.payloads(1)).toEqual(['after']);
+    expect([...rig.server.trims.byTopic]).toEqual([['mqtt', 7]]);
+  });
+
+  it('counts a message under way that retention took before it could be sent again', async () => {
+    await using rig = await MqttRig.start();
+    const publisher = await rig.connect({ clientId: 'p' });
+    const client = await rig.connect({ clientId: 'c', properties: keep });
+    client.answers = 'none';
+    await client.subscribe('t', { qos: 1 });
+    for (let at = 0; at < 3; at++) await publisher.publishAcked('t', `${at}`);
+    expect(await client.payloads(3)).toHaveLength(3);
+    await client.destroy();
+    await until(() => !rig.sessions.session('c').isConnected);
+    const shard = rig.journal.fake.require(rig.shardOf('t'));
+    shard.trim(2);
+    rig.journal.fake.shardChanged(shard);
+    const again = await rig.connect({ clientId: 'c', clean: false, properties: keep });
+    expect(await again.payloads(1)).toEqual(['2']);
+    expect([...rig.server.trims.byTopic]).toEqual([['mqtt', 2]]);
   });
 
   it('is tried again when it fails for a while, and the client stays', async () => {

@@ -12,6 +12,7 @@ import type { LiveSession } from './live-session.ts';
 import type { LiveSubscription } from './live-subscription.ts';
 import { type LiveTrie, MatchTable, type NameMatch } from './match-table.ts';
 import { PacketClasses } from './packet-classes.ts';
+import type { Trims } from './trims.ts';
 
 export interface LiveReadersOptions {
   readonly fanOut: FanOut;
@@ -19,6 +20,9 @@ export interface LiveReadersOptions {
   readonly topicOf: (shardId: ShardId) => string | undefined;
   readonly wallMs: () => number;
   readonly counters: MqttCounters;
+  readonly trims: Trims;
+  /** Live sessions of a partition have missed so many records that were trimmed. */
+  readonly missed: (shardId: ShardId, records: number) => void;
   readonly logger: Logger;
   readonly matchCacheMax: number;
   readonly slow: Pick<SlowClients, 'thresholdMs' | 'note'>;
@@ -95,9 +99,22 @@ export class LiveReaders {
     return table;
   }
 
+  /** Undefined when the catalog does not show it. */
+  topicOf(shardId: ShardId): string | undefined {
+    return this.#options.topicOf(shardId);
+  }
+
   tableOfShard(shardId: ShardId): MatchTable | undefined {
-    const topic = this.#options.topicOf(shardId);
+    const topic = this.topicOf(shardId);
     return topic === undefined ? undefined : this.table(topic);
+  }
+
+  get trims(): Trims {
+    return this.#options.trims;
+  }
+
+  get wallMs(): number {
+    return this.#options.wallMs();
   }
 
   get counters(): MqttCounters {
@@ -161,14 +178,16 @@ export class LiveReaders {
 
   /** The reader's place was lost: records below `earliest` were trimmed, or the shard is deleted. */
   lost(reader: LiveReader, error: OperatingError | undefined): void {
-    const { fanOut, logger, counters } = this.#options;
+    const { fanOut, logger, trims } = this.#options;
     const { shardId } = reader;
     logger.warn({ shardId, code: error?.code }, error?.message ?? 'a live reader was detached');
     if (error?.code === 'NOT_FOUND') return;
     const reached = reader.reached ?? offset(0);
     const from = Math.max(reached, error?.hint.earliestOffset ?? 0);
-    counters.lostToRetention += from - reached;
     reader.attach(fanOut, offset(from));
+    if (from === reached) return;
+    trims.add(this.topicOf(shardId) ?? '', from - reached);
+    this.#options.missed(shardId, from - reached);
   }
 }
 

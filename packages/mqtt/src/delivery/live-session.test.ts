@@ -14,6 +14,7 @@ import { LiveSession } from './live-session.ts';
 import { LiveSubscription } from './live-subscription.ts';
 import { ManualLog } from './manual-log.fixture.ts';
 import { ProgressKeeper } from './progress-keeper.ts';
+import { Trims } from './trims.ts';
 
 /** A client that keeps the payloads it is sent; its output never fills. */
 class Client {
@@ -71,7 +72,16 @@ describe('a session beside the live path', () => {
       access: undefined,
       grant: { clientId, epoch: 1 },
       durable: false,
-      window,
+      granted: {
+        epoch: 1,
+        present: window.length > 0,
+        subscriptions: [],
+        positions: [],
+        trimmed: undefined,
+        window,
+        inboundPacketIds: [],
+        replays: [],
+      },
     });
   };
 
@@ -106,6 +116,8 @@ describe('a session beside the live path', () => {
       topicOf: () => shownTopic,
       wallMs: () => 0,
       counters: newMqttCounters(),
+      trims: new Trims({ clock: new VirtualClock(), logger: silentLogger() }),
+      missed: (shardId, records) => session.liveTrimmed(shardId, records),
       logger: silentLogger(),
       matchCacheMax: 10,
       slow: { thresholdMs: Number.POSITIVE_INFINITY, note: () => {} },
@@ -246,8 +258,10 @@ describe('a session beside the live path', () => {
       present: true,
       subscriptions: [],
       positions: [{ shardId: log.shardId, offset: offset(1) }],
+      trimmed: undefined,
       window: [],
       inboundPacketIds: [],
+      replays: [],
     };
     session.resume(granted, [subscription('t', offset(2))], new Map([[log.shardId, log.end]]));
     await log.serve();
@@ -272,8 +286,10 @@ describe('a session beside the live path', () => {
         present: true,
         subscriptions: [own.stored],
         positions: [{ shardId: log.shardId, offset: offset(1) }],
+        trimmed: undefined,
         window,
         inboundPacketIds: [],
+        replays: [],
       };
       session.resume(granted, [own], new Map());
       await log.serve();

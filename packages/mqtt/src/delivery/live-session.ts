@@ -1,5 +1,5 @@
 import type { PrincipalAccess } from '@robustmq/auth';
-import { type Offset, offset, type ShardId, toOperatingError } from '@robustmq/core';
+import { type Offset, offset, type ShardId } from '@robustmq/core';
 import type { DecodedBatch } from '@robustmq/kernel';
 
 import type { Qos } from '../codec/packet.ts';
@@ -8,23 +8,23 @@ import { publisherHash } from '../message/publisher-hash.ts';
 import { RecordMessage } from '../message/record-message.ts';
 import type { SharedSubscriptions } from '../share/shared-subscriptions.ts';
 import type {
+  OwedReplay,
   RetainedMessage,
+  RetainedPlace,
   SessionGrant,
   SessionGranted,
   SessionProgress,
   ShardPosition,
-  WindowEntry,
+  TrimmedRecords,
 } from '../session/session-gateway.ts';
 import type { DeliveryClient, DeliveryContext } from './delivery-context.ts';
 import type { Lag } from './lag.ts';
 import { LaggingShards } from './lagging-shards.ts';
 import { type Granted, grantedByAll, type LiveSubscription } from './live-subscription.ts';
-import type { MatchTarget, NameMatch } from './match-table.ts';
+import { type MatchTarget, type NameMatch, subscriptionsOf, targetOf } from './match-table.ts';
 import { OutboundPublishes } from './outbound-publishes.ts';
-import { readWindow } from './redelivery.ts';
-
-/** Messages of an earlier connection that are read from the log together. */
-const sentAgainTogether = 64;
+import { Resending } from './resending.ts';
+import { SessionTrims } from './session-trims.ts';
 
 /**
  * A connected session: what it is subscribed to, what is under way to its client, and how far it is
@@ -36,6 +36,8 @@ export class LiveSession {
   /** Its state outlives the connection. */
   readonly durable: boolean;
   readonly subscriptions = new Map<string, LiveSubscription>();
+  /** Retained messages that subscriptions still get, by filter. Kept for durable sessions. */
+  readonly replays = new Map<string, OwedReplay>();
   readonly outbound: OutboundPublishes;
   /** Undefined: its client may do everything. */
   readonly access: PrincipalAccess | undefined;
@@ -50,15 +52,17 @@ export class LiveSession {
   readonly #shards = new Map<ShardId, number>();
   /** Partitions that the catalog does not show yet, with how far the session is there. */
   readonly #unshown = new Map<ShardId, Offset>();
-  /** Messages of an earlier connection in such partitions. */
-  readonly #postponed = new Set<WindowEntry>();
-  /** Until what an earlier connection left is sent again, nothing new is. */
-  #sendingAgain = 0;
+  readonly #resending: Resending;
   #isEnded = false;
   #publisher: Buffer | undefined;
+  /** It has all partitions that the session has: nothing of an earlier connection is to be taken up. */
+  #isWhole: boolean;
+  readonly #trims: SessionTrims;
+  /** Sum of the offsets that were stored last: positions never go back, so it tells whether one has moved. */
+  #storedSum = 0;
 
   /**
-   * `window`: what an earlier connection has left unfinished. It is the session's from the beginning: the
+   * What an earlier connection has left unfinished, in the granted window, is the session's from the beginning: the
    * connection may end before {@link resume}, and tells its progress then, too.
    */
   constructor(
@@ -67,7 +71,7 @@ export class LiveSession {
     own: {
       grant: SessionGrant;
       durable: boolean;
-      window: readonly WindowEntry[];
+      granted: SessionGranted;
       access: PrincipalAccess | undefined;
     },
   ) {
@@ -78,7 +82,11 @@ export class LiveSession {
     this.access = own.access;
     this.sinceMs = context.clock.wallMs();
     this.outbound = new OutboundPublishes(client, context, this);
-    this.outbound.takeOver(own.window);
+    this.#resending = new Resending(this, client, context);
+    this.outbound.takeOver(own.granted.window);
+    this.#isWhole = !own.granted.present;
+    const { clientId } = own.grant;
+    this.#trims = new SessionTrims(clientId, context.readers, own.granted.trimmed);
   }
 
   /** Whether it was taken over or its client has gone. */
@@ -146,6 +154,7 @@ export class LiveSession {
     const subscription = this.subscriptions.get(filter);
     if (subscription === undefined) return false;
     this.subscriptions.delete(filter);
+    this.replays.delete(filter);
     this.#context.readers.trieOf(filter).remove(filter, this);
     this.#leave(subscription.shardIds);
     return true;
@@ -174,7 +183,7 @@ export class LiveSession {
   }
 
   /** Whether a message that was sent before may be sent again. */
-  #maySendAgain(name: string | undefined, qos: Qos): boolean {
+  maySendAgain(name: string | undefined, qos: Qos): boolean {
     return this.access === undefined || this.access.mayReceive(name ?? '', name ?? '', qos);
   }
 
@@ -192,16 +201,9 @@ export class LiveSession {
       this.#unshown.delete(shardId);
       if (this.#join(shardId, start) !== start && isFirst) this.#lagFrom(shardId, start);
     }
-    if (this.#postponed.size > 0) this.#sendPostponed();
+    this.#resending.sendPostponed();
     this.#leave(before.filter((shardId) => !shardIds.includes(shardId)));
     this.#pump();
-  }
-
-  /** The catalog has changed: what stands in partitions that it shows now is sent again. */
-  #sendPostponed(): void {
-    const entries = [...this.#postponed];
-    this.#postponed.clear();
-    void this.#resumeSending(entries);
   }
 
   /** Needs the partition once more; returns how far the session is there. */
@@ -250,83 +252,14 @@ export class LiveSession {
       this.#lagFrom(shardId, position, ends.get(shardId));
     }
     for (const [shardId, position] of positions) {
-      if (!this.#shards.has(shardId)) this.#unshown.set(shardId, position);
+      // What is shown and not needed belongs to subscriptions that have ended: it must hold nothing back.
+      if (this.#shards.has(shardId) || this.#context.readers.topicOf(shardId) !== undefined)
+        continue;
+      this.#unshown.set(shardId, position);
     }
-    void this.#resumeSending(granted.window);
-  }
-
-  get #isSendingAgain(): boolean {
-    return this.#sendingAgain > 0;
-  }
-
-  async #resumeSending(window: readonly WindowEntry[]): Promise<void> {
-    this.#sendingAgain++;
-    try {
-      await this.#sendAgain(window);
-    } catch (thrown) {
-      this.#client.failed(toOperatingError(thrown));
-      return;
-    }
-    this.#sendingAgain--;
-    if (!this.#isEnded && !this.#isSendingAgain) this.roomMade();
-  }
-
-  async #sendAgain(entries: readonly WindowEntry[]): Promise<void> {
-    for (let at = 0; at < entries.length; at += sentAgainTogether) {
-      const together = entries.slice(at, at + sentAgainTogether);
-      const packets = new Map<number, Buffer>();
-      await readWindow(this.#context.log, together, (batch, same) =>
-        this.#encodeAgain(batch, same, packets),
-      );
-      for (const entry of together) {
-        if (this.#postponed.has(entry)) continue;
-        while (!this.#isEnded && !this.outbound.hasRoom) await this.outbound.waitForRoom();
-        if (this.#isEnded) return;
-        this.outbound.sendAgain(entry, packets.get(entry.packetId));
-      }
-    }
-  }
-
-  #encodeAgain(
-    batch: DecodedBatch,
-    entries: readonly WindowEntry[],
-    packets: Map<number, Buffer>,
-  ): void {
-    const { writer, readers } = this.#context;
-    const [{ shardId } = { shardId: batch.shardId }] = entries;
-    const table = readers.tableOfShard(shardId);
-    if (table === undefined) {
-      // It is in the log, so its topic lives: the catalog here is older than that of the earlier broker.
-      for (const entry of entries) this.#postponed.add(entry);
-      return;
-    }
-    const match = table.of(batch.cursor);
-    scratch.read(batch.cursor);
-    // It was sent before, so it does not expire any more. [MQTT5-4.3.3-7, -4.3.3-13]
-    readers.startMessage(match, scratch, Math.max(1, readers.secondsLeft(scratch, batch)));
-    const own = match.targets.find((target) => target.session === this);
-    const granted = own && grantedByAll(subscriptionsOf(own));
-    const at = batch.baseOffset + batch.cursor.offsetDelta;
-    // What is older than its subscriptions was the answer to one of them. [MQTT-3.3.1-8]
-    const isAnswer =
-      own !== undefined && subscriptionsOf(own).every((one) => !one.takes(shardId, at));
-    const keepsRetain = isAnswer || granted?.retainAsPublished === true;
-    for (const { packetId, qos } of entries) {
-      if (own === undefined && !this.#maySendAgain(match.name, qos)) continue;
-      readers.classes.encodeFor(writer, this.#client.mqtt5, {
-        qos,
-        retain: keepsRetain && scratch.retain,
-        dup: true,
-        packetId,
-        subscriptionIds: granted?.ids ?? [],
-        // It is sent when there is room: what the client knows by then is not known now.
-        topicAlias: 0,
-        isAliasKnown: false,
-      });
-      // The client may take less now than it did. [MQTT5-3.1.2-25]
-      if (writer.length > this.#client.packetBytesMax) writer.clear();
-      else packets.set(packetId, Buffer.from(writer.take()));
-    }
+    for (const replay of granted.replays) this.replays.set(replay.filter, replay);
+    this.#isWhole = true;
+    this.#resending.send(granted.window);
   }
 
   // ---- delivery
@@ -368,7 +301,7 @@ export class LiveSession {
 
   /** Whether a message at QoS 1 or 2 may be sent now; if not, it hears of room later. */
   get takesReliable(): boolean {
-    return !this.#isSendingAgain && this.outbound.hasRoom;
+    return !this.#resending.isUnderWay && this.outbound.hasRoom;
   }
 
   /** There is room in the window or in the socket: those who wait and lagging partitions go on. */
@@ -393,12 +326,26 @@ export class LiveSession {
 
   // ---- retained messages
 
-  /** Sends a retained message for a new subscription; waits until there is room for it. */
-  async deliverRetained(subscription: LiveSubscription, retained: RetainedMessage): Promise<void> {
+  /**
+   * Sends a retained message for a new subscription; waits until there is room for it. The replay goes on at
+   * `next`, which is told together with the message: none is left out or repeated when it goes on elsewhere.
+   */
+  async deliverRetained(
+    subscription: LiveSubscription,
+    retained: RetainedMessage,
+    next: RetainedPlace | undefined,
+  ): Promise<void> {
     while (!this.#isEnded && !this.takesReliable) await this.outbound.waitForRoom();
     const current = this.subscriptions.get(subscription.stored.filter);
     // One that replaces it owes the rest: nothing is lost by replacing. [MQTT5-3.8.4-4]
     if (this.#isEnded || current === undefined || !current.goesOnFrom(subscription)) return;
+    this.#sendRetained(current, retained);
+    const { filter } = subscription.stored;
+    if (next === undefined) this.replays.delete(filter);
+    else if (this.replays.has(filter)) this.replays.set(filter, { filter, from: next });
+  }
+
+  #sendRetained(current: LiveSubscription, retained: RetainedMessage): void {
     if (!current.mayShow(retained.topic)) return;
     const { readers } = this.#context;
     const message = scratch;
@@ -422,11 +369,16 @@ export class LiveSession {
     else this.outbound.send(qos, current, true, retained.shardId, retained.offset);
   }
 
+  /** The replay of that filter is over, or was not begun. */
+  replayed(filter: string): void {
+    if (this.replays.delete(filter) && !this.#isEnded) this.#context.progress.later(this);
+  }
+
   // ---- lagging
 
   /** Whether reading on from the log pays now. */
   get canCatchUp(): boolean {
-    return !this.#isSendingAgain && this.outbound.isRoomy;
+    return !this.#resending.isUnderWay && this.outbound.isRoomy;
   }
 
   #lagFrom(shardId: ShardId, from: Offset, qos0From: Offset = offset(0)): void {
@@ -435,12 +387,12 @@ export class LiveSession {
   }
 
   #pump(): void {
-    if (!this.#isSendingAgain && !this.#isEnded) this.#lags?.pump();
+    if (!this.#resending.isUnderWay && !this.#isEnded) this.#lags?.pump();
   }
 
   /** Takes the record on which the batch's cursor stands. False: there is no room. */
   takeLagging(lag: Lag, batch: DecodedBatch, match: NameMatch, at: number): boolean {
-    const own = match.targets.find((target) => target.session === this);
+    const own = targetOf(match, this);
     if (own === undefined) return true;
     const { readers } = this.#context;
     const message = scratch;
@@ -463,17 +415,59 @@ export class LiveSession {
     return this.#deliver(message, grantedByAll(taking), batch.shardId, at);
   }
 
+  // ---- what retention took
+
+  /** Undefined: nothing. */
+  get trimmedRecords(): TrimmedRecords | undefined {
+    return this.#trims.sum;
+  }
+
+  trimmed(shardId: ShardId, lag: Lag, earliest: Offset): void {
+    // What is older than the connection concerns only those who take it at QoS > 0.
+    const isKept = [...this.subscriptions.values()].some(
+      (one) => one.qos > 0 && one.shardIds.includes(shardId),
+    );
+    const from = isKept ? lag.position : Math.max(lag.position, lag.qos0From);
+    if (earliest > from) this.missed(shardId, earliest - from);
+  }
+
+  /** The live path has missed records. Those who lag there find out for themselves. */
+  liveTrimmed(shardId: ShardId, records: number): void {
+    if (!this.#shards.has(shardId) || this.#lags?.has(shardId) === true) return;
+    this.#trims.shared(shardId, records);
+    if (this.durable) this.#context.progress.later(this);
+  }
+
+  /** It alone has missed records that were trimmed. */
+  missed(shardId: ShardId, records: number): void {
+    this.#trims.own(shardId, records);
+    if (this.durable && !this.#isEnded) this.#context.progress.later(this);
+  }
+
   // ---- progress
+
+  /** Whether what is stored of it is older than what it knows, for all that it has sent or settled nothing. */
+  get isBehind(): boolean {
+    return this.durable && !this.#isEnded && sumOf(this.#positions()) !== this.#storedSum;
+  }
 
   /** What the coordinator should know of it. Everything below a position is settled or in the window. */
   progress(): SessionProgress {
+    const positions = this.#positions();
+    this.#storedSum = sumOf(positions);
+    const window = this.outbound.stored();
+    const replays = [...this.replays.values()];
+    return { positions, window, complete: this.#isWhole, trimmed: this.#trims.sum, replays };
+  }
+
+  #positions(): ShardPosition[] {
     const positions: ShardPosition[] = [];
     for (const shardId of this.#shards.keys()) {
       const at = this.#lags?.position(shardId) ?? this.#context.readers.frontier(shardId);
       if (at !== undefined) positions.push({ shardId, offset: at });
     }
     for (const [shardId, at] of this.#unshown) positions.push({ shardId, offset: at });
-    return { positions, window: this.outbound.stored() };
+    return positions;
   }
 
   progressStored(): void {
@@ -483,8 +477,10 @@ export class LiveSession {
 
 const scratch = new RecordMessage();
 
-function subscriptionsOf({ first, more }: MatchTarget): readonly LiveSubscription[] {
-  return more === undefined ? [first] : [first, ...more];
+function sumOf(positions: readonly ShardPosition[]): number {
+  let sum = 0;
+  for (const { offset: at } of positions) sum += at;
+  return sum;
 }
 
 /** A record that does not say is delivered at the subscription's QoS. */

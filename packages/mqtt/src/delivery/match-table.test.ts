@@ -6,7 +6,7 @@ import { SubscriptionTrie } from '../codec/subscription-trie.ts';
 import type { LiveSession } from './live-session.ts';
 import { LiveSubscription } from './live-subscription.ts';
 import { TopicMeters } from '../slow/topic-meters.ts';
-import { type LiveTrie, MatchTable } from './match-table.ts';
+import { type LiveTrie, MatchTable, type NameMatch, targetOf } from './match-table.ts';
 
 /** The trie only compares sessions. */
 const session = (name: string): LiveSession => ({ name }) as unknown as LiveSession;
@@ -58,6 +58,28 @@ describe('MatchTable', () => {
     trie.remove('x/#', a);
     const later = table.of(cursorOf('x/y')).targets.find((target) => target.session === a);
     expect(later).toMatchObject({ first: exact, more: undefined });
+  });
+
+  it('finds one session among many without a walk over the others', () => {
+    const { trie, table } = tableOf('mqtt');
+    const sessions = Array.from({ length: 1000 }, (_, index) => session(`${index}`));
+    for (const each of sessions) trie.insert('x/+', each, subscription('x/+'));
+    const match = table.of(cursorOf('x/y'));
+    let reads = 0;
+    const targets = new Proxy(match.targets, {
+      get: (target, name, receiver): unknown => {
+        reads++;
+        return Reflect.get(target, name, receiver);
+      },
+    });
+    const counted: NameMatch = Object.assign(match, { targets });
+    for (const each of sessions) expect(targetOf(counted, each)?.session).toBe(each);
+    // One walk for all of them, and a look at how many there are for each.
+    expect(reads).toBeLessThan(5 * sessions.length);
+    expect(targetOf(counted, session('other'))).toBeUndefined();
+    const [first] = sessions;
+    if (first !== undefined) trie.remove('x/+', first);
+    expect(first && targetOf(table.of(cursorOf('x/y')), first)).toBeUndefined();
   });
 
   it('spells names as their topic does, and leaves out what MQTT cannot spell', () => {

@@ -27,6 +27,24 @@ export interface NameMatch {
   readonly meters: readonly TopicMeter[] | undefined;
   version: number;
   targets: readonly MatchTarget[];
+  /** The targets by session, once somebody has asked for one of many ({@link targetOf}). */
+  bySession: ReadonlyMap<LiveSession, MatchTarget> | undefined;
+}
+
+/** With so many targets a session looks itself up; among fewer it looks for itself. */
+const fewTargets = 8;
+
+/** What of a match concerns one session, at the same cost however many others it concerns. */
+export function targetOf(match: NameMatch, session: LiveSession): MatchTarget | undefined {
+  const { targets } = match;
+  if (targets.length <= fewTargets) return targets.find((target) => target.session === session);
+  match.bySession ??= new Map(targets.map((target) => [target.session, target]));
+  return match.bySession.get(session);
+}
+
+/** The subscriptions of one session that match. */
+export function subscriptionsOf({ first, more }: MatchTarget): readonly LiveSubscription[] {
+  return more === undefined ? [first] : [first, ...more];
 }
 
 const nothing = Buffer.alloc(0);
@@ -66,6 +84,7 @@ export class MatchTable {
     const match = this.#named(cursor);
     if (match.version !== this.#trie.version) {
       match.targets = match.name === undefined ? none : this.#targets(match.name);
+      match.bySession = undefined;
       match.version = this.#trie.version;
     }
     return match;
@@ -95,6 +114,7 @@ export class MatchTable {
       dollar: key !== null && key[0] === 0x24,
       version: -1,
       targets: none,
+      bySession: undefined,
     };
   }
 

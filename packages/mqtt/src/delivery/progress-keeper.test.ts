@@ -23,7 +23,7 @@ class Source implements ProgressSource {
 
   progress(): SessionProgress {
     this.at++;
-    return { positions: [], window: [] };
+    return { positions: [], window: [], complete: true, trimmed: undefined, replays: [] };
   }
 
   progressStored(): void {

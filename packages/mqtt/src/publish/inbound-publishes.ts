@@ -103,15 +103,17 @@ export class InboundPublishes implements AckSink {
       // Its name is reserved for brokers.
       const reasonCode = ReasonCode.implementationSpecificError;
       this.#refusePublish(packet, { reasonCode, reason: 'a user property has a reserved name' });
-    } else if (qos === 2 && this.#session.durable) {
-      if (route.meters !== undefined)
-        meterIn(route.meters, packet.payloadEnd - packet.payloadStart);
-      this.#inbox.store(packet, this.#router.topic);
+    } else if (this.#setsRetained(packet) && !this.#hasRoom(route)) {
+      this.#refuseRetained(packet, route);
     } else {
-      if (route.meters !== undefined)
-        meterIn(route.meters, packet.payloadEnd - packet.payloadStart);
-      this.#append(packet, route);
+      this.#take(packet, route);
     }
+  }
+
+  #take(packet: PublishPacket, route: PublishRoute): void {
+    if (route.meters !== undefined) meterIn(route.meters, packet.payloadEnd - packet.payloadStart);
+    if (packet.qos === 2 && this.#session.durable) this.#inbox.store(packet, this.#router.topic);
+    else this.#append(packet, route);
   }
 
   /** PUBREL. */
@@ -230,6 +232,37 @@ export class InboundPublishes implements AckSink {
     const refusal = { reasonCode: ReasonCode.notAuthorized, reason: undefined };
     if (!isTold) this.#refusePublish(packet, refusal);
     else if (packet.qos > 0) this.#pushRefusal(packet, refusal);
+  }
+
+  #setsRetained({ retain, payloadStart, payloadEnd }: PublishPacket): boolean {
+    return retain && payloadEnd > payloadStart;
+  }
+
+  #hasRoom({ appender }: PublishRoute): boolean {
+    return this.#context.retained.hasRoom(appender.shardId);
+  }
+
+  /**
+   * There is no room for one more retained message. Who can be told is. For the others the message is one
+   * like any other: the server may let go of a retained one at any time. [MQTT5 section 3.3.1.3]
+   */
+  #refuseRetained(packet: PublishPacket, route: PublishRoute): void {
+    const { counters, seldomLog } = this.#context;
+    const { clientId } = this.#session.grant;
+    const topic = topicOf(packet) || this.#router.topic;
+    const isTold = this.#client.mqtt5 && packet.qos > 0;
+    const text = isTold
+      ? 'retained publishes are refused: their coordinator has no room'
+      : 'messages are delivered and not retained: their coordinator has no room';
+    seldomLog.warn(`retained ${isTold}`, 1, { fields: { clientId, topic }, text });
+    if (isTold) {
+      counters.retainedRefused.told++;
+      const reason = 'there is no room for more retained messages';
+      this.#refusePublish(packet, { reasonCode: ReasonCode.quotaExceeded, reason });
+    } else {
+      counters.retainedRefused.deliveredOnly++;
+      this.#take({ ...packet, retain: false }, route);
+    }
   }
 
   /** A publish that is not taken. */

@@ -50,6 +50,40 @@ describe('PUBLISH', () => {
     },
   );
 
+  describe('of a message to retain when there is no room for more of them', () => {
+    const put = { retain: true, messageId: 9 };
+    beforeEach(() => rig.retained.full.add(rig.shardOf('t')));
+
+    it.each([1, 2] as const)(
+      'is refused to MQTT 5 at QoS %i with 0x97, and counted',
+      async (qos) => {
+        const client = await rig.connect({ clientId: 'c', properties: keep });
+        client.answers = 'none';
+        client.publish('t', 'too much', { ...put, qos });
+        const answer = await client.expect(qos === 1 ? 'puback' : 'pubrec');
+        expect(answer).toMatchObject({ messageId: 9, reasonCode: 0x97 });
+        expect(answer.properties?.reasonString).toMatch(/room/);
+        // What is not to be retained, or clears, and what goes elsewhere is taken.
+        await client.publishAcked('t', 'plain');
+        await client.publishAcked('t', '', { retain: true });
+        expect(await subscriber.payloads(2)).toEqual(['plain', '']);
+        expect(rig.server.counters.retainedRefused).toEqual({ told: 1, deliveredOnly: 0 });
+      },
+    );
+
+    it('is delivered and not retained where nobody can be told, and counted', async () => {
+      const old = await rig.connect({ version: 4, clientId: 'old' });
+      await old.publishAcked('t', 'old', { retain: true });
+      const client = await rig.connect({ clientId: 'c' });
+      client.publish('t', 'zero', { retain: true });
+      expect((await subscriber.payloads(2)).toSorted()).toEqual(['old', 'zero']);
+      const late = await rig.connect({ clientId: 'late' });
+      await late.subscribe('t');
+      expect(await late.untilPong()).toEqual([]);
+      expect(rig.server.counters.retainedRefused).toEqual({ told: 0, deliveredOnly: 2 });
+    });
+  });
+
   it('[MQTT5-4.6.0-2, -3] acknowledgements leave in the order of the publishes, over partitions', async () => {
     const client = await rig.connect({ clientId: 'c' });
     const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];

@@ -4,10 +4,13 @@ import { MqttRetained } from '@robustmq/rpc';
 import { MemoryLogs } from '@robustmq/testkit';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { FilterScan } from './filter-scan.ts';
+import type { RetainedEntry } from './retained-entry.ts';
 import { retainedEntriesOf, type RetainedBudget, RetainedFold } from './retained-fold.ts';
 import { RetainedPartition } from './retained-partition.ts';
 import { silentLogger } from '@robustmq/core';
 import { appendRecords, TestFanOut, type TestRecord } from './test-fan-out.ts';
+import { matchesOf } from './test-matches.ts';
 
 const shard = shardId(3);
 const retain = { name: 'mqtt.retain', value: encodeReservedHeader('mqtt.retain', 1) };
@@ -17,12 +20,14 @@ function expiry(ms: number): { name: string; value: Buffer } {
   return { name: 'message-expiry', value: encodeReservedHeader('message-expiry', ms) };
 }
 
+function newBudget(bytesMax: number): RetainedBudget & { readonly refusedTopics: string[] } {
+  const refusedTopics: string[] = [];
+  const refused = (topic: string): void => void refusedTopics.push(topic);
+  return { bytes: 0, messages: 0, bytesMax, refused, refusedTopics };
+}
+
 function newFold(budget?: RetainedBudget, position = 0): RetainedFold {
-  return new RetainedFold(
-    shard,
-    offset(position),
-    budget ?? { bytes: 0, bytesMax: 1_000_000, refused: 0 },
-  );
+  return new RetainedFold(shard, offset(position), budget ?? newBudget(1_000_000));
 }
 
 /** Folds batches from the fold's position on. */
@@ -36,9 +41,9 @@ function foldAll(logs: MemoryLogs, fold: RetainedFold): void {
 
 function valuesOf(fold: RetainedFold, filter = '#', nowMs = 0): Record<string, string> {
   const found: Record<string, string> = {};
-  fold.match(filter, nowMs, ({ topic, encoded, offset: at }) => {
+  for (const { topic, encoded, offset: at } of matchesOf(fold, filter, nowMs)) {
     found[topic] = `${MqttRetained.decode(encoded).value.toString()}@${at}`;
-  });
+  }
   return found;
 }
 
@@ -50,8 +55,7 @@ describe('a fold of retained messages', () => {
     appendRecords(logs.log(shard), [{ key: 'a/b', value: 'v', headers }], 5000);
     const fold = newFold();
     foldAll(logs, fold);
-    const found: MqttRetained[] = [];
-    fold.match('a/+', 0, ({ encoded }) => found.push(MqttRetained.decode(encoded)));
+    const found = matchesOf(fold, 'a/+', 0).map(({ encoded }) => MqttRetained.decode(encoded));
     expect(found).toEqual([
       {
         topic: 'a/b',
@@ -87,19 +91,23 @@ describe('a fold of retained messages', () => {
 
   it('forgets what has expired, never early', () => {
     const logs = new MemoryLogs();
-    const budget = { bytes: 0, bytesMax: 1_000_000, refused: 0 };
+    const budget = newBudget(1_000_000);
     appendRecords(logs.log(shard), [{ key: 'a', value: 'v', headers: [expiry(1000), retain] }], 50);
     const fold = newFold(budget);
     foldAll(logs, fold);
     expect(valuesOf(fold, 'a', 1049)).toEqual({ a: 'v@0' });
     expect(valuesOf(fold, 'a', 1050)).toEqual({});
-    expect(fold.size).toBe(0);
-    expect(budget.bytes).toBe(0);
+    expect(fold.get('a', 1049)).toBeDefined();
+    expect(fold.get('a', 1050)).toBeUndefined();
+    for (const sweep = fold.sweep(1049); sweep.next().done !== true;);
+    expect(budget.messages).toBe(1);
+    for (const sweep = fold.sweep(1050); sweep.next().done !== true;);
+    expect(budget).toMatchObject({ messages: 0, bytes: 0 });
   });
 
   it('keeps no more than its budget, and never an old value for a new one', () => {
     const logs = new MemoryLogs();
-    const budget = { bytes: 0, bytesMax: 2000, refused: 0 };
+    const budget = newBudget(2000);
     const put = (key: string, bytes: number): void =>
       appendRecords(logs.log(shard), [{ key, value: 'x'.repeat(bytes), headers: [retain] }]);
     put('a', 100);
@@ -109,7 +117,40 @@ describe('a fold of retained messages', () => {
     const fold = newFold(budget);
     foldAll(logs, fold);
     expect(Object.keys(valuesOf(fold))).toEqual(['c']);
-    expect(budget.refused).toBe(2);
+    expect(budget.refusedTopics).toEqual(['b', 'a']);
+  });
+
+  it('gives its share of the budget back, and takes no more of it', () => {
+    const logs = new MemoryLogs();
+    const budget = newBudget(1_000_000);
+    const headers = [expiry(1000), retain];
+    appendRecords(logs.log(shard), [{ key: 'a', value: 'v', headers }], 50);
+    const fold = newFold(budget);
+    foldAll(logs, fold);
+    const sweep = fold.sweep(9999);
+    fold.forget();
+    while (sweep.next().done !== true);
+    expect(budget).toMatchObject({ messages: 0, bytes: 0 });
+  });
+
+  it('is searched in pieces, each going on where the last has ended', () => {
+    const logs = new MemoryLogs();
+    const names = Array.from({ length: 50 }, (_, index) => `n/${index}/x`);
+    appendRecords(
+      logs.log(shard),
+      names.map((key) => ({ key, value: 'v', headers: [retain] })),
+    );
+    const fold = newFold();
+    foldAll(logs, fold);
+    const found: string[] = [];
+    const scan = new FilterScan('n/+/x');
+    let pieces = 0;
+    for (let from: string | undefined = ''; from !== undefined; pieces++) {
+      const take = ({ topic }: RetainedEntry): boolean => found.push(topic) > 0;
+      from = fold.search({ scan, nowMs: 0, looks: 7, take }, from);
+    }
+    expect(found.toSorted()).toEqual(names.toSorted());
+    expect(pieces).toBeGreaterThan(50 / 7);
   });
 
   it('is the same as a map, and as a snapshot with the records behind it', () => {

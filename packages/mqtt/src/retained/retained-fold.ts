@@ -1,6 +1,7 @@
 import { type Offset, offset, type ShardId } from '@robustmq/core';
 import { type DecodedBatch, entitiesOf, EntityTable } from '@robustmq/kernel';
-import { NameTrie } from './name-trie.ts';
+import type { FilterScan } from './filter-scan.ts';
+import { NameList } from './name-list.ts';
 import {
   decodeRetainedEntry,
   newRetainedEntry,
@@ -9,13 +10,27 @@ import {
 } from './retained-entry.ts';
 import { RetainReader } from './retain-reader.ts';
 
-/** Bytes that all folds of one coordinator share. */
+/** What all folds of one coordinator share. */
 export interface RetainedBudget {
   bytes: number;
+  messages: number;
+  /** What would make more bytes is not kept. */
   readonly bytesMax: number;
-  /** Messages that were not kept for lack of room. */
-  refused: number;
+  /** A message is not kept for lack of room. */
+  refused(topic: string): void;
 }
+
+/** How far a search may still go, and what it does with a match. */
+export interface RetainedSearch {
+  readonly scan: FilterScan;
+  readonly nowMs: number;
+  /** Names that it may still look at. */
+  looks: number;
+  /** Takes a match. False: there is no room for it. */
+  take(entry: RetainedEntry): boolean;
+}
+
+const sweepYieldsAfter = 1000;
 
 /** The MQTT name of a record with that key; null: it has none. */
 export type NameOfKey = (key: Buffer | null) => string | null;
@@ -30,8 +45,11 @@ export class RetainedFold {
   readonly #budget: RetainedBudget;
   readonly #reader = new RetainReader();
   readonly #entries = new EntityTable<string, RetainedEntry>((_, entry) => entry.encoded);
-  readonly #names = new NameTrie<RetainedEntry>();
+  readonly #names = new NameList();
+  /** Names of messages that expire. */
+  readonly #expiring = new Set<string>();
   #position: number;
+  #bytes = 0;
 
   constructor(shardId: ShardId, position: Offset, budget: RetainedBudget) {
     this.shardId = shardId;
@@ -65,21 +83,43 @@ export class RetainedFold {
     this.#position = Math.max(this.#position, position);
   }
 
-  /** Every message whose name the filter matches and that has not expired. */
-  match(filter: string, nowMs: number, visit: (entry: RetainedEntry) => void): void {
-    const expired: string[] = [];
-    this.#names.match(filter, (entry) => {
-      if (entry.expiresAtMs > nowMs) visit(entry);
-      else expired.push(entry.topic);
-    });
-    for (const topic of expired) this.#delete(topic);
+  /** The message of a name, unless it has expired. */
+  get(topic: string, nowMs: number): RetainedEntry | undefined {
+    const entry = this.#entries.get(topic);
+    return entry !== undefined && entry.expiresAtMs > nowMs ? entry : undefined;
   }
 
-  /** Forgets what has expired. */
-  sweep(nowMs: number): void {
-    for (const [topic, { expiresAtMs }] of this.#entries.entries()) {
-      if (expiresAtMs <= nowMs) this.#delete(topic);
+  /**
+   * Searches on from the name `from`, in the order of names. Returns the name from which it has to go on
+   * when it ends for lack of looks or room; undefined: it has found everything.
+   */
+  search(search: RetainedSearch, from: string): string | undefined {
+    const { scan, nowMs } = search;
+    const walk = this.#names.walk(from > scan.first ? from : scan.first);
+    for (let { name } = walk; name !== undefined; { name } = walk) {
+      if (search.looks-- <= 0) return name;
+      const candidate = scan.candidate(name);
+      if (candidate === undefined) return undefined;
+      if (candidate !== name) {
+        walk.seek(candidate);
+        continue;
+      }
+      const entry = this.get(name, nowMs);
+      if (entry !== undefined && !search.take(entry)) return name;
+      walk.next();
     }
+    return undefined;
+  }
+
+  /** Forgets what has expired; yields now and then. */
+  *sweep(nowMs: number): Generator<void, undefined> {
+    let looked = 0;
+    for (const topic of this.#expiring) {
+      const entry = this.#entries.get(topic);
+      if (entry !== undefined && entry.expiresAtMs <= nowMs) this.#delete(topic);
+      if (++looked % sweepYieldsAfter === 0) yield;
+    }
+    return undefined;
   }
 
   snapshot(): Iterator<Buffer> {
@@ -90,9 +130,11 @@ export class RetainedFold {
     this.#set(entry);
   }
 
-  /** Gives its share of the budget back. */
+  /** Gives its share of the budget back; it is not used any more. */
   forget(): void {
-    for (const [topic] of this.#entries.entries()) this.#delete(topic);
+    this.#budget.bytes -= this.#bytes;
+    this.#budget.messages -= this.#entries.size;
+    this.#expiring.clear();
   }
 
   #retain(topic: string, batch: DecodedBatch): void {
@@ -111,7 +153,7 @@ export class RetainedFold {
       headers: this.#reader.headers(),
     });
     if (this.#budget.bytes + retainedEntryBytes(entry) > this.#budget.bytesMax) {
-      this.#budget.refused++;
+      this.#budget.refused(topic);
       return;
     }
     this.#set(entry);
@@ -119,17 +161,26 @@ export class RetainedFold {
 
   #set(entry: RetainedEntry): void {
     this.#delete(entry.topic);
-    this.#budget.bytes += retainedEntryBytes(entry);
+    this.#count(entry, 1);
     this.#entries.set(entry.topic, entry);
-    this.#names.set(entry.topic, entry);
+    this.#names.add(entry.topic);
+    if (Number.isFinite(entry.expiresAtMs)) this.#expiring.add(entry.topic);
   }
 
   #delete(topic: string): void {
     const entry = this.#entries.get(topic);
     if (entry === undefined) return;
-    this.#budget.bytes -= retainedEntryBytes(entry);
+    this.#count(entry, -1);
     this.#entries.delete(topic);
     this.#names.delete(topic);
+    this.#expiring.delete(topic);
+  }
+
+  #count(entry: RetainedEntry, messages: 1 | -1): void {
+    const bytes = messages * retainedEntryBytes(entry);
+    this.#bytes += bytes;
+    this.#budget.bytes += bytes;
+    this.#budget.messages += messages;
   }
 }
 

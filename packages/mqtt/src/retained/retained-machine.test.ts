@@ -1,27 +1,35 @@
-import { offset, type OperatingError, shardId } from '@robustmq/core';
+import { offset, shardId } from '@robustmq/core';
 import { encodeReservedHeader } from '@robustmq/kernel';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { RetainedMessage, ShardPosition } from '../session/session-gateway.ts';
+import type {
+  RetainedMessage,
+  RetainedPage,
+  RetainedPlace,
+  ShardPosition,
+} from '../session/session-gateway.ts';
 import { sharedShard, type TestBroker, TestCluster } from '../session/test-cluster.ts';
 import { CoordinatorRetainedGateway } from './coordinator-retained-gateway.ts';
-import { createRetainedKind, retainedKind } from './retained-machine.ts';
+import { createRetainedKind, retainedKind, type RetainedLimits } from './retained-machine.ts';
+import { RetainedStats } from './retained-room.ts';
 import { appendRecords, TestFanOut } from './test-fan-out.ts';
 
 const retain = { name: 'mqtt.retain', value: encodeReservedHeader('mqtt.retain', 1) };
 
 class RetainedCluster {
   readonly fanOuts: TestFanOut[] = [];
+  readonly stats = new RetainedStats();
   readonly cluster: TestCluster;
   owner: TestBroker | undefined;
   gateway: CoordinatorRetainedGateway | undefined;
 
-  constructor() {
+  constructor(limits: Partial<RetainedLimits>) {
     this.cluster = new TestCluster({
       kind: retainedKind,
       create: ({ catalog, cluster }) => {
         const fanOut = new TestFanOut(cluster.logs);
         this.fanOuts.push(fanOut);
-        return createRetainedKind({ catalog, fanOut, placement: cluster });
+        const { stats } = this;
+        return createRetainedKind({ catalog, fanOut, placement: cluster, limits, stats });
       },
     });
   }
@@ -37,7 +45,7 @@ class RetainedCluster {
       };
       catalog.applyShard(shard);
     }
-    this.gateway = new CoordinatorRetainedGateway({ calls, catalog });
+    this.gateway = new CoordinatorRetainedGateway({ calls, catalog, clock: this.cluster.clock });
     await this.elect();
   }
 
@@ -61,24 +69,40 @@ class RetainedCluster {
     return { shardId: shardId(sharedShard + partition), offset: offset(position) };
   }
 
+  /** Asks for all pages. */
   begin(
     filter: string,
     reached: readonly ShardPosition[],
-  ): { found: RetainedMessage[]; done: Promise<OperatingError | undefined>; batches: number[] } {
+  ): { found: RetainedMessage[]; done: Promise<void>; batches: number[] } {
     const found: RetainedMessage[] = [];
     const batches: number[] = [];
     const { gateway } = this;
     if (gateway === undefined) throw new Error('start comes first');
-    const done = gateway.lookup(filter, reached, (messages) => {
-      found.push(...messages);
-      batches.push(messages.length);
-    });
-    return { found, done, batches };
+    const ask = async (): Promise<void> => {
+      let from: RetainedPlace | undefined;
+      do {
+        const page = await gateway.page(filter, reached, { from, limit: 0 });
+        found.push(...page.messages);
+        batches.push(page.messages.length);
+        from = page.next;
+      } while (from !== undefined);
+    };
+    return { found, done: ask(), batches };
+  }
+
+  page(
+    filter: string,
+    reached: readonly ShardPosition[],
+    at: { from: RetainedPlace | undefined; limit: number },
+  ): Promise<RetainedPage> {
+    const { gateway } = this;
+    if (gateway === undefined) throw new Error('start comes first');
+    return this.cluster.settle(gateway.page(filter, reached, at));
   }
 
   async lookup(filter: string, reached: readonly ShardPosition[]): Promise<string[]> {
     const { found, done } = this.begin(filter, reached);
-    expect(await this.cluster.settle(done)).toBeUndefined();
+    await this.cluster.settle(done);
     return found.map(({ topic, value }) => `${topic}=${value.toString()}`);
   }
 }
@@ -88,8 +112,8 @@ afterEach(() => {
   for (const { cluster } of clusters.splice(0)) for (const broker of cluster.brokers) broker.kill();
 });
 
-async function start(): Promise<RetainedCluster> {
-  const made = new RetainedCluster();
+async function start(limits: Partial<RetainedLimits> = {}): Promise<RetainedCluster> {
+  const made = new RetainedCluster(limits);
   clusters.push(made);
   await made.start();
   return made;
@@ -125,12 +149,12 @@ describe('retained messages', () => {
     expect(found.map(({ value }) => value.toString())).toEqual(['two']);
   });
 
-  it('that cannot be reached in time are reported, the others are given', async () => {
+  it('that cannot be reached in time are reported', async () => {
     const retained = await start();
     retained.put(0, 'a', 'one');
     retained.pump();
     const { done } = retained.begin('#', [retained.at(0, 9)]);
-    expect(await retained.cluster.settle(done)).toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(retained.cluster.settle(done)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
   it('come in pages, each message once', async () => {
@@ -140,10 +164,65 @@ describe('retained messages', () => {
     retained.pump();
     const reached = [retained.at(0, 250), retained.at(1, 250)];
     const { found, done, batches } = retained.begin('n/#', reached);
-    expect(await retained.cluster.settle(done)).toBeUndefined();
+    await retained.cluster.settle(done);
     expect(batches.length).toBeGreaterThan(2);
     expect(new Set(found.map(({ topic }) => topic)).size).toBe(500);
     expect(found).toHaveLength(500);
+  });
+
+  it('are listed page by page, whoever owns the coordinator then', async () => {
+    const retained = await start();
+    const names = Array.from({ length: 20 }, (_, index) => `n/${index}`);
+    for (const [index, name] of names.entries()) retained.put(index % 2, name, 'v');
+    retained.pump();
+    const reached = [retained.at(0, 10), retained.at(1, 10)];
+    const found: string[] = [];
+    let from: RetainedPlace | undefined;
+    let pages = 0;
+    do {
+      const page = await retained.page('n/+', reached, { from, limit: 3 });
+      expect(page.messages.length).toBeLessThanOrEqual(3);
+      found.push(...page.messages.map(({ topic }) => topic));
+      from = page.next;
+      // What is next may be gone by then.
+      if (++pages === 2) retained.put(0, from?.name ?? '', null);
+      await retained.elect();
+      retained.pump();
+    } while (from !== undefined);
+    expect(pages).toBeGreaterThan(6);
+    expect(new Set(found).size).toBe(found.length);
+    expect(found).toHaveLength(names.length - 1);
+  });
+
+  it('say when their coordinator is full, and when it is not any more', async () => {
+    const retained = await start({ bytesMax: 20_000 });
+    const { clock } = retained.cluster;
+    const [{ shardId: shard }] = [retained.at(0, 0)];
+    const hasRoom = (): boolean | undefined => retained.gateway?.hasRoom(shard);
+    for (let i = 0; i < 3; i++) retained.put(0, `n/${i}`, 'x'.repeat(7_000));
+    retained.pump();
+    // Nobody was asked before.
+    expect(hasRoom()).toBe(true);
+    await clock.advance(1_100);
+    expect(hasRoom()).toBe(false);
+    expect(retained.stats).toMatchObject({ messages: 3, full: 1, refusals: 0 });
+    // What comes before the brokers know has a quarter more, and not more than that.
+    retained.put(0, 'n/3', 'x'.repeat(1_000));
+    retained.put(0, 'n/4', 'x'.repeat(7_000));
+    retained.pump();
+    expect(retained.stats).toMatchObject({ messages: 4, refusals: 1 });
+    await clock.advance(1_100);
+    expect(hasRoom()).toBe(false);
+    retained.put(0, 'n/0', null);
+    retained.put(0, 'n/1', null);
+    retained.pump();
+    await clock.advance(1_100);
+    expect(hasRoom()).toBe(true);
+    // Those who do not ask cost nothing.
+    await clock.advance(2_000);
+    const before = clock.pending;
+    await clock.advance(20_000);
+    expect(clock.pending).toBeLessThanOrEqual(before);
   });
 
   it('survive failovers: from the beginning, and from a snapshot', async () => {
@@ -200,7 +279,7 @@ describe('retained messages', () => {
     ]);
     retained.pump();
     const found = await retained.lookup('factory/#', [{ shardId: shardId(60), offset: offset(2) }]);
-    expect(found).toEqual(['factory/line1/temp=20', 'factory/line1=self']);
+    expect(found).toEqual(['factory/line1=self', 'factory/line1/temp=20']);
   });
 
   it('are forgotten with their topic', async () => {

@@ -1,4 +1,11 @@
-import { offset, OperatingError, type ShardId, shardId, toOperatingError } from '@robustmq/core';
+import {
+  offset,
+  OperatingError,
+  type ShardId,
+  shardId,
+  toOperatingError,
+  unreachable,
+} from '@robustmq/core';
 import type {
   Caller,
   CoordinatorContext,
@@ -11,18 +18,20 @@ import type {
 import type { PlacementClient } from '@robustmq/placement-client';
 import {
   type MqttPosition,
-  MqttRetainedLookup,
+  MqttRetainedCommand,
+  type MqttRetainedLookup,
   MqttRetainedPage,
   MqttRetainedPositions,
+  MqttRetainedRoom,
 } from '@robustmq/rpc';
 import { decodeMessage, encodeMessage } from '../session/encoded-message.ts';
 import { SnapshotJoiner, snapshotChunks, snapshotChunksOf } from '../session/snapshot-chunk.ts';
 import { type TopicCatalog, TopicRouter } from '../session/topic-router.ts';
 import { isRetainable, retainedIndex } from './retainable-topics.ts';
-import type { RetainedEntry } from './retained-entry.ts';
-import { type RetainedBudget, retainedEntriesOf, RetainedFold } from './retained-fold.ts';
-import { RetainedPages } from './retained-pages.ts';
+import { retainedEntriesOf, RetainedFold } from './retained-fold.ts';
+import { RetainedLookups } from './retained-lookups.ts';
 import { RetainedPartition } from './retained-partition.ts';
+import { RetainedRoom, type RetainedStats } from './retained-room.ts';
 
 /** Its log is the internal topic `$mqtt-retained`. */
 export const retainedKind = 'mqtt-retained';
@@ -31,9 +40,12 @@ export const retainedShards = 16;
 
 /** Bounds of a coordinator of retained messages. */
 export interface RetainedLimits {
-  /** Bytes of all messages of one coordinator; what does not fit is not kept, and counted. */
+  /**
+   * Bytes of all messages of one coordinator. Above it publishes that would set one are refused; what comes
+   * before the brokers know has a quarter more.
+   */
   readonly bytesMax: number;
-  /** Lookups that wait for a fold to reach their offsets. */
+  /** Lookups that wait for a fold to reach their offsets, or search. */
   readonly waitingMax: number;
 }
 
@@ -45,14 +57,8 @@ export interface RetainedKindOptions {
   /** Keeps retention from taking what no snapshot has. */
   readonly placement: Pick<PlacementClient, 'holdShards'>;
   readonly limits?: Partial<RetainedLimits>;
-  /** Coordinators that run here put themselves into it. */
-  readonly running?: Set<RetainedCount>;
-}
-
-/** A coordinator, for whoever counts. */
-export interface RetainedCount {
-  /** Retained messages that it keeps. */
-  readonly messages: number;
+  /** What the coordinators at this broker hold is told there. */
+  readonly stats?: RetainedStats;
 }
 
 /** The coordinator of retained messages, to be registered at the host of every broker. */
@@ -73,29 +79,32 @@ const snapshotEveryMs = 60_000;
 /** Large folds make fewer snapshots: at most so many bytes each second on average. */
 const snapshotBytesPerMs = 256;
 const unknownRetryMs = 100;
+/** Pause between two slices of a walk over what expires. */
+const sweepSliceMs = 5;
 
 /**
  * Folds the partitions of one shard of `mqtt-retained` (DESIGN.md, "Retained"). Its state is a fold of
  * other logs: its own log has snapshots only, and a new owner reads the partitions on from there.
  */
-export class RetainedMachine implements StateMachine, RetainedCount {
+export class RetainedMachine implements StateMachine {
   readonly #context: CoordinatorContext;
   readonly #options: RetainedKindOptions;
   readonly #router: TopicRouter;
-  readonly #budget: RetainedBudget;
+  readonly #room: RetainedRoom;
   readonly #waitingMax: number;
   readonly #partitions = new Map<number, RetainedPartition>();
   /** Topics of the partitions that the catalog shows. */
   #topics = new Map<number, string>();
   readonly #joiner = new SnapshotJoiner();
-  readonly #pages = new RetainedPages();
+  readonly #lookups: RetainedLookups;
   /** Positions that the last snapshot has. */
   #snapshotPositions: MqttPosition[] = [];
   #snapshotAtMs = 0;
   #isDirty = false;
   #waiting = 0;
-  #refusedBefore = 0;
   #tick: MachineTimer | undefined;
+  #sweep: Iterator<void> | undefined;
+  #sweepTimer: MachineTimer | undefined;
   #unwatch: () => void = () => {};
 
   constructor(context: CoordinatorContext, options: RetainedKindOptions, router: TopicRouter) {
@@ -103,8 +112,9 @@ export class RetainedMachine implements StateMachine, RetainedCount {
     this.#context = context;
     this.#options = options;
     this.#router = router;
-    this.#budget = { bytes: 0, bytesMax, refused: 0 };
+    this.#room = new RetainedRoom(bytesMax, context);
     this.#waitingMax = waitingMax;
+    this.#lookups = new RetainedLookups(context.clock);
   }
 
   apply(): void {
@@ -141,31 +151,25 @@ export class RetainedMachine implements StateMachine, RetainedCount {
     }
   }
 
-  /** Retained messages that it keeps. */
-  get messages(): number {
-    let count = 0;
-    for (const { fold } of this.#partitions.values()) count += fold.size;
-    return count;
-  }
-
   started(): void {
-    this.#options.running?.add(this);
     this.#snapshotAtMs = this.#context.clock.monotonicMs();
     this.#unwatch = this.#options.catalog.onChange(({ kind }) => {
       if (kind === 'topic') this.#follow();
     });
     this.#tick = this.#context.timer(() => this.#maintain());
     this.#tick.set(tickMs);
+    this.#sweepTimer = this.#context.timer(() => this.#sweepOn());
+    this.#options.stats?.add(this.#room);
     this.#hold(this.#snapshotPositions, []);
     this.#follow();
   }
 
   stopped(): void {
-    this.#options.running?.delete(this);
     this.#unwatch();
     for (const partition of this.#partitions.values()) partition.stop();
     this.#partitions.clear();
-    this.#pages.clear();
+    this.#lookups.stop();
+    this.#options.stats?.remove(this.#room);
   }
 
   snapshotFinished(): void {
@@ -173,7 +177,22 @@ export class RetainedMachine implements StateMachine, RetainedCount {
   }
 
   command(payload: Buffer, _caller: Caller, reply: Reply): void {
-    const lookup = decodeMessage(MqttRetainedLookup, payload);
+    const { command } = decodeMessage(MqttRetainedCommand, payload);
+    switch (command?.$case) {
+      case undefined:
+        throw new OperatingError('UNSUPPORTED', 'a command of a newer version; update this broker');
+      case 'lookup':
+        this.#lookup(command.value, reply);
+        return;
+      case 'room':
+        reply.ok(encodeMessage(MqttRetainedRoom, { full: this.#room.full }));
+        return;
+      default:
+        unreachable(command);
+    }
+  }
+
+  #lookup(lookup: MqttRetainedLookup, reply: Reply): void {
     const asked = lookup.reached.map(({ shardId, offset }) => {
       const partition = this.#partitions.get(shardId);
       if (partition !== undefined) return { partition, offset };
@@ -188,23 +207,14 @@ export class RetainedMachine implements StateMachine, RetainedCount {
     const reached = (): void => {
       left--;
       if (left > 0) return;
-      this.#waiting--;
-      reply.ok(encodeMessage(MqttRetainedPage, this.#page(lookup)));
+      const folds = asked.map(({ partition }) => partition.fold);
+      this.#lookups.page(lookup, folds, (page) => {
+        this.#waiting--;
+        reply.ok(encodeMessage(MqttRetainedPage, page));
+      });
     };
     for (const { partition, offset } of asked) partition.whenReached(offset, reached);
     reached();
-  }
-
-  #page({ filter, reached, after }: MqttRetainedLookup): MqttRetainedPage {
-    const shardIds = reached.map(({ shardId }) => shardId);
-    return this.#pages.page(`${shardIds.join()} ${filter}`, after, () => {
-      const found: RetainedEntry[] = [];
-      const nowMs = this.#context.clock.wallMs();
-      for (const shardId of shardIds) {
-        this.#partitions.get(shardId)?.fold.match(filter, nowMs, (entry) => found.push(entry));
-      }
-      return found;
-    });
   }
 
   /** Reads the partitions that the catalog shows, and forgets those that are gone. */
@@ -236,7 +246,7 @@ export class RetainedMachine implements StateMachine, RetainedCount {
   #add(id: ShardId, position: number): void {
     const { fanOut } = this.#options;
     const { logger } = this.#context;
-    const fold = new RetainedFold(id, offset(position), this.#budget);
+    const fold = new RetainedFold(id, offset(position), this.#room);
     const nameOf = (key: Buffer | null): string | null => this.#nameOf(id, key);
     this.#partitions.set(id, new RetainedPartition(fold, { fanOut, nameOf, logger }));
   }
@@ -262,26 +272,30 @@ export class RetainedMachine implements StateMachine, RetainedCount {
 
   #maintain(): void {
     this.#tick?.set(tickMs);
-    const { clock } = this.#context;
     for (const partition of this.#partitions.values()) {
       partition.attach();
-      partition.fold.sweep(clock.wallMs());
       if (partition.takeChanged()) this.#isDirty = true;
     }
-    const everyMs = Math.max(snapshotEveryMs, this.#budget.bytes / snapshotBytesPerMs);
+    const { clock } = this.#context;
+    const everyMs = Math.max(snapshotEveryMs, this.#room.bytes / snapshotBytesPerMs);
     if (this.#isDirty && clock.monotonicMs() - this.#snapshotAtMs >= everyMs) {
       this.#context.requestSnapshot();
     }
-    this.#reportRefused();
+    this.#room.report();
+    if (this.#sweep === undefined) this.#sweepOn();
   }
 
-  #reportRefused(): void {
-    const refused = this.#budget.refused - this.#refusedBefore;
-    if (refused === 0) return;
-    this.#refusedBefore = this.#budget.refused;
-    const { index, logger } = this.#context;
-    const { bytesMax } = this.#budget;
-    logger.warn({ index, refused, bytesMax }, 'retained messages were not kept: no room');
+  /** Forgets what has expired, a slice in a turn. */
+  #sweepOn(): void {
+    this.#sweep ??= this.#sweepAll();
+    if (this.#sweep.next().done === true) this.#sweep = undefined;
+    else this.#sweepTimer?.set(sweepSliceMs);
+  }
+
+  *#sweepAll(): Generator<void, undefined> {
+    const nowMs = this.#context.clock.wallMs();
+    for (const { fold } of this.#partitions.values()) yield* fold.sweep(nowMs);
+    return undefined;
   }
 
   #hold(positions: readonly MqttPosition[], releases: number[]): void {

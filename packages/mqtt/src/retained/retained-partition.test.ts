@@ -6,6 +6,7 @@ import { fastClock, recordOf, settled, startJournalFixture } from '@robustmq/tes
 import { describe, expect, it } from 'vitest';
 import { RetainedFold } from './retained-fold.ts';
 import { RetainedPartition } from './retained-partition.ts';
+import { matchesOf } from './test-matches.ts';
 
 const headers = HeaderBlock.of([
   { name: 'mqtt.retain', value: encodeReservedHeader('mqtt.retain', 1) },
@@ -24,7 +25,7 @@ describe('a partition of retained messages', () => {
       await settled(client.appender(shardId).append(record, 'quorum'));
     };
     const follow = async (position: number, reached: number): Promise<string[]> => {
-      const budget = { bytes: 0, bytesMax: 1_000_000, refused: 0 };
+      const budget = { bytes: 0, messages: 0, bytesMax: 1_000_000, refused: () => {} };
       const fold = new RetainedFold(shardId, offset(position), budget);
       const nameOf = (key: Buffer | null): string | null => key && key.toString();
       const partition = new RetainedPartition(fold, { fanOut, nameOf, logger });
@@ -32,9 +33,9 @@ describe('a partition of retained messages', () => {
       await new Promise<void>((resolve) => partition.whenReached(reached, resolve));
       partition.stop();
       const found: string[] = [];
-      fold.match('#', 0, ({ topic, encoded, offset: at }) => {
+      for (const { topic, encoded, offset: at } of matchesOf(fold, '#', 0)) {
         found.push(`${topic}=${MqttRetained.decode(encoded).value.toString()}@${at}`);
-      });
+      }
       return found;
     };
     await put('a', 'one');

@@ -2,32 +2,54 @@ import { offset } from '@robustmq/core';
 import type { LogReader, TopicNames } from '@robustmq/kernel';
 
 import { SubscriptionTrie } from '../codec/subscription-trie.ts';
-import type { RetainedGateway, RetainedMessage, StoredHeader } from '../session/session-gateway.ts';
+import type {
+  RetainedGateway,
+  RetainedMessage,
+  RetainedPage,
+  StoredHeader,
+} from '../session/session-gateway.ts';
+
+/** Small, so that tests see more than one. */
+const pageMessages = 10;
 
 /** Retained messages, folded anew from the shared topic's log at each lookup. */
 export class FoldingRetained implements RetainedGateway {
   readonly #log: LogReader;
   readonly #names: () => TopicNames;
-  /** Called with each lookup. */
-  onLookup: (filter: string) => void = () => {};
+  /** Called with each page that is asked for; it may throw, or return a promise to hold it. */
+  onLookup: (filter: string) => Promise<void> | void = () => {};
 
   constructor(log: LogReader, names: () => TopicNames) {
     this.#log = log;
     this.#names = names;
   }
 
-  async lookup(
+  /** The partitions that have no room. */
+  readonly full = new Set<number>();
+
+  hasRoom(shardId: number): boolean {
+    return !this.full.has(shardId);
+  }
+
+  async page(
     filter: string,
-    reached: Parameters<RetainedGateway['lookup']>[1],
-    batch: Parameters<RetainedGateway['lookup']>[2],
-  ): Promise<undefined> {
-    this.onLookup(filter);
+    reached: Parameters<RetainedGateway['page']>[1],
+    { from }: Parameters<RetainedGateway['page']>[2],
+  ): Promise<RetainedPage> {
+    await this.onLookup(filter);
     const found = new Map<string, RetainedMessage>();
     for (const { shardId } of reached) await this.#fold(shardId, found);
     const trie = new SubscriptionTrie<string, true>();
     trie.insert(filter, filter, true);
-    const messages = [...found.values()].filter(({ topic }) => trie.match(topic, []).length > 0);
-    await batch(messages);
+    const messages = [...found.values()]
+      .filter(({ topic }) => topic >= (from?.name ?? '') && trie.match(topic, []).length > 0)
+      .toSorted((a, b) => (a.topic < b.topic ? -1 : 1));
+    const following = messages[pageMessages];
+    return {
+      coordinator: 0,
+      messages: messages.slice(0, pageMessages),
+      next: following && { coordinator: 0, shardId: 0, name: following.topic },
+    };
   }
 
   async #fold(

@@ -2,6 +2,7 @@ import { OperatingError } from '@robustmq/core';
 
 import type {
   ConnectSession,
+  OwedReplay,
   RevokeReason,
   SessionGateway,
   SessionGrant,
@@ -10,6 +11,7 @@ import type {
   SessionSubscription,
   ShardPosition,
   StoredMessage,
+  TrimmedRecords,
   WillToStore,
   WindowEntry,
 } from '../session/session-gateway.ts';
@@ -28,6 +30,8 @@ export interface MemorySession {
   readonly subscriptions: Map<string, SessionSubscription>;
   readonly positions: Map<number, ShardPosition>;
   window: readonly WindowEntry[];
+  trimmed: TrimmedRecords | undefined;
+  readonly replays: Map<string, OwedReplay>;
   readonly inbound: Map<number, StoredMessage>;
 }
 
@@ -84,15 +88,19 @@ export class MemorySessions {
     return {
       connect: (request) =>
         inTurn('connect', request.clientId, () => this.#connect(brokerId, request)),
-      subscribe: (grant, subscriptions) =>
+      subscribe: (grant, subscriptions, replays = []) =>
         inTurn('subscribe', grant.clientId, () => {
           const session = this.#held(grant);
           for (const one of subscriptions) session.subscriptions.set(one.filter, one);
+          for (const filter of replays) session.replays.set(filter, { filter, from: undefined });
         }),
       unsubscribe: (grant, filters) =>
         inTurn('unsubscribe', grant.clientId, () => {
           const session = this.#held(grant);
-          for (const filter of filters) session.subscriptions.delete(filter);
+          for (const filter of filters) {
+            session.subscriptions.delete(filter);
+            session.replays.delete(filter);
+          }
         }),
       progress: (grant, progress) =>
         inTurn('progress', grant.clientId, () => store(this.#held(grant), progress)),
@@ -149,6 +157,8 @@ export class MemorySessions {
       subscriptions: [...session.subscriptions.values()],
       positions: [...session.positions.values()],
       window: session.window,
+      trimmed: session.trimmed,
+      replays: [...session.replays.values()],
       inboundPacketIds: [...session.inbound.keys()],
     };
   }
@@ -188,11 +198,20 @@ function newSession(): MemorySession {
     subscriptions: new Map(),
     positions: new Map(),
     window: [],
+    trimmed: undefined,
+    replays: new Map(),
     inbound: new Map(),
   };
 }
 
-function store(session: MemorySession, { positions, window }: SessionProgress): void {
+function store(session: MemorySession, progress: SessionProgress): void {
+  const { positions, window, complete, trimmed, replays } = progress;
+  if (complete) {
+    session.positions.clear();
+    session.replays.clear();
+    for (const replay of replays) session.replays.set(replay.filter, replay);
+  }
+  session.trimmed = trimmed ?? session.trimmed;
   for (const position of positions) session.positions.set(position.shardId, position);
   session.window = window;
 }

@@ -23,8 +23,8 @@ export interface MqttCounters {
   droppedTooLarge: number;
   /** Messages that expired before they could be delivered. */
   droppedExpired: number;
-  /** Records that a trimmed log took from sessions that lagged. */
-  lostToRetention: number;
+  /** Publishes that would have set a retained message for which there was no room, by what became of them. */
+  retainedRefused: { told: number; deliveredOnly: number };
   headersLeftOut: number;
   /** Connections that ended with a fault, by reason code. */
   faults: Map<number, number>;
@@ -50,7 +50,7 @@ export function newMqttCounters(): MqttCounters {
     droppedOut: 0,
     droppedTooLarge: 0,
     droppedExpired: 0,
-    lostToRetention: 0,
+    retainedRefused: { told: 0, deliveredOnly: 0 },
     headersLeftOut: 0,
     faults: new Map(),
     takeovers: 0,

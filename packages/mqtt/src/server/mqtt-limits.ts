@@ -36,6 +36,14 @@ export interface MqttLimits {
   readonly catchUpReadBytes: number;
   /** How far behind the stored progress of a durable session may be. */
   readonly progressDelayMs: number;
+  /** How far behind that of a connected session may be which sends and settles nothing. */
+  readonly idleProgressMs: number;
+  /** Bytes of the retained messages of one coordinator; above it publishes that set one are refused. */
+  readonly retainedBytesMax: number;
+  /** Retained messages that the broker sends for new subscriptions in a second. 0: no limit. */
+  readonly replayRateMax: number;
+  /** Those that one client is sent in a second. 0: no limit. */
+  readonly clientReplayRateMax: number;
   /** Names whose matches are remembered, per topic. */
   readonly matchCacheMax: number;
   readonly routeCacheMax: number;
@@ -60,6 +68,10 @@ export const mqttLimitsDefault: MqttLimits = {
   stalledTimeoutMs: 60_000,
   catchUpReadBytes: 256 * 1024,
   progressDelayMs: 500,
+  idleProgressMs: 30_000,
+  retainedBytesMax: 512 * 1024 * 1024,
+  replayRateMax: 50_000,
+  clientReplayRateMax: 10_000,
   matchCacheMax: 100_000,
   routeCacheMax: 100_000,
 };

@@ -111,7 +111,24 @@ export function mqttMetrics(server: MqttServer): MetricFamily[] {
         { labels: { reason: 'socket_full' }, value: counters.droppedOut },
         { labels: { reason: 'too_large' }, value: counters.droppedTooLarge },
         { labels: { reason: 'expired' }, value: counters.droppedExpired },
-        { labels: { reason: 'trimmed' }, value: counters.lostToRetention },
+        { labels: { reason: 'trimmed' }, value: server.trims.records },
+      ],
+    },
+    {
+      name: 'robustmq_mqtt_trimmed_records_total',
+      labelNames: ['topic'],
+      help: 'Records that were trimmed before a session had read them, or the live path of this broker.',
+      kind: 'counter',
+      read: () => [...server.trims.byTopic].map(([topic, value]) => ({ labels: { topic }, value })),
+    },
+    {
+      name: 'robustmq_mqtt_retained_refused_total',
+      labelNames: ['outcome'],
+      help: 'Publishes whose message could not be retained for lack of room: refused, or delivered only.',
+      kind: 'counter',
+      read: () => [
+        { labels: { outcome: 'refused' }, value: counters.retainedRefused.told },
+        { labels: { outcome: 'delivered_only' }, value: counters.retainedRefused.deliveredOnly },
       ],
     },
     {

@@ -1,6 +1,7 @@
 import type { AccessControl } from '@robustmq/auth';
 import {
   type Clock,
+  type Logger,
   type Offset,
   seededRandom,
   type ShardId,
@@ -44,6 +45,7 @@ export interface MqttRigOptions {
   readonly listeners?: readonly MqttListenerOptions[];
   /** Of the servers; the journals have their own. */
   readonly clock?: Clock;
+  readonly logger?: Logger;
   readonly observation?: Partial<MqttObservation>;
   readonly rewriteRules?: readonly RewriteRule[];
   readonly autoSubscriptions?: readonly AutoSubscription[];
@@ -131,7 +133,7 @@ export class MqttRig implements AsyncDisposable {
     const { client, placement } = this.journal;
     const { catalog } = placement;
     const clock = this.#options.clock ?? systemClock();
-    const logger = silentLogger();
+    const logger = this.#options.logger ?? silentLogger();
     const fanOut = new DirectFanOut({ journal: client, clock: systemClock(), logger });
     const brokerId = `broker-${this.#servers.length + 1}`;
     const { client: shareGroups } = await this.shares.broker(brokerId, fanOut);

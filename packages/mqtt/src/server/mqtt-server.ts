@@ -22,15 +22,19 @@ import {
 import type { Catalog } from '@robustmq/placement-client';
 import type { Topic } from '@robustmq/rpc';
 
+import { ClusterRetained } from '../admin/cluster-retained.ts';
+import type { RetainedStore } from '../admin/retained-list.ts';
 import { PacketDecoder } from '../codec/packet-decoder.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import type { BrokerContext } from '../connection/broker-context.ts';
 import type { ConnectedClient } from '../connection/connected-client.ts';
 import { Connection } from '../connection/connection.ts';
 import { OutputTurn } from '../connection/output.ts';
+import { IdleProgress } from '../delivery/idle-progress.ts';
 import { LiveReaders } from '../delivery/live-readers.ts';
 import type { LiveSession } from '../delivery/live-session.ts';
 import { ProgressKeeper } from '../delivery/progress-keeper.ts';
+import { Trims } from '../delivery/trims.ts';
 import type { ClientSocket } from '../listener/client-socket.ts';
 import { Gate } from '../listener/gate.ts';
 import type { MqttListenerOptions } from '../listener/listener-options.ts';
@@ -45,14 +49,16 @@ import type {
   RevokeReason,
   SessionGateway,
 } from '../session/session-gateway.ts';
-import { AccessReview } from './access-review.ts';
 import { type LaggingClient, SlowClients } from '../slow/slow-clients.ts';
 import { TopicMeters } from '../slow/topic-meters.ts';
+import { ReplayPace } from '../subscribe/replay-pace.ts';
 import { isSystemFilter } from '../system/system-topic.ts';
 import { Traces } from '../trace/traces.ts';
+import { AccessReview } from './access-review.ts';
 import { type MqttCounters, newMqttCounters } from './mqtt-counters.ts';
 import { type MqttLimits, mqttLimitsDefault } from './mqtt-limits.ts';
 import { type MqttObservation, mqttObservationDefault, Observation } from './observation.ts';
+import { SeldomLog } from './seldom-log.ts';
 
 export interface MqttServerOptions {
   /** At least one. */
@@ -94,6 +100,8 @@ const lingerMs = 2_000;
 /** The MQTT listeners of a broker and everything behind them. */
 export class MqttServer implements AsyncDisposable {
   readonly counters: MqttCounters = newMqttCounters();
+  readonly trims: Trims;
+  readonly retained: RetainedStore;
   readonly #options: MqttServerOptions;
   readonly #limits: MqttLimits;
   readonly #gate: Gate;
@@ -111,6 +119,8 @@ export class MqttServer implements AsyncDisposable {
   readonly #unwatch: () => void;
   readonly #unwatchAccess: (() => void) | undefined;
   readonly #progress: ProgressKeeper;
+  readonly #idleProgress: IdleProgress;
+  readonly #replayPace: ReplayPace;
   readonly #wheel: TimerWheel;
   readonly #renaming = new TurnTask(() => this.#rename());
   #topicByShard = new Map<number, string>();
@@ -124,6 +134,11 @@ export class MqttServer implements AsyncDisposable {
   private constructor(options: MqttServerOptions) {
     this.#options = options;
     this.#limits = { ...mqttLimitsDefault, ...options.limits };
+    this.trims = new Trims(options);
+    this.retained = new ClusterRetained({
+      ...options,
+      shardsOf: (filter) => this.#shardsOf(filter),
+    });
     const names = this.#readTopics();
     const { slowThresholdMs, topicMetrics } = { ...mqttObservationDefault, ...options.observation };
     this.topicMeters = new TopicMeters(topicMetrics);
@@ -138,6 +153,10 @@ export class MqttServer implements AsyncDisposable {
       topicOf: (id) => this.#topicByShard.get(id),
       wallMs: () => options.clock.wallMs(),
       counters: this.counters,
+      trims: this.trims,
+      missed: (id, records) => {
+        for (const session of this.sessions()) session.liveTrimmed(id, records);
+      },
       logger: options.logger,
       matchCacheMax: this.#limits.matchCacheMax,
       slow: this.slowClients,
@@ -164,6 +183,18 @@ export class MqttServer implements AsyncDisposable {
       fenced: ({ grant: { clientId, epoch } }) =>
         clients.get(clientId)?.revoke(epoch, ReasonCode.sessionTakenOver),
     });
+    this.#idleProgress = new IdleProgress({
+      clock: options.clock,
+      roundMs: this.#limits.idleProgressMs,
+      keeper: this.#progress,
+      sessions: () => this.sessions(),
+      size: () => this.#connections.size,
+    });
+    this.#replayPace = new ReplayPace({
+      clock: options.clock,
+      perSecond: this.#limits.replayRateMax,
+      clientPerSecond: this.#limits.clientReplayRateMax,
+    });
     this.#context = this.#makeContext(clients);
     this.#gate = new Gate(this.#limits, options.clock.monotonicMs());
     this.#unwatch = options.catalog.onChange((change) => {
@@ -186,6 +217,7 @@ export class MqttServer implements AsyncDisposable {
       throw thrown;
     }
     server.#checkStalled();
+    server.#idleProgress.start();
     return server;
   }
 
@@ -250,6 +282,8 @@ export class MqttServer implements AsyncDisposable {
     }
     this.#cancelStalledCheck();
     this.#observation[Symbol.dispose]();
+    this.#idleProgress.close();
+    this.#replayPace[Symbol.dispose]();
     this.#progress.close();
     this.#wheel.clear();
     await Promise.all(this.#endings);
@@ -271,6 +305,7 @@ export class MqttServer implements AsyncDisposable {
       turnTime: new TurnTime(options.clock),
       random: options.random,
       logger: options.logger,
+      seldomLog: new SeldomLog(options),
       wheel: this.#wheel,
       limits,
       counters: this.counters,
@@ -298,6 +333,7 @@ export class MqttServer implements AsyncDisposable {
       rewriter:
         rewriteRules.length > 0 ? new TopicRewriter(rewriteRules, limits.routeCacheMax) : undefined,
       autoSubscriptions: new AutoSubscriptions(autoSubscriptions),
+      replayPace: this.#replayPace,
       clients,
       shardsOf: (filter) => this.#shardsOf(filter),
       endOffset: (id): Promise<Offset> => options.journal.endOffset(id),

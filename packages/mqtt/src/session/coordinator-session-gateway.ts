@@ -135,8 +135,12 @@ export class CoordinatorSessionGateway implements SessionGateway, Disposable {
   async subscribe(
     grant: SessionGrant,
     subscriptions: readonly SessionSubscription[],
+    replays: readonly string[] = [],
   ): Promise<void> {
-    const value = { subscriptions: subscriptions.map(subscriptionToProto) };
+    const value = {
+      subscriptions: subscriptions.map(subscriptionToProto),
+      replays: [...replays],
+    };
     await this.#command(grant, { $case: 'subscribe', value }, 'done');
   }
 
@@ -337,9 +341,17 @@ function subscriptionOfProto(subscription: MqttSubscription): SessionSubscriptio
   };
 }
 
-function progressToProto({ positions, window }: SessionProgress): MqttProgress {
+function progressToProto(progress: SessionProgress): MqttProgress {
+  const { positions, window, complete, trimmed, replays } = progress;
   return {
     positions: positionsToProto(positions),
+    complete,
+    trimmed: trimmed && { ...trimmed },
+    replays: replays.map(({ filter, from }) => ({
+      filter,
+      coordinator: from?.coordinator ?? 0,
+      from: from && { shardId: from.shardId, name: from.name },
+    })),
     window: window.map(({ packetId, shardId, offset, qos, state }) => ({
       packetId,
       shardId,
@@ -356,6 +368,11 @@ function grantedOfProto(granted: MqttGranted): SessionGranted {
     present: granted.present,
     subscriptions: granted.subscriptions.map(subscriptionOfProto),
     positions: positionsOfProto(granted.positions),
+    trimmed: granted.trimmed,
+    replays: granted.replays.map(({ filter, coordinator, from }) => ({
+      filter,
+      from: from && { coordinator, ...from },
+    })),
     window: granted.window.map((entry) => ({
       packetId: entry.packetId,
       shardId: shardId(entry.shardId),

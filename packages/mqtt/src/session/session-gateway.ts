@@ -1,4 +1,4 @@
-import type { Offset, OperatingError, ShardId } from '@robustmq/core';
+import type { Offset, ShardId } from '@robustmq/core';
 
 /** A subscription as the session keeps it. */
 export interface SessionSubscription {
@@ -62,18 +62,43 @@ export interface SessionGranted {
   readonly present: boolean;
   readonly subscriptions: readonly SessionSubscription[];
   readonly positions: readonly ShardPosition[];
+  readonly trimmed: TrimmedRecords | undefined;
   /** In the order in which they were sent. */
   readonly window: readonly WindowEntry[];
   /** Packet ids of inbound QoS 2 publishes that are stored and not released. */
   readonly inboundPacketIds: readonly number[];
+  /** Replays that an earlier connection has not finished. */
+  readonly replays: readonly OwedReplay[];
 }
 
 /** What a broker tells of a session's progress. Absolute, so that repeating it does no harm. */
 export interface SessionProgress {
-  /** Positions that have changed. */
+  /** How far it is on its partitions. */
   readonly positions: readonly ShardPosition[];
   /** The whole window, in the order of sending. */
   readonly window: readonly WindowEntry[];
+  /** The positions are all that the session has: others are forgotten. */
+  readonly complete: boolean;
+  readonly trimmed: TrimmedRecords | undefined;
+  /** Replays that it still owes; all of them when `complete`. */
+  readonly replays: readonly OwedReplay[];
+}
+
+/** Retained messages that a subscription still gets. */
+export interface OwedReplay {
+  readonly filter: string;
+  /** Undefined: all of them. */
+  readonly from: RetainedPlace | undefined;
+}
+
+/** What retention took before a session had read it. */
+export interface TrimmedRecords {
+  /** Since the session was made; those that it did not want are among them. */
+  readonly records: number;
+  /** Topic of the last of them. */
+  readonly topic: string;
+  /** When that was noticed, in ms since 1970. */
+  readonly atMs: number;
 }
 
 /** The grant of one connected session: every call carries its epoch. */
@@ -93,8 +118,15 @@ export interface SessionGateway {
    * latest when its coordinator is back. One of the same client id that is under way is given up.
    */
   connect(request: ConnectSession): Promise<SessionGranted>;
-  /** Committed when it resolves (durable sessions only: others keep subscriptions at the broker). */
-  subscribe(grant: SessionGrant, subscriptions: readonly SessionSubscription[]): Promise<void>;
+  /**
+   * Committed when it resolves (durable sessions only: others keep subscriptions at the broker).
+   * `replays`: filters of those that get the retained messages, from the beginning.
+   */
+  subscribe(
+    grant: SessionGrant,
+    subscriptions: readonly SessionSubscription[],
+    replays?: readonly string[],
+  ): Promise<void>;
   unsubscribe(grant: SessionGrant, filters: readonly string[]): Promise<void>;
   progress(grant: SessionGrant, progress: SessionProgress): Promise<void>;
   /** Stores a QoS 2 publish; resolves after the commit. A packet id that is stored already is left as it is. */
@@ -137,14 +169,36 @@ export interface RetainedMessage {
   readonly headers: readonly StoredHeader[];
 }
 
+/** Where a list of retained messages goes on; what it names may be gone by then. */
+export interface RetainedPlace {
+  /** Coordinators before it are done. */
+  readonly coordinator: number;
+  /** Its shards before it are done. */
+  readonly shardId: number;
+  /** Names of the shard before it are done, in the order of their UTF-16 code units. */
+  readonly name: string;
+}
+
+/** A page of retained messages. It may be empty although more follow. */
+export interface RetainedPage {
+  /** The coordinator that was asked. */
+  readonly coordinator: number;
+  readonly messages: readonly RetainedMessage[];
+  /** Undefined: this was the last. */
+  readonly next: RetainedPlace | undefined;
+}
+
 export interface RetainedGateway {
   /**
-   * Retained messages whose name matches the filter, in batches, once the fold of every listed
-   * partition has reached its offset. `failed` says which could not be asked in time.
+   * A page of the retained messages whose name matches the filter, at most `limit` (0: as many as it has room for),
+   * from `from` on, once the fold of every listed partition that it concerns has reached its offset. Pages come in
+   * the order of coordinators, shards and names. Rejects with UNAVAILABLE when one cannot be asked in time.
    */
-  lookup(
+  page(
     filter: string,
     reached: readonly ShardPosition[],
-    batch: (messages: readonly RetainedMessage[]) => Promise<void> | void,
-  ): Promise<OperatingError | undefined>;
+    at: { readonly from: RetainedPlace | undefined; readonly limit: number },
+  ): Promise<RetainedPage>;
+  /** Whether the store has room for one more in that partition, as far as this broker has heard. */
+  hasRoom(shardId: ShardId): boolean;
 }

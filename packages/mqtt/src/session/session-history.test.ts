@@ -344,7 +344,8 @@ class History {
     session.position = ++this.#count;
     const positions = [{ shardId: shardId(100), offset: offset(session.position) }];
     const grant = { clientId, epoch: session.epoch };
-    await this.cluster.settle(session.holder.gateway.progress(grant, { positions, window: [] }));
+    const progress = { positions, window: [], complete: true, trimmed: undefined, replays: [] };
+    await this.cluster.settle(session.holder.gateway.progress(grant, progress));
   }
 
   /** The holder before the last one has no say. */

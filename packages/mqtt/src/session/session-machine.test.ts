@@ -1,143 +1,23 @@
-import { OperatingError, shardId, offset } from '@robustmq/core';
+import { offset, OperatingError, shardId } from '@robustmq/core';
 import { describe, expect, it } from 'vitest';
-import { CoordinatorSessionGateway } from './coordinator-session-gateway.ts';
-import type {
-  AnnouncedSession,
-  ConnectSession,
-  SessionGrant,
-  SessionGranted,
-  SessionSubscription,
-  StoredMessage,
-  WillToStore,
-} from './session-gateway.ts';
-import type { EndMember } from './owed-leaves.ts';
-import { createSessionKind, sessionKind } from './session-machine.ts';
-import { type TestBroker, TestCluster } from './test-cluster.ts';
 
-const never = 0xff_ff_ff_ff;
-
-function newCluster(
-  limits: { inboundBytesMax?: number; sessionsMax?: number } = {},
-  endMember: EndMember = () => Promise.resolve(),
-): TestCluster {
-  return new TestCluster({
-    kind: sessionKind,
-    create: (broker) => {
-      const { catalog, cluster } = broker;
-      const dead = new OperatingError('UNAVAILABLE', 'it was killed');
-      return createSessionKind({
-        catalog,
-        placement: cluster,
-        limits,
-        endMember: (member) => (broker.isDead ? Promise.reject(dead) : endMember(member)),
-      });
-    },
-  });
-}
-
-class Client {
-  readonly gateway: CoordinatorSessionGateway;
-  readonly broker: TestBroker;
-  readonly revoked: string[] = [];
-  announced: AnnouncedSession[] = [];
-  #connections = 0;
-
-  constructor(broker: TestBroker) {
-    this.broker = broker;
-    this.gateway = new CoordinatorSessionGateway({
-      calls: broker.calls,
-      clock: broker.cluster.clock,
-    });
-    this.gateway.onRevoked((clientId, epoch, reason) => {
-      this.revoked.push(`${clientId}/${epoch}/${reason}`);
-    });
-    this.gateway.announce(() => this.announced);
-  }
-
-  connect(request: Partial<ConnectSession> = {}): Promise<SessionGranted> {
-    this.#connections++;
-    return this.broker.cluster.settle(
-      this.gateway.connect({
-        clientId: 'c',
-        connectionId: `${this.broker.nodeId}/${this.#connections}`,
-        cleanStart: false,
-        expirySeconds: never,
-        will: undefined,
-        ...request,
-      }),
-    );
-  }
-
-  settle<T>(promise: Promise<T>): Promise<T> {
-    return this.broker.cluster.settle(promise);
-  }
-
-  disconnect(epoch: number, end: { publishWill?: boolean; expirySeconds?: number } = {}) {
-    return this.settle(
-      this.gateway.disconnect(grant(epoch), {
-        publishWill: end.publishWill ?? false,
-        expirySeconds: end.expirySeconds,
-        progress: undefined,
-      }),
-    );
-  }
-}
-
-function grant(epoch: number): SessionGrant {
-  return { clientId: 'c', epoch };
-}
-
-function message(value: string, topic = 'a/b'): StoredMessage {
-  const headers = [{ name: Buffer.from('mqtt.qos'), value: Buffer.from([2]) }];
-  return { topic, value: Buffer.from(value), headers };
-}
-
-function will(value: string, delaySeconds = 0): WillToStore {
-  return { ...message(value, 'wills'), delaySeconds };
-}
-
-function subscription(filter: string, at = 5): SessionSubscription {
-  return {
-    filter,
-    qos: 1,
-    noLocal: false,
-    retainAsPublished: true,
-    retainHandling: 2,
-    subscriptionId: 7,
-    startOffsets: [{ shardId: shardId(100), offset: offset(at) }],
-  };
-}
-
-async function refusal(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  return error instanceof OperatingError ? error.code : 'none';
-}
-
-/** A cluster with an owner and two brokers that clients connect to. */
-async function start(limits?: Parameters<typeof newCluster>[0]) {
-  const cluster = newCluster(limits);
-  const owner = await cluster.broker();
-  const a = new Client(await cluster.broker());
-  const b = new Client(await cluster.broker());
-  cluster.assign(owner);
-  return { cluster, owner, a, b };
-}
-
-/** The owner dies and another broker takes over. */
-async function failOver(cluster: TestCluster, owner: TestBroker): Promise<TestBroker> {
-  owner.kill();
-  cluster.gone(owner);
-  const next = await cluster.broker();
-  cluster.assign(next);
-  return next;
-}
-
-function values(cluster: TestCluster): (string | null)[] {
-  return cluster.published().map(({ value }) => value);
-}
+import {
+  never,
+  newCluster,
+  Client,
+  grant,
+  message,
+  will,
+  subscription,
+  refusal,
+  start,
+  failOver,
+  whole,
+  values,
+} from './session-cluster.fixture.ts';
+import type { SessionGrant, SessionGranted } from './session-gateway.ts';
+import type { TestBroker } from './test-cluster.ts';
+import { sessionKind } from './session-machine.ts';
 
 describe('a session', () => {
   it('is not there at first, and is there again after a disconnect [MQTT5-3.1.2-4, -5, -6]', async () => {
@@ -152,7 +32,8 @@ describe('a session', () => {
         { packetId: 1, shardId: shardId(100), offset: offset(8), qos: 1, state: 'sent' },
       ],
     } as const;
-    await a.settle(a.gateway.progress(grant(first.epoch), progress));
+    const told = { ...progress, complete: false, trimmed: undefined, replays: [] };
+    await a.settle(a.gateway.progress(grant(first.epoch), told));
     await a.disconnect(first.epoch);
     const second = await b.connect();
     expect(second).toMatchObject({ present: true, ...progress, inboundPacketIds: [] });
@@ -260,6 +141,36 @@ describe('a session', () => {
     expect(resumed.subscriptions.map(({ filter }) => filter)).toEqual(filters);
     expect(resumed.subscriptions.at(-1)).toEqual(subscription('f/49', 49));
     expect(resumed.inboundPacketIds.toSorted((x, y) => x - y)).toHaveLength(50);
+  });
+
+  it('keeps the replays that it owes until they are over, through a failover', async () => {
+    const { cluster, owner, a, b } = await start();
+    const { epoch } = await a.connect();
+    const all = ['x/#', 'y', 'z'].map((filter) => subscription(filter));
+    await a.settle(a.gateway.subscribe(grant(epoch), all, ['x/#', 'y']));
+    const from = { coordinator: 3, shardId: 104, name: 'x/m' };
+    const progress = { positions: [], window: [], ...whole };
+    // What does not know of all of them says nothing of them.
+    await a.settle(a.gateway.progress(grant(epoch), { ...progress, complete: false }));
+    const replays = [
+      { filter: 'x/#', from },
+      { filter: 'not subscribed', from },
+    ];
+    await a.settle(a.gateway.progress(grant(epoch), { ...progress, replays }));
+    // One that replaces another has its rest.
+    await a.settle(a.gateway.subscribe(grant(epoch), [subscription('x/#')]));
+    await a.disconnect(epoch);
+    await failOver(cluster, owner);
+    const second = await b.connect();
+    expect(second.replays).toEqual([{ filter: 'x/#', from }]);
+    await b.settle(b.gateway.subscribe(grant(second.epoch), all, ['x/#']));
+    await b.settle(b.gateway.subscribe(grant(second.epoch), [], []));
+    await b.disconnect(second.epoch);
+    const third = await a.connect();
+    expect(third.replays).toEqual([{ filter: 'x/#', from: undefined }]);
+    await a.settle(a.gateway.unsubscribe(grant(third.epoch), ['x/#']));
+    await a.disconnect(third.epoch);
+    expect((await b.connect()).replays).toEqual([]);
   });
 
   it('is restored from a snapshot that cuts it into several chunks', async () => {
@@ -399,10 +310,10 @@ describe('retention', () => {
     const positions = [{ shardId: shardId(100), offset: offset(30) }];
     const entry = { packetId: 1, shardId: shardId(100), offset: offset(15), qos: 1 } as const;
     const window = [{ ...entry, state: 'sent' as const }];
-    await a.settle(a.gateway.progress(slow, { positions, window }));
+    await a.settle(a.gateway.progress(slow, { ...whole, positions, window }));
     await cluster.clock.advance(31_000);
     expect(held(100)).toBe(15);
-    await a.settle(a.gateway.progress(slow, { positions, window: [] }));
+    await a.settle(a.gateway.progress(slow, { ...whole, positions, window: [] }));
     await failOver(cluster, owner);
     await cluster.clock.advance(35_000);
     expect(held(100)).toBe(20);
@@ -623,73 +534,5 @@ describe('a will', () => {
     await cluster.clock.advance(2000);
     expect(values(cluster)).toEqual(['w']);
     expect((await a.connect()).present).toBe(false);
-  });
-});
-
-describe('share groups of sessions that end', () => {
-  const shared = (filter: string): SessionSubscription => ({
-    filter,
-    qos: 1,
-    noLocal: false,
-    retainAsPublished: false,
-    retainHandling: 0,
-    subscriptionId: 0,
-    startOffsets: [],
-  });
-
-  it('hear of it until they have, and a new owner tells it again', async () => {
-    const heard: string[] = [];
-    let isReachable = false;
-    const cluster = newCluster({}, ({ groupId, key, epoch }) => {
-      if (!isReachable) return Promise.reject(new OperatingError('UNAVAILABLE', 'nobody there'));
-      heard.push(`${groupId} ${key} ${epoch}`);
-      return Promise.resolve();
-    });
-    const client = new Client(await cluster.broker());
-    const first = await cluster.broker({ snapshotBytes: 1 });
-    cluster.assign(first);
-    await cluster.clock.advance(100);
-    const { epoch } = await client.connect({ expirySeconds: 5 });
-    const grant = { clientId: 'c', epoch };
-    const subscriptions = [shared('$share/g/a/#'), shared('b')];
-    await client.settle(client.gateway.subscribe(grant, subscriptions));
-    await client.settle(
-      client.gateway.disconnect(grant, {
-        publishWill: false,
-        expirySeconds: undefined,
-        progress: undefined,
-      }),
-    );
-    await cluster.clock.advance(4000);
-    isReachable = true;
-    await cluster.clock.advance(500);
-    expect(heard).toEqual([]);
-    isReachable = false;
-    await cluster.clock.advance(3000);
-    expect(heard).toEqual([]);
-    first.kill();
-    cluster.assign(await cluster.broker());
-    isReachable = true;
-    await cluster.clock.advance(2000);
-    expect(heard).toEqual([`mqtt:g/a/# c ${epoch}`]);
-    await cluster.clock.advance(5000);
-    expect(heard).toHaveLength(1);
-  });
-
-  it('are left at a clean start, not at a takeover that goes on', async () => {
-    const heard: number[] = [];
-    const cluster = newCluster({}, ({ epoch }) => Promise.resolve(void heard.push(epoch)));
-    const client = new Client(await cluster.broker());
-    cluster.assign(await cluster.broker());
-    await cluster.clock.advance(100);
-    const first = await client.connect();
-    const grant = { clientId: 'c', epoch: first.epoch };
-    await client.settle(client.gateway.subscribe(grant, [shared('$share/g/a')]));
-    const second = await client.connect();
-    await cluster.clock.advance(100);
-    expect([second.present, heard]).toEqual([true, []]);
-    await client.connect({ cleanStart: true });
-    await cluster.clock.advance(100);
-    expect(heard).toEqual([second.epoch]);
   });
 });

@@ -375,6 +375,8 @@ export class SessionMachine implements StateMachine {
         positions: positions.map(([shardId, offset]) => ({ shardId, offset })),
         window: session?.window ?? [],
         inboundPacketIds: [...(session?.inbound.keys() ?? [])],
+        trimmed: session?.trimmed,
+        replays: [...(session?.replays.values() ?? [])],
       },
     };
   }

@@ -46,6 +46,9 @@ export function encodeSession(session: Session): Buffer {
     progress: {
       positions: [...positions].map(([shardId, offset]) => ({ shardId, offset })),
       window,
+      complete: true,
+      trimmed: session.trimmed,
+      replays: [...session.replays.values()],
     },
     releases: [...releases].map(([packetId, releaseId]) => ({ packetId, releaseId })),
   });
@@ -68,6 +71,8 @@ function decodeSession(bytes: Buffer): Session {
     session.positions.set(shardId, offset);
   }
   session.window = progress?.window ?? [];
+  session.trimmed = progress?.trimmed;
+  for (const replay of progress?.replays ?? []) session.replays.set(replay.filter, replay);
   for (const { packetId, releaseId } of releases) session.releases.set(packetId, releaseId);
   return session;
 }

@@ -1,8 +1,10 @@
 import type { Entity } from '@robustmq/kernel';
 import type {
   MqttDisconnected,
+  MqttReplay,
   MqttSessionGranted,
   MqttSubscription,
+  MqttTrimmed,
   MqttWindowEntry,
 } from '@robustmq/rpc';
 
@@ -19,6 +21,10 @@ export interface Session extends Entity {
   subscriptionBytes: number;
   /** Offset by shard. */
   readonly positions: Map<number, number>;
+  /** What retention took before it had read it. */
+  trimmed: MqttTrimmed | undefined;
+  /** Replays that it still owes, by filter. */
+  readonly replays: Map<string, MqttReplay>;
   /** In the order of sending. */
   window: MqttWindowEntry[];
   /** QoS 2 publishes of the client that are stored and not released, by packet id. */
@@ -57,6 +63,8 @@ export function newSession(clientId: string, granted: MqttSessionGranted): Sessi
     subscriptions: new Map(),
     subscriptionBytes: 0,
     positions: new Map(),
+    trimmed: undefined,
+    replays: new Map(),
     window: [],
     inbound: new Map(),
     inboundBytes: 0,

@@ -61,9 +61,12 @@ const inputs: { [Kind in SessionInputKind]: SessionInputs[Kind] } = {
       will: undefined,
     },
   },
-  subscribe: { epoch: 5, subscribe: { subscriptions: [] } },
+  subscribe: { epoch: 5, subscribe: { subscriptions: [], replays: [] } },
   unsubscribe: { epoch: 5, unsubscribe: { filters: ['f'] } },
-  progress: { epoch: 5, progress: { positions: [], window: [] } },
+  progress: {
+    epoch: 5,
+    progress: { positions: [], window: [], complete: true, trimmed: undefined, replays: [] },
+  },
   storeInbound: {
     epoch: 5,
     storeInbound: { packetId: 1, message: { topic: 't', value: undefined, headers: [] } },
@@ -270,7 +273,9 @@ describe('sessionStep', () => {
     for (const packetIds of [[1, 1], [0], [65_536]]) {
       const window = packetIds.map((packetId) => ({ ...entry, packetId }));
       const decision = step('connected', 'progress', {
-        input: { progress: { positions: [], window } },
+        input: {
+          progress: { positions: [], window, complete: true, trimmed: undefined, replays: [] },
+        },
       });
       expect(short(decision)).toBe('INVALID_ARGUMENT');
     }

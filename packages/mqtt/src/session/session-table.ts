@@ -7,6 +7,7 @@ import {
   type MqttMessage,
   MqttOutboxTag,
   type MqttProgress,
+  type MqttReplay,
   type MqttSessionEvent,
   type MqttSessionGranted,
   MqttStoreInbound,
@@ -249,22 +250,40 @@ function discardWill(session: Session): void {
   session.disconnected = { ...disconnected, willAtMs: undefined };
 }
 
-function subscribe(session: Session, { subscriptions }: MqttSubscribe): void {
+function subscribe(session: Session, { subscriptions, replays }: MqttSubscribe): void {
   for (const subscription of subscriptions) {
-    unsubscribe(session, subscription.filter);
+    replaced(session, subscription.filter);
     session.subscriptions.set(subscription.filter, subscription);
     session.subscriptionBytes += subscriptionBytes(subscription);
   }
+  for (const filter of replays) owe(session, { filter, coordinator: 0, from: undefined });
+}
+
+/** One that replaces another has its rest. */
+function owe(session: Session, replay: MqttReplay): void {
+  if (session.subscriptions.has(replay.filter)) session.replays.set(replay.filter, replay);
 }
 
 function unsubscribe(session: Session, filter: string): void {
+  session.replays.delete(filter);
+  replaced(session, filter);
+}
+
+function replaced(session: Session, filter: string): void {
   const before = session.subscriptions.get(filter);
   if (before === undefined) return;
   session.subscriptions.delete(filter);
   session.subscriptionBytes -= subscriptionBytes(before);
 }
 
-function progress(session: Session, { positions, window }: MqttProgress): void {
+function progress(session: Session, progressed: MqttProgress): void {
+  const { positions, window, complete, trimmed, replays } = progressed;
+  if (complete) {
+    session.positions.clear();
+    session.replays.clear();
+    for (const replay of replays) owe(session, replay);
+  }
   for (const { shardId, offset } of positions) session.positions.set(shardId, offset);
   session.window = window;
+  session.trimmed = trimmed ?? session.trimmed;
 }

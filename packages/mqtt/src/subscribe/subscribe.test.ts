@@ -1,5 +1,6 @@
 import { OperatingError } from '@robustmq/core';
 import { type RawMqttClient, turns } from '@robustmq/testkit';
+import type { IPublishPacket } from 'mqtt-packet';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { MqttRig } from '../server/mqtt-rig.fixture.ts';
@@ -188,7 +189,7 @@ describe('retained messages', () => {
     client.send({ cmd: 'unsubscribe', messageId: 500, unsubscriptions: ['r'] });
     await client.expect('unsuback');
     let lookups = 0;
-    rig.retained.onLookup = () => lookups++;
+    rig.retained.onLookup = () => void lookups++;
     await client.subscribe('r', { qos: 1, rh: 1 });
     expect(await client.expect('publish')).toMatchObject({ retain: true, qos: 1 });
     await client.subscribe('r', { qos: 0, rh: 0, id: 7 });
@@ -241,6 +242,66 @@ describe('retained messages', () => {
       const got = new Set(await client.payloads(count));
       expect(got.size).toBe(count);
     }
+  });
+
+  it('come behind the SUBACK', async () => {
+    await publisher.publishAcked('r', 'kept', { retain: true });
+    const client = await rig.connect({ clientId: 'c' });
+    const subscriptions = [{ topic: 'r', qos: 1 as const }];
+    client.send({ cmd: 'subscribe', messageId: 3, subscriptions });
+    expect((await client.receive()).cmd).toBe('suback');
+    expect((await client.receive()).cmd).toBe('publish');
+  });
+
+  it.each([1, 2] as const)(
+    'that a durable client had not got when its connection was lost come at the next one, QoS %i',
+    async (qos) => {
+      const count = 45;
+      for (let at = 0; at < count; at++) {
+        await publisher.publishAcked(`r/${at}`, `${at}`, { retain: true, qos });
+      }
+      const properties = { sessionExpiryInterval: 1000, receiveMaximum: 8 };
+      /** What was sent for the first time, and what again. */
+      const first: string[] = [];
+      const again: string[] = [];
+      const take = ({ dup, payload, retain }: IPublishPacket): void => {
+        expect(retain).toBe(true);
+        (dup ? again : first).push(String(payload));
+      };
+      const client = await rig.connect({ clientId: 'c', properties });
+      client.onPublish = (packet) => {
+        take(packet);
+        if (first.length === 12) client.answers = 'none';
+      };
+      await client.subscribe('r/#', { qos });
+      await until(() => first.length > 15);
+      await client.destroy();
+      await until(() => !rig.sessions.session('c').isConnected);
+      expect([...rig.sessions.session('c').replays.keys()]).toEqual(['r/#']);
+      // Wherever it comes back.
+      const other = await rig.startServer();
+      const back = await rig.connect({ clientId: 'c', clean: false, properties }, other);
+      back.onPublish = take;
+      await until(() => first.length === count);
+      expect(new Set(first).size).toBe(count);
+      expect(again.length).toBeLessThanOrEqual(8);
+      await until(() => rig.sessions.session('c').replays.size === 0);
+      expect(await back.untilPong()).toEqual([]);
+      expect(first).toHaveLength(count);
+    },
+  );
+
+  it('whose coordinator cannot be reached come when it can', async () => {
+    await publisher.publishAcked('r', 'kept', { retain: true });
+    let isAway = true;
+    rig.retained.onLookup = () => {
+      if (!isAway) return;
+      isAway = false;
+      throw new OperatingError('UNAVAILABLE', 'nobody owns it');
+    };
+    const client = await rig.connect({ clientId: 'c' });
+    await client.subscribe('r', { qos: 1 });
+    expect(await client.payloads(1)).toEqual(['kept']);
   });
 
   it('stop with the subscription', async () => {

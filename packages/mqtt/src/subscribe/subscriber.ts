@@ -139,7 +139,7 @@ async function add(
     return storedSubscription(session, request, subscriptionId, starts);
   });
   // A shared one stands in the session before the session is a member of the group.
-  if (session.durable) await context.sessions.subscribe(session.grant, stored);
+  if (session.durable) await store(context, session, stored);
   const replays: Replay[] = [];
   for (const [index, request] of requests.entries()) {
     const subscription = stored[index];
@@ -175,7 +175,7 @@ function addOwn(
   // Partitions that were made while the ends were read.
   session.setShards(live, context.shardsOf(filter));
   const wantsRetained = retainHandling === 0 || (retainHandling === 1 && isNew);
-  return wantsRetained ? [{ subscription: live, starts }] : [];
+  return wantsRetained ? [{ subscription: live, starts, from: undefined }] : [];
 }
 
 /** Takes part in a share group. Retained messages are not sent for it. [MQTT5-4.8.2] */
@@ -209,6 +209,34 @@ function isShared({ filter }: SubscriptionRequest): boolean {
 /** Offsets as they travel. */
 export function positionsOf(ends: ReadonlyMap<ShardId, Offset>): ShardPosition[] {
   return Array.from(ends, ([shardId, at]) => ({ shardId, offset: at }));
+}
+
+/** Stores subscriptions, and that their retained messages are owed: the connection may end before all are sent. */
+async function store(
+  context: BrokerContext,
+  session: LiveSession,
+  stored: readonly SessionSubscription[],
+): Promise<void> {
+  const { replays } = session;
+  const owed = stored
+    .filter(({ filter }) => parseSharedFilter(filter) === undefined && !isSystemFilter(filter))
+    .filter(({ filter, retainHandling: handling }) =>
+      handling === 1 ? !session.subscriptions.has(filter) : handling === 0,
+    )
+    .map(({ filter }) => filter);
+  const before = new Map(replays);
+  // What is told of the progress from now on is carried out after this call.
+  for (const filter of owed) replays.set(filter, { filter, from: undefined });
+  try {
+    await context.sessions.subscribe(session.grant, stored, owed);
+  } catch (thrown) {
+    for (const filter of owed) {
+      const rest = before.get(filter);
+      if (rest === undefined) replays.delete(filter);
+      else replays.set(filter, rest);
+    }
+    throw thrown;
+  }
 }
 
 function positionsAt(

@@ -101,5 +101,7 @@ export const accessRules: AccessRules = new Map([
     listSubscriptions: ['operator'],
     listSlowClients: ['operator'],
     trace: ['operator'],
+    listRetained: ['operator'],
+    clearRetained: ['operator'],
   }),
 ]);

@@ -81,6 +81,12 @@ export interface ConnectedClient {
   sentBytes: number;
   /** Common name of its certificate; empty when it has none. */
   certificateCommonName: string;
+  /** Records that were trimmed before its session had read them; those that it did not want are among them. */
+  trimmedRecords: number;
+  /** Topic of the last of them. */
+  trimmedTopic: string;
+  /** When that was noticed, in ms since 1970; 0: never. */
+  trimmedAtMs: number;
 }
 
 /** A page of clients. */
@@ -207,6 +213,74 @@ export interface TraceResponse {
   lines: TraceLine[];
   /** How many were left out before them, since they came faster than they could be told. */
   dropped: number;
+}
+
+/** Where a list of retained messages goes on. */
+export interface RetainedPlace {
+  /** Coordinators of `mqtt-retained` before it are done. */
+  coordinator: number;
+  /** Its shards before it are done. */
+  shardId: number;
+  /** Names of the shard before it are done, in the order of their UTF-16 code units. */
+  name: string;
+}
+
+/** Asks for a page of retained messages. */
+export interface ListRetainedRequest {
+  /** MQTT topic filter, or a name. */
+  topicFilter: string;
+  /** `next` of the page before; absent for the first. */
+  from:
+    | RetainedPlace
+    | undefined;
+  /** At most so many, 1 to 1,000. */
+  limit: number;
+}
+
+/** A retained message. */
+export interface ListedRetained {
+  /** MQTT topic name. */
+  topic: string;
+  /** Size of its payload. */
+  payloadBytes: number;
+  /** Its first bytes, 256 at most. */
+  payloadStart: Buffer;
+  /** Where its record stands: shard. */
+  shardId: number;
+  /** Where its record stands: offset. */
+  offset: number;
+  /** When the leader appended it, in ms since 1970. */
+  appendTimeMs: number;
+  /** When it expires, in ms since 1970; absent: never. */
+  expiresAtMs?:
+    | number
+    | undefined;
+  /** QoS that it was published at. */
+  qos: number;
+}
+
+/** A page of retained messages. */
+export interface ListRetainedResponse {
+  /** The messages. */
+  messages: ListedRetained[];
+  /** Where the next page begins; absent: this was the last. A page may have fewer than asked for, or none. */
+  next: RetainedPlace | undefined;
+}
+
+/** Clears a page of retained messages. */
+export interface ClearRetainedRequest {
+  /** MQTT topic filter, or a name. */
+  topicFilter: string;
+  /** `next` of the page before; absent for the first. */
+  from: RetainedPlace | undefined;
+}
+
+/** What was cleared. */
+export interface ClearRetainedResponse {
+  /** How many. */
+  cleared: number;
+  /** Where the next page begins; absent: this was the last. */
+  next: RetainedPlace | undefined;
 }
 
 function createBaseClientFilter(): ClientFilter {
@@ -398,6 +472,9 @@ function createBaseConnectedClient(): ConnectedClient {
     receivedBytes: 0,
     sentBytes: 0,
     certificateCommonName: "",
+    trimmedRecords: 0,
+    trimmedTopic: "",
+    trimmedAtMs: 0,
   };
 }
 
@@ -447,6 +524,15 @@ export const ConnectedClient: MessageFns<ConnectedClient> = {
     }
     if (message.certificateCommonName !== "") {
       writer.uint32(122).string(message.certificateCommonName);
+    }
+    if (message.trimmedRecords !== 0) {
+      writer.uint32(128).uint64(message.trimmedRecords);
+    }
+    if (message.trimmedTopic !== "") {
+      writer.uint32(138).string(message.trimmedTopic);
+    }
+    if (message.trimmedAtMs !== 0) {
+      writer.uint32(144).uint64(message.trimmedAtMs);
     }
     return writer;
   },
@@ -584,6 +670,30 @@ export const ConnectedClient: MessageFns<ConnectedClient> = {
             message.certificateCommonName = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.trimmedRecords = longToNumber(reader.uint64());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.trimmedTopic = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.trimmedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -616,6 +726,9 @@ export const ConnectedClient: MessageFns<ConnectedClient> = {
     message.receivedBytes = object.receivedBytes ?? 0;
     message.sentBytes = object.sentBytes ?? 0;
     message.certificateCommonName = object.certificateCommonName ?? "";
+    message.trimmedRecords = object.trimmedRecords ?? 0;
+    message.trimmedTopic = object.trimmedTopic ?? "";
+    message.trimmedAtMs = object.trimmedAtMs ?? 0;
     return message;
   },
 };
@@ -1614,7 +1727,525 @@ export const TraceResponse: MessageFns<TraceResponse> = {
   },
 };
 
-/** Calls that operators make at a broker. It tells of the MQTT clients that are connected to it, and of no others. */
+function createBaseRetainedPlace(): RetainedPlace {
+  return { coordinator: 0, shardId: 0, name: "" };
+}
+
+export const RetainedPlace: MessageFns<RetainedPlace> = {
+  encode(message: RetainedPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.coordinator !== 0) {
+      writer.uint32(8).uint32(message.coordinator);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(16).uint64(message.shardId);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RetainedPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetainedPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.coordinator = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RetainedPlace>): RetainedPlace {
+    return RetainedPlace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RetainedPlace>): RetainedPlace {
+    const message = createBaseRetainedPlace();
+    message.coordinator = object.coordinator ?? 0;
+    message.shardId = object.shardId ?? 0;
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseListRetainedRequest(): ListRetainedRequest {
+  return { topicFilter: "", from: undefined, limit: 0 };
+}
+
+export const ListRetainedRequest: MessageFns<ListRetainedRequest> = {
+  encode(message: ListRetainedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topicFilter !== "") {
+      writer.uint32(10).string(message.topicFilter);
+    }
+    if (message.from !== undefined) {
+      RetainedPlace.encode(message.from, writer.uint32(18).fork()).join();
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRetainedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRetainedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topicFilter = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = RetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRetainedRequest>): ListRetainedRequest {
+    return ListRetainedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRetainedRequest>): ListRetainedRequest {
+    const message = createBaseListRetainedRequest();
+    message.topicFilter = object.topicFilter ?? "";
+    message.from = (object.from !== undefined && object.from !== null)
+      ? RetainedPlace.fromPartial(object.from)
+      : undefined;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListedRetained(): ListedRetained {
+  return {
+    topic: "",
+    payloadBytes: 0,
+    payloadStart: Buffer.alloc(0),
+    shardId: 0,
+    offset: 0,
+    appendTimeMs: 0,
+    expiresAtMs: undefined,
+    qos: 0,
+  };
+}
+
+export const ListedRetained: MessageFns<ListedRetained> = {
+  encode(message: ListedRetained, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.payloadBytes !== 0) {
+      writer.uint32(16).uint64(message.payloadBytes);
+    }
+    if (message.payloadStart.length !== 0) {
+      writer.uint32(26).bytes(message.payloadStart);
+    }
+    if (message.shardId !== 0) {
+      writer.uint32(32).uint64(message.shardId);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(40).uint64(message.offset);
+    }
+    if (message.appendTimeMs !== 0) {
+      writer.uint32(48).uint64(message.appendTimeMs);
+    }
+    if (message.expiresAtMs !== undefined) {
+      writer.uint32(56).uint64(message.expiresAtMs);
+    }
+    if (message.qos !== 0) {
+      writer.uint32(64).uint32(message.qos);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListedRetained {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListedRetained();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.payloadBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.payloadStart = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.appendTimeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.qos = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListedRetained>): ListedRetained {
+    return ListedRetained.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListedRetained>): ListedRetained {
+    const message = createBaseListedRetained();
+    message.topic = object.topic ?? "";
+    message.payloadBytes = object.payloadBytes ?? 0;
+    message.payloadStart = object.payloadStart ?? Buffer.alloc(0);
+    message.shardId = object.shardId ?? 0;
+    message.offset = object.offset ?? 0;
+    message.appendTimeMs = object.appendTimeMs ?? 0;
+    message.expiresAtMs = object.expiresAtMs ?? undefined;
+    message.qos = object.qos ?? 0;
+    return message;
+  },
+};
+
+function createBaseListRetainedResponse(): ListRetainedResponse {
+  return { messages: [], next: undefined };
+}
+
+export const ListRetainedResponse: MessageFns<ListRetainedResponse> = {
+  encode(message: ListRetainedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.messages) {
+      ListedRetained.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.next !== undefined) {
+      RetainedPlace.encode(message.next, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRetainedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRetainedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messages.push(ListedRetained.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.next = RetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRetainedResponse>): ListRetainedResponse {
+    return ListRetainedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRetainedResponse>): ListRetainedResponse {
+    const message = createBaseListRetainedResponse();
+    message.messages = object.messages?.map((e) => ListedRetained.fromPartial(e)) || [];
+    message.next = (object.next !== undefined && object.next !== null)
+      ? RetainedPlace.fromPartial(object.next)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseClearRetainedRequest(): ClearRetainedRequest {
+  return { topicFilter: "", from: undefined };
+}
+
+export const ClearRetainedRequest: MessageFns<ClearRetainedRequest> = {
+  encode(message: ClearRetainedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topicFilter !== "") {
+      writer.uint32(10).string(message.topicFilter);
+    }
+    if (message.from !== undefined) {
+      RetainedPlace.encode(message.from, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClearRetainedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClearRetainedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topicFilter = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = RetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ClearRetainedRequest>): ClearRetainedRequest {
+    return ClearRetainedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClearRetainedRequest>): ClearRetainedRequest {
+    const message = createBaseClearRetainedRequest();
+    message.topicFilter = object.topicFilter ?? "";
+    message.from = (object.from !== undefined && object.from !== null)
+      ? RetainedPlace.fromPartial(object.from)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseClearRetainedResponse(): ClearRetainedResponse {
+  return { cleared: 0, next: undefined };
+}
+
+export const ClearRetainedResponse: MessageFns<ClearRetainedResponse> = {
+  encode(message: ClearRetainedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cleared !== 0) {
+      writer.uint32(8).uint64(message.cleared);
+    }
+    if (message.next !== undefined) {
+      RetainedPlace.encode(message.next, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClearRetainedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClearRetainedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cleared = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.next = RetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ClearRetainedResponse>): ClearRetainedResponse {
+    return ClearRetainedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClearRetainedResponse>): ClearRetainedResponse {
+    const message = createBaseClearRetainedResponse();
+    message.cleared = object.cleared ?? 0;
+    message.next = (object.next !== undefined && object.next !== null)
+      ? RetainedPlace.fromPartial(object.next)
+      : undefined;
+    return message;
+  },
+};
+
+/**
+ * Calls that operators make at a broker. It tells of the MQTT clients that are connected to it, and of no others;
+ * of retained messages any broker tells all.
+ */
 export type BrokerAdminService = typeof BrokerAdminService;
 export const BrokerAdminService = {
   /** Clients, the longest connected first, page by page. */
@@ -1671,6 +2302,28 @@ export const BrokerAdminService = {
     responseSerialize: (value: TraceResponse): Buffer => Buffer.from(TraceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TraceResponse => TraceResponse.decode(value),
   },
+  /** Retained messages of the cluster, page by page. */
+  listRetained: {
+    path: "/robustmq.v1.BrokerAdmin/ListRetained" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRetainedRequest): Buffer => Buffer.from(ListRetainedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRetainedRequest => ListRetainedRequest.decode(value),
+    responseSerialize: (value: ListRetainedResponse): Buffer =>
+      Buffer.from(ListRetainedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRetainedResponse => ListRetainedResponse.decode(value),
+  },
+  /** Clears a page of retained messages, as an empty retained publish does. */
+  clearRetained: {
+    path: "/robustmq.v1.BrokerAdmin/ClearRetained" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ClearRetainedRequest): Buffer => Buffer.from(ClearRetainedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ClearRetainedRequest => ClearRetainedRequest.decode(value),
+    responseSerialize: (value: ClearRetainedResponse): Buffer =>
+      Buffer.from(ClearRetainedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ClearRetainedResponse => ClearRetainedResponse.decode(value),
+  },
 } as const;
 
 export interface BrokerAdminServer extends UntypedServiceImplementation {
@@ -1684,6 +2337,10 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   listSlowClients: handleUnaryCall<ListSlowClientsRequest, ListSlowClientsResponse>;
   /** Packets of a client or about a topic as they come and go, until the caller ends the stream. It sends one request. */
   trace: handleBidiStreamingCall<TraceRequest, TraceResponse>;
+  /** Retained messages of the cluster, page by page. */
+  listRetained: handleUnaryCall<ListRetainedRequest, ListRetainedResponse>;
+  /** Clears a page of retained messages, as an empty retained publish does. */
+  clearRetained: handleUnaryCall<ClearRetainedRequest, ClearRetainedResponse>;
 }
 
 export interface BrokerAdminClient extends Client {
@@ -1755,6 +2412,38 @@ export interface BrokerAdminClient extends Client {
   trace(): ClientDuplexStream<TraceRequest, TraceResponse>;
   trace(options: Partial<CallOptions>): ClientDuplexStream<TraceRequest, TraceResponse>;
   trace(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<TraceRequest, TraceResponse>;
+  /** Retained messages of the cluster, page by page. */
+  listRetained(
+    request: ListRetainedRequest,
+    callback: (error: ServiceError | null, response: ListRetainedResponse) => void,
+  ): ClientUnaryCall;
+  listRetained(
+    request: ListRetainedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRetainedResponse) => void,
+  ): ClientUnaryCall;
+  listRetained(
+    request: ListRetainedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRetainedResponse) => void,
+  ): ClientUnaryCall;
+  /** Clears a page of retained messages, as an empty retained publish does. */
+  clearRetained(
+    request: ClearRetainedRequest,
+    callback: (error: ServiceError | null, response: ClearRetainedResponse) => void,
+  ): ClientUnaryCall;
+  clearRetained(
+    request: ClearRetainedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ClearRetainedResponse) => void,
+  ): ClientUnaryCall;
+  clearRetained(
+    request: ClearRetainedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ClearRetainedResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const BrokerAdminClient = makeGenericClientConstructor(

@@ -105,6 +105,34 @@ export interface MqttProgress {
   positions: MqttPosition[];
   /** The whole window, in the order of sending. */
   window: MqttWindowEntry[];
+  /** The positions are all that the session has: others are forgotten. */
+  complete: boolean;
+  /** What retention took before the session had read it. */
+  trimmed:
+    | MqttTrimmed
+    | undefined;
+  /** Replays that it still owes; all of them when `complete`, otherwise it says nothing of them. */
+  replays: MqttReplay[];
+}
+
+/** Retained messages that a subscription still gets. */
+export interface MqttReplay {
+  /** Its filter. */
+  filter: string;
+  /** Coordinators of `mqtt-retained` before it are done. */
+  coordinator: number;
+  /** Where the replay goes on in that one. */
+  from: MqttRetainedPlace | undefined;
+}
+
+/** Records that a session has missed because they were trimmed. */
+export interface MqttTrimmed {
+  /** How many, since the session was made; those that it did not want are among them. */
+  records: number;
+  /** Topic of the last of them. */
+  topic: string;
+  /** When that was noticed, in ms since 1970. */
+  atMs: number;
 }
 
 /** A client connects. */
@@ -163,6 +191,8 @@ export interface MqttAwaitRelease {
 export interface MqttSubscribe {
   /** The subscriptions. */
   subscriptions: MqttSubscription[];
+  /** Filters of those that get the retained messages now, from the beginning. */
+  replays: string[];
 }
 
 /** Removes subscriptions. */
@@ -245,6 +275,12 @@ export interface MqttGranted {
   window: MqttWindowEntry[];
   /** Packet ids of QoS 2 publishes that are stored and not released. */
   inboundPacketIds: number[];
+  /** What retention took before it had read it. */
+  trimmed:
+    | MqttTrimmed
+    | undefined;
+  /** Replays that an earlier connection has not finished. */
+  replays: MqttReplay[];
 }
 
 /** The answer to `release_inbound`. */
@@ -470,22 +506,57 @@ export interface MqttRetained {
   headers: MqttHeader[];
 }
 
+/** Where a lookup goes on. */
+export interface MqttRetainedPlace {
+  /** Shards before it are done. */
+  shardId: number;
+  /** Names of the shard before it are done, in the order of their UTF-16 code units. */
+  name: string;
+}
+
 /** Asks the coordinator `mqtt-retained` for a page of matches. */
 export interface MqttRetainedLookup {
   /** Topic filter, without `$share`. */
   filter: string;
   /** The partitions that are asked, and the offset that the fold of each must have reached. */
   reached: MqttPosition[];
-  /** Last message of the page before; absent for the first page. */
-  after: MqttPosition | undefined;
+  /** Where the page begins; absent for the first page. */
+  from:
+    | MqttRetainedPlace
+    | undefined;
+  /** At most so many messages; 0: as many as a page has room for. */
+  limit: number;
 }
 
-/** A page of matches, in the order of shard and offset. */
+/** A page of matches, in the order of shard and name. */
 export interface MqttRetainedPage {
-  /** Encoded `MqttRetained`, one each. */
+  /** Encoded `MqttRetained`, one each. A page may have none although it is not the last. */
   messages: Buffer[];
-  /** There is more after the last one. */
-  more: boolean;
+  /** Where the next page begins, at whatever broker owns the coordinator then; absent: this was the last. */
+  next: MqttRetainedPlace | undefined;
+}
+
+/** Asks the coordinator `mqtt-retained` whether it has room. */
+export interface MqttRetainedRoomQuestion {
+}
+
+/** What a coordinator `mqtt-retained` holds. */
+export interface MqttRetainedRoom {
+  /** Publishes that would set a retained message are to be refused. */
+  full: boolean;
+}
+
+/** A command to the coordinator `mqtt-retained`. */
+export interface MqttRetainedCommand {
+  /** What is wanted. */
+  command:
+    | //
+    /** A page of matches. */
+    { $case: "lookup"; value: MqttRetainedLookup }
+    | //
+    /** Whether there is room. */
+    { $case: "room"; value: MqttRetainedRoomQuestion }
+    | undefined;
 }
 
 /** Positions of the folds in a snapshot of a coordinator `mqtt-retained`. */
@@ -1015,7 +1086,7 @@ export const MqttWindowEntry: MessageFns<MqttWindowEntry> = {
 };
 
 function createBaseMqttProgress(): MqttProgress {
-  return { positions: [], window: [] };
+  return { positions: [], window: [], complete: false, trimmed: undefined, replays: [] };
 }
 
 export const MqttProgress: MessageFns<MqttProgress> = {
@@ -1025,6 +1096,15 @@ export const MqttProgress: MessageFns<MqttProgress> = {
     }
     for (const v of message.window) {
       MqttWindowEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(24).bool(message.complete);
+    }
+    if (message.trimmed !== undefined) {
+      MqttTrimmed.encode(message.trimmed, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.replays) {
+      MqttReplay.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1058,6 +1138,30 @@ export const MqttProgress: MessageFns<MqttProgress> = {
             message.window.push(MqttWindowEntry.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.trimmed = MqttTrimmed.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replays.push(MqttReplay.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1077,6 +1181,171 @@ export const MqttProgress: MessageFns<MqttProgress> = {
     const message = createBaseMqttProgress();
     message.positions = object.positions?.map((e) => MqttPosition.fromPartial(e)) || [];
     message.window = object.window?.map((e) => MqttWindowEntry.fromPartial(e)) || [];
+    message.complete = object.complete ?? false;
+    message.trimmed = (object.trimmed !== undefined && object.trimmed !== null)
+      ? MqttTrimmed.fromPartial(object.trimmed)
+      : undefined;
+    message.replays = object.replays?.map((e) => MqttReplay.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMqttReplay(): MqttReplay {
+  return { filter: "", coordinator: 0, from: undefined };
+}
+
+export const MqttReplay: MessageFns<MqttReplay> = {
+  encode(message: MqttReplay, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.filter !== "") {
+      writer.uint32(10).string(message.filter);
+    }
+    if (message.coordinator !== 0) {
+      writer.uint32(16).uint32(message.coordinator);
+    }
+    if (message.from !== undefined) {
+      MqttRetainedPlace.encode(message.from, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttReplay {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttReplay();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.coordinator = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = MqttRetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttReplay>): MqttReplay {
+    return MqttReplay.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttReplay>): MqttReplay {
+    const message = createBaseMqttReplay();
+    message.filter = object.filter ?? "";
+    message.coordinator = object.coordinator ?? 0;
+    message.from = (object.from !== undefined && object.from !== null)
+      ? MqttRetainedPlace.fromPartial(object.from)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseMqttTrimmed(): MqttTrimmed {
+  return { records: 0, topic: "", atMs: 0 };
+}
+
+export const MqttTrimmed: MessageFns<MqttTrimmed> = {
+  encode(message: MqttTrimmed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records !== 0) {
+      writer.uint32(8).uint64(message.records);
+    }
+    if (message.topic !== "") {
+      writer.uint32(18).string(message.topic);
+    }
+    if (message.atMs !== 0) {
+      writer.uint32(24).uint64(message.atMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttTrimmed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttTrimmed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.records = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttTrimmed>): MqttTrimmed {
+    return MqttTrimmed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttTrimmed>): MqttTrimmed {
+    const message = createBaseMqttTrimmed();
+    message.records = object.records ?? 0;
+    message.topic = object.topic ?? "";
+    message.atMs = object.atMs ?? 0;
     return message;
   },
 };
@@ -1500,13 +1769,16 @@ export const MqttAwaitRelease: MessageFns<MqttAwaitRelease> = {
 };
 
 function createBaseMqttSubscribe(): MqttSubscribe {
-  return { subscriptions: [] };
+  return { subscriptions: [], replays: [] };
 }
 
 export const MqttSubscribe: MessageFns<MqttSubscribe> = {
   encode(message: MqttSubscribe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.subscriptions) {
       MqttSubscription.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.replays) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -1532,6 +1804,14 @@ export const MqttSubscribe: MessageFns<MqttSubscribe> = {
             message.subscriptions.push(MqttSubscription.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replays.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1550,6 +1830,7 @@ export const MqttSubscribe: MessageFns<MqttSubscribe> = {
   fromPartial(object: DeepPartial<MqttSubscribe>): MqttSubscribe {
     const message = createBaseMqttSubscribe();
     message.subscriptions = object.subscriptions?.map((e) => MqttSubscription.fromPartial(e)) || [];
+    message.replays = object.replays?.map((e) => e) || [];
     return message;
   },
 };
@@ -1985,7 +2266,16 @@ export const MqttSessionCommand: MessageFns<MqttSessionCommand> = {
 };
 
 function createBaseMqttGranted(): MqttGranted {
-  return { epoch: 0, present: false, subscriptions: [], positions: [], window: [], inboundPacketIds: [] };
+  return {
+    epoch: 0,
+    present: false,
+    subscriptions: [],
+    positions: [],
+    window: [],
+    inboundPacketIds: [],
+    trimmed: undefined,
+    replays: [],
+  };
 }
 
 export const MqttGranted: MessageFns<MqttGranted> = {
@@ -2011,6 +2301,12 @@ export const MqttGranted: MessageFns<MqttGranted> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.trimmed !== undefined) {
+      MqttTrimmed.encode(message.trimmed, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.replays) {
+      MqttReplay.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2086,6 +2382,22 @@ export const MqttGranted: MessageFns<MqttGranted> = {
 
             break;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.trimmed = MqttTrimmed.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.replays.push(MqttReplay.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2109,6 +2421,10 @@ export const MqttGranted: MessageFns<MqttGranted> = {
     message.positions = object.positions?.map((e) => MqttPosition.fromPartial(e)) || [];
     message.window = object.window?.map((e) => MqttWindowEntry.fromPartial(e)) || [];
     message.inboundPacketIds = object.inboundPacketIds?.map((e) => e) || [];
+    message.trimmed = (object.trimmed !== undefined && object.trimmed !== null)
+      ? MqttTrimmed.fromPartial(object.trimmed)
+      : undefined;
+    message.replays = object.replays?.map((e) => MqttReplay.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3702,8 +4018,75 @@ export const MqttRetained: MessageFns<MqttRetained> = {
   },
 };
 
+function createBaseMqttRetainedPlace(): MqttRetainedPlace {
+  return { shardId: 0, name: "" };
+}
+
+export const MqttRetainedPlace: MessageFns<MqttRetainedPlace> = {
+  encode(message: MqttRetainedPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shardId !== 0) {
+      writer.uint32(8).uint64(message.shardId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttRetainedPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttRetainedPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shardId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttRetainedPlace>): MqttRetainedPlace {
+    return MqttRetainedPlace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttRetainedPlace>): MqttRetainedPlace {
+    const message = createBaseMqttRetainedPlace();
+    message.shardId = object.shardId ?? 0;
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
 function createBaseMqttRetainedLookup(): MqttRetainedLookup {
-  return { filter: "", reached: [], after: undefined };
+  return { filter: "", reached: [], from: undefined, limit: 0 };
 }
 
 export const MqttRetainedLookup: MessageFns<MqttRetainedLookup> = {
@@ -3714,8 +4097,11 @@ export const MqttRetainedLookup: MessageFns<MqttRetainedLookup> = {
     for (const v of message.reached) {
       MqttPosition.encode(v!, writer.uint32(18).fork()).join();
     }
-    if (message.after !== undefined) {
-      MqttPosition.encode(message.after, writer.uint32(26).fork()).join();
+    if (message.from !== undefined) {
+      MqttRetainedPlace.encode(message.from, writer.uint32(26).fork()).join();
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
     }
     return writer;
   },
@@ -3754,7 +4140,15 @@ export const MqttRetainedLookup: MessageFns<MqttRetainedLookup> = {
               break;
             }
 
-            message.after = MqttPosition.decode(reader, reader.uint32());
+            message.from = MqttRetainedPlace.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
             continue;
           }
         }
@@ -3776,15 +4170,16 @@ export const MqttRetainedLookup: MessageFns<MqttRetainedLookup> = {
     const message = createBaseMqttRetainedLookup();
     message.filter = object.filter ?? "";
     message.reached = object.reached?.map((e) => MqttPosition.fromPartial(e)) || [];
-    message.after = (object.after !== undefined && object.after !== null)
-      ? MqttPosition.fromPartial(object.after)
+    message.from = (object.from !== undefined && object.from !== null)
+      ? MqttRetainedPlace.fromPartial(object.from)
       : undefined;
+    message.limit = object.limit ?? 0;
     return message;
   },
 };
 
 function createBaseMqttRetainedPage(): MqttRetainedPage {
-  return { messages: [], more: false };
+  return { messages: [], next: undefined };
 }
 
 export const MqttRetainedPage: MessageFns<MqttRetainedPage> = {
@@ -3792,8 +4187,8 @@ export const MqttRetainedPage: MessageFns<MqttRetainedPage> = {
     for (const v of message.messages) {
       writer.uint32(10).bytes(v!);
     }
-    if (message.more !== false) {
-      writer.uint32(16).bool(message.more);
+    if (message.next !== undefined) {
+      MqttRetainedPlace.encode(message.next, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -3820,11 +4215,11 @@ export const MqttRetainedPage: MessageFns<MqttRetainedPage> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
               break;
             }
 
-            message.more = reader.bool();
+            message.next = MqttRetainedPlace.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -3845,7 +4240,188 @@ export const MqttRetainedPage: MessageFns<MqttRetainedPage> = {
   fromPartial(object: DeepPartial<MqttRetainedPage>): MqttRetainedPage {
     const message = createBaseMqttRetainedPage();
     message.messages = object.messages?.map((e) => e) || [];
-    message.more = object.more ?? false;
+    message.next = (object.next !== undefined && object.next !== null)
+      ? MqttRetainedPlace.fromPartial(object.next)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseMqttRetainedRoomQuestion(): MqttRetainedRoomQuestion {
+  return {};
+}
+
+export const MqttRetainedRoomQuestion: MessageFns<MqttRetainedRoomQuestion> = {
+  encode(_: MqttRetainedRoomQuestion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttRetainedRoomQuestion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttRetainedRoomQuestion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttRetainedRoomQuestion>): MqttRetainedRoomQuestion {
+    return MqttRetainedRoomQuestion.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<MqttRetainedRoomQuestion>): MqttRetainedRoomQuestion {
+    const message = createBaseMqttRetainedRoomQuestion();
+    return message;
+  },
+};
+
+function createBaseMqttRetainedRoom(): MqttRetainedRoom {
+  return { full: false };
+}
+
+export const MqttRetainedRoom: MessageFns<MqttRetainedRoom> = {
+  encode(message: MqttRetainedRoom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.full !== false) {
+      writer.uint32(8).bool(message.full);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttRetainedRoom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttRetainedRoom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttRetainedRoom>): MqttRetainedRoom {
+    return MqttRetainedRoom.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttRetainedRoom>): MqttRetainedRoom {
+    const message = createBaseMqttRetainedRoom();
+    message.full = object.full ?? false;
+    return message;
+  },
+};
+
+function createBaseMqttRetainedCommand(): MqttRetainedCommand {
+  return { command: undefined };
+}
+
+export const MqttRetainedCommand: MessageFns<MqttRetainedCommand> = {
+  encode(message: MqttRetainedCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.command?.$case) {
+      case "lookup":
+        MqttRetainedLookup.encode(message.command.value, writer.uint32(10).fork()).join();
+        break;
+      case "room":
+        MqttRetainedRoomQuestion.encode(message.command.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MqttRetainedCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMqttRetainedCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.command = { $case: "lookup", value: MqttRetainedLookup.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = { $case: "room", value: MqttRetainedRoomQuestion.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MqttRetainedCommand>): MqttRetainedCommand {
+    return MqttRetainedCommand.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MqttRetainedCommand>): MqttRetainedCommand {
+    const message = createBaseMqttRetainedCommand();
+    switch (object.command?.$case) {
+      case "lookup": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "lookup", value: MqttRetainedLookup.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "room": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "room", value: MqttRetainedRoomQuestion.fromPartial(object.command.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
