@@ -94,8 +94,10 @@ async function runAgainst(
     await using cluster = await Cluster.start({
       brokers,
       brokerArgs: [
-        ...['--access-file', accessFile],
-        ...['--mqtt-keep-alive-seconds-max', String(keepAliveSecondsMax)],
+        '--access-file',
+        accessFile,
+        '--mqtt-keep-alive-seconds-max',
+        String(keepAliveSecondsMax),
         ...brokerArgs,
       ],
     });
