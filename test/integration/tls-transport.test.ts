@@ -211,6 +211,10 @@ const orders =
   'Prepare Activate Fence Recover SealNotify Delete Inventory StoreCatalog ReadCatalog Probe'.split(
     ' ',
   );
+const brokerCalls =
+  'ListClients KickClient ListSubscriptions ListSlowClients Trace ListRetained ClearRetained'.split(
+    ' ',
+  );
 const expected: Record<TierRole, string[]> = {
   placement: [...orders.map((name) => `JournalControl/${name}`), 'BrokerPeer/Probe'],
   journal: [
@@ -236,7 +240,7 @@ const expected: Record<TierRole, string[]> = {
     ...logCalls,
     'JournalAdmin/DescribeReplicas',
     'JournalAdmin/Scrub',
-    ...['ListClients', 'KickClient', 'ListSubscriptions'].map((name) => `BrokerAdmin/${name}`),
+    ...brokerCalls.map((name) => `BrokerAdmin/${name}`),
   ],
 };
 
