@@ -181,7 +181,7 @@ export class ShareGroup {
     this.#options.ready();
   }
 
-  /** Settles what is pinned to a session that is no more. [MQTT5-4.8.2-5] Returns whether there was any. */
+  /** Settles what is pinned to a session that is no more. Returns whether there was any. */
   endPins(key: string): boolean {
     let hadPins = false;
     for (const { window } of this.#partitions) {
